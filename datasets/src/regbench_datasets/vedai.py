@@ -1,0 +1,88 @@
+"""VEDAI: aerial colour and near-infrared images of Utah."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from regbench.api.config import ComponentConfig
+from regbench.api.dataset import Card, Dataset, PairImages, Split
+from regbench.data.reading import layout_error, read_aligned
+from regbench.errors import DataError
+
+
+class VEDAI(Dataset):
+    """Reads ``Vehicules<resolution>/<8 digits>_{co,ir}.png`` and the lists that split them."""
+
+    class Config(ComponentConfig):
+        """Settings of the reader."""
+
+        fold: int = Field(
+            1, ge=1, le=10, description="published fold to use when there are no train.txt and test.txt"
+        )
+        size: int = Field(192, ge=32, description="side of the square images in the pack, px")
+
+    config: Config
+    card: ClassVar[Card] = Card(
+        title="VEDAI (512)",
+        modalities=("rgb", "nir"),
+        origin="the authors' page at GREYC, Caen: the archives Vehicules512 and Annotations512",
+        licence="aerial imagery of the Utah AGRC; the authors' page states the terms",
+        citation="Razakarivony and Jurie: Vehicle detection in aerial imagery: a small target detection "
+        "benchmark. Journal of Visual Communication and Image Representation 34, 2016.",
+        layout="ROOT/\n"
+        "  Vehicules512/00000000_co.png  00000000_ir.png  ...   co: RGB, ir: near infrared, same size\n"
+        "  train.txt  test.txt                 one 8-digit id a line; or, when they are absent,\n"
+        "  Annotations512/fold01.txt  fold01test.txt  ...       the published folds",
+        split="train.txt and test.txt when present, else the published fold named by the setting fold "
+        "(fold 1: 1089 training and 121 test pairs, the counts CoLReg states)",
+        size_rule="resized to 192x192 (setting size) as CoLReg does; areas are averaged where it shrinks by "
+        "more than 1.5",
+    )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in the pack."""
+        return (self.config.size, self.config.size)
+
+    def keys(self, split: Split) -> Sequence[str]:
+        """The ids of a split as listed; raises DataError when the layout does not fit."""
+        assert self.root is not None
+        if not (self.root / "Vehicules512").is_dir():
+            raise layout_error(self.card, self.root, "there is no folder Vehicules512/")
+        path = self._list(split)
+        ids = path.read_text().split()
+        for name in ids:
+            if not re.fullmatch(r"\d{8}", name):
+                raise DataError(f"{path} lists {name!r}, which is not an id of 8 digits")
+            for file in self._files(name):
+                if not file.is_file():
+                    raise DataError(f"{file} is missing, although {path.name} lists {name}")
+        if not ids:
+            raise DataError(f"{path} lists no ids")
+        return list(dict.fromkeys(ids))
+
+    def read(self, split: Split, key: str) -> PairImages:
+        """Decode a pair, RGB and near infrared; raises DataError naming the file."""
+        return PairImages(*read_aligned(*self._files(key)))
+
+    def _files(self, key: str) -> tuple[Path, Path]:
+        assert self.root is not None
+        folder = self.root / "Vehicules512"
+        return folder / f"{key}_co.png", folder / f"{key}_ir.png"
+
+    def _list(self, split: Split) -> Path:
+        """The file that lists a split; both splits come from lists of the same kind."""
+        assert self.root is not None
+        fold = f"fold{self.config.fold:02d}"
+        pairs = [(self.root / "train.txt", self.root / "test.txt")]
+        for folder in (self.root, self.root / "Annotations512", self.root / "Vehicules512"):
+            pairs.append((folder / f"{fold}.txt", folder / f"{fold}test.txt"))
+        for train, test in pairs:
+            if train.is_file() and test.is_file():
+                return train if split == "train" else test
+        raise layout_error(self.card, self.root, f"there are neither train.txt and test.txt nor {fold}.txt")

@@ -1,0 +1,48 @@
+"""Between torch batches and OpenCV, one pair at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from regbench import Registration, geometry
+from torch import Tensor
+
+Grey = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+
+
+def grey_images(image: Tensor) -> list[Grey]:
+    """``(B, 3, H, W)`` in [0, 1] to B grey uint8 images (ITU-R 601 luma, as OpenCV weighs RGB)."""
+    weights = image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    grey = (image * weights).sum(dim=1).clamp(0, 1).mul(255).round().byte().cpu().numpy()
+    return list(grey)
+
+
+def register_each(
+    source: Tensor, target: Tensor, estimate: Callable[[Grey, Grey], Matrix | None]
+) -> Registration:
+    """Run a single-pair method over a batch.
+
+    Args:
+        source: ``(B, 3, H, W)`` in [0, 1].
+        target: ``(B, 3, H', W')``.
+        estimate: grey source and target to a ``(3, 3)`` homography of pixels, or None where there is no answer.
+
+    Returns:
+        One iteration; ``ok`` is False and the displacement zero where ``estimate`` gave None or folded the image.
+    """
+    size = (source.shape[-2], source.shape[-1])
+    displacement = torch.zeros(source.shape[0], 4, 2, dtype=torch.float64)
+    ok = torch.zeros(source.shape[0], dtype=torch.bool)
+    for i, (a, b) in enumerate(zip(grey_images(source), grey_images(target), strict=True)):
+        found = estimate(a, b)
+        if found is None or not np.isfinite(found).all():
+            continue
+        moved = geometry.displacement_from_homography(torch.from_numpy(found), size)
+        if moved.isfinite().all() and geometry.is_convex(moved, size):
+            displacement[i], ok[i] = moved, True
+    device = source.device
+    return Registration(displacement.float().unsqueeze(0).to(device), size, ok.to(device))

@@ -1,0 +1,1 @@
+"""The official training strategies, one module each, under their published names."""

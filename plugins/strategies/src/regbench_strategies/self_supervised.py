@@ -1,0 +1,59 @@
+"""The no-translator control: a registrator trained on synthetic self-pairs of both modalities.
+
+Each image is registered to a random warp of itself, so the label is known without any; no pair of modalities is ever
+seen. What a strategy with a translator gains over this is what the translator gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from regbench import Objective, Registrator, Stage, TrainingStrategy
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from torch import Tensor
+
+from regbench_strategies._recipe import RegistratorRecipe
+
+
+class SelfSupervised(TrainingStrategy):
+    """One stage: half of each batch self-pairs of the source modality, half of the target modality."""
+
+    Config = RegistratorRecipe
+    config: RegistratorRecipe
+    supervision = "none"
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """A single stage on ``self_source`` and ``self_target``, ``batch / 2`` images of each."""
+        self.registrator = ctx.registrator("registrator")
+        objective = Objective(
+            updates=("registrator",),
+            loss=self._loss,
+            optimiser=self.config.build_optimiser(),
+            lr=self.config.build_lr(),
+            clip=self.config.clip,
+            precision=ctx.precision,
+        )
+        stage = Stage(
+            name="self-supervised",
+            steps=self.config.steps,
+            batch=self.config.batch // 2,
+            views=("self_source", "self_target"),
+            objectives=(objective,),
+            modules={"registrator": self.registrator},
+            deploys={"registrator": self.registrator},
+        )
+        return (stage,)
+
+    def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        first, second = batch.self_source, batch.self_target
+        displacement = torch.cat([first.displacement, second.displacement])
+        found = self.registrator(torch.cat([first.warped, second.warped]), torch.cat([first.image, second.image]))
+        error = (found.displacement.detach() - displacement).norm(dim=-1).mean()
+        return {"loss": self.registrator.loss(found, displacement), "ace": error}
+
+    def deployed(self) -> Registrator:
+        """The trained registrator."""
+        return self.registrator

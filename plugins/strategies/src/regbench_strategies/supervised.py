@@ -1,0 +1,58 @@
+"""Supervised training: the reference every unsupervised strategy is compared with.
+
+With ``--pairing frozen`` (the default) each training pair keeps its offset, as in CoLReg's Table 2; with ``--pairing
+online`` every visit draws a new one, which are the rows marked * of its Table 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from regbench import Objective, Registrator, Stage, TrainingStrategy
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from torch import Tensor
+
+from regbench_strategies._recipe import RegistratorRecipe
+
+
+class Supervised(TrainingStrategy):
+    """One stage: the registrator's own loss against the true displacement of each pair."""
+
+    Config = RegistratorRecipe
+    config: RegistratorRecipe
+    supervision = "homography"
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """A single stage on ``pair``."""
+        self.registrator = ctx.registrator("registrator")
+        objective = Objective(
+            updates=("registrator",),
+            loss=self._loss,
+            optimiser=self.config.build_optimiser(),
+            lr=self.config.build_lr(),
+            clip=self.config.clip,
+            precision=ctx.precision,
+        )
+        stage = Stage(
+            name="supervised",
+            steps=self.config.steps,
+            batch=self.config.batch,
+            views=("pair",),
+            objectives=(objective,),
+            modules={"registrator": self.registrator},
+            deploys={"registrator": self.registrator},
+        )
+        return (stage,)
+
+    def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        pair = batch.pair
+        assert pair.displacement is not None  # granted by ``supervision``
+        found = self.registrator(pair.source, pair.target)
+        error = (found.displacement.detach() - pair.displacement).norm(dim=-1).mean()
+        return {"loss": self.registrator.loss(found, pair.displacement), "ace": error}
+
+    def deployed(self) -> Registrator:
+        """The trained registrator."""
+        return self.registrator

@@ -1,0 +1,1 @@
+"""The official translators, one module or sub-package each, under their published names."""

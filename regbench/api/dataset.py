@@ -1,0 +1,107 @@
+"""The dataset role: reads one published layout from disk, pair by pair."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from regbench.api.config import ComponentConfig
+
+Split = Literal["train", "test"]
+
+
+class Card(BaseModel):
+    """What a person must know about a data set; printed by ``regbench datasets info``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    modalities: tuple[str, str]
+    """Names of modality A and B."""
+    origin: str
+    """Where to get it, in words."""
+    licence: str
+    citation: str
+    layout: str
+    """A drawing of the folder."""
+    split: str
+    """How train and test are told apart."""
+    size_rule: str
+    """How images come to one size."""
+    defects: str = "none known"
+
+
+class PairImages(NamedTuple):
+    """One pair as stored: images of modality A and B, ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16.
+
+    Aligned sets hold the same place at the same pixel. ``homography`` is only for sets of really unaligned
+    pairs: the optional label ``(3, 3)``, pixels of A to pixels of B.
+    """
+
+    a: NDArray[np.generic]
+    b: NDArray[np.generic]
+    homography: NDArray[np.float64] | None = None
+
+
+class Dataset(ABC):
+    """Base class of every data set reader.
+
+    ``regbench datasets prepare`` reads it once into a pack; training and evaluation see the pack alone.
+    """
+
+    Config: ClassVar[type[ComponentConfig]] = ComponentConfig
+    card: ClassVar[Card]
+    needs_root: ClassVar[bool] = True
+    """False for sets that are made, not read."""
+    aligned: bool = True
+    """False when pairs are really unaligned; they can only be used with ``pairing=given``."""
+    interpolation: ClassVar[Literal["auto", "bilinear"]] = "auto"
+    """How images come to ``size``: ``auto`` averages areas when a side shrinks by more than 1.5, else it is
+    bilinear; ``bilinear`` always is, for sets whose published protocol resizes so."""
+    single: ClassVar[bool] = False
+    """True when A and B are the same image, which the pack then stores once."""
+
+    def __init__(self, config: ComponentConfig, root: Path | None) -> None:
+        self.config = config
+        self.root = root
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """Names of modality A and B."""
+        return self.card.modalities
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) every image is brought to in the pack."""
+        return (192, 192)
+
+    @property
+    def max_values(self) -> tuple[int | None, int | None]:
+        """The stored value of A and B that means 1.0; None: the most the data type holds (255 or 65535)."""
+        return (None, None)
+
+    @abstractmethod
+    def keys(self, split: Split) -> Sequence[str]:
+        """Stable names of the pairs of a split, in order.
+
+        Raises:
+            DataError: the folder does not look as the card draws it; says what was expected and what found.
+        """
+
+    @abstractmethod
+    def read(self, split: Split, key: str) -> PairImages:
+        """Decode one pair.
+
+        Raises:
+            DataError: a file is missing, truncated or of the wrong kind; names the file.
+        """
+
+    def group(self, split: Split, key: str) -> str:
+        """The image a pair comes from; intervals resample these. Pairs cut from one scene share a group."""
+        return key

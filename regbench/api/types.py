@@ -1,0 +1,153 @@
+"""What the roles hand each other: pair facts, views of the data, registrations.
+
+Shapes: B samples, K iterations, images ``(B, 3, H, W)`` float32 in [0, 1] (grey is replicated to three channels).
+Displacements ``(B, 4, 2)`` are pixels at the SOURCE corners TL, TR, BL, BR, x then y; see :mod:`regbench.geometry`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from regbench import geometry
+from regbench.errors import RegbenchError
+
+
+@dataclass(frozen=True)
+class PairInfo:
+    """What a network may know about the pairs it will see, before it is built.
+
+    Attributes:
+        patch: side of the square patches in pixels.
+        rho: largest corner offset per coordinate in pixels (the perturbation range).
+        source_channels: 1 when the source modality is grey (its image is replicated), else 3.
+        target_channels: the same for the target modality.
+        source_modality: name of the source modality, such as ``optical``.
+        target_modality: name of the target modality, such as ``sar``.
+    """
+
+    patch: int = 128
+    rho: int = 32
+    source_channels: int = 3
+    target_channels: int = 3
+    source_modality: str = "A"
+    target_modality: str = "B"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An estimated homography per sample, as corner displacements.
+
+    Attributes:
+        displacements: ``(K, B, 4, 2)`` pixels, one estimate per iteration; the last is the answer.
+        size: ``(height, width)`` of the source the displacements refer to.
+        ok: ``(B,)`` bool, False where the method found no answer. ``None`` means all succeeded.
+    """
+
+    displacements: Tensor
+    size: tuple[int, int]
+    ok: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes; raises ValueError."""
+        if self.displacements.ndim != 4 or self.displacements.shape[-2:] != (4, 2):
+            raise ValueError(f"displacements must be (K, B, 4, 2), got {tuple(self.displacements.shape)}")
+        if self.ok is not None and self.ok.shape != (self.displacements.shape[1],):
+            raise ValueError(f"ok must be (B,), got {tuple(self.ok.shape)}")
+
+    @property
+    def displacement(self) -> Tensor:
+        """The final estimate, ``(B, 4, 2)`` pixels."""
+        return self.displacements[-1]
+
+    @cached_property
+    def homography(self) -> Tensor:
+        """``(B, 3, 3)`` float64, source pixels to target pixels, H[2,2] = 1."""
+        return geometry.homography_from_displacement(self.displacement.double(), self.size)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An unaligned pair. ``displacement`` is None unless the strategy declared ``supervision="homography"``."""
+
+    source: Tensor
+    target: Tensor
+    displacement: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class SelfPair:
+    """A synthetic pair made of one image, with its own label.
+
+    ``warped`` (the source of this pair) maps onto ``image`` (its target) by the homography of ``displacement``;
+    ``mask`` ``(B, 1, H, W)`` is 1 where a pixel of ``warped`` has a counterpart inside ``image``.
+    """
+
+    image: Tensor
+    warped: Tensor
+    displacement: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """Source and target images drawn independently of each other."""
+
+    source: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The views a stage asked for, on the device, and the step's own random generator.
+
+    ``generator`` lives on the CPU and is seeded by the run, the stage and the step: noise drawn from it is the
+    same after a resume.
+    """
+
+    size: int
+    step: int
+    generator: torch.Generator
+    views: dict[str, Pair | SelfPair | Unpaired] = field(default_factory=dict)
+
+    def _view(self, name: str) -> Pair | SelfPair | Unpaired:
+        if name not in self.views:
+            asked = ", ".join(sorted(self.views)) or "none"
+            raise RegbenchError(f"the stage did not ask for the view {name!r} (it asked for: {asked})")
+        return self.views[name]
+
+    @property
+    def pair(self) -> Pair:
+        """The unaligned pair."""
+        view = self._view("pair")
+        assert isinstance(view, Pair)
+        return view
+
+    @property
+    def self_source(self) -> SelfPair:
+        """A self-pair of the source modality; its ``image`` is ``pair.source``."""
+        view = self._view("self_source")
+        assert isinstance(view, SelfPair)
+        return view
+
+    @property
+    def self_target(self) -> SelfPair:
+        """A self-pair of the target modality; its ``image`` is ``pair.target``."""
+        view = self._view("self_target")
+        assert isinstance(view, SelfPair)
+        return view
+
+    @property
+    def unpaired(self) -> Unpaired:
+        """Independently drawn images of both modalities."""
+        view = self._view("unpaired")
+        assert isinstance(view, Unpaired)
+        return view
+
+    def noise(self, like: Tensor) -> Tensor:
+        """Standard normal noise of the shape, dtype and device of ``like``, repeatable for this step."""
+        drawn = torch.randn(like.shape, generator=self.generator)
+        return drawn.to(like.device, like.dtype, non_blocking=True)

@@ -1,0 +1,103 @@
+"""The command line: one module a verb, imported when it is called.
+
+``regbench --help`` imports neither torch nor pydantic.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from regbench import __version__
+from regbench.errors import RegbenchError
+
+VERBS = {
+    "run": "train (if a strategy is named) and judge one combination",
+    "evaluate": "judge a registrator as it is, with imported weights, or of a finished run",
+    "register": "estimate the homography between two image files",
+    "plugins": "list, explain and check what is installed",
+    "datasets": "list, explain, prepare, verify and preview data sets",
+    "weights": "import published checkpoints as safetensors",
+    "leaderboard": "build and check leaderboards from committed results",
+    "doctor": "look for problems of this installation",
+}
+
+
+class LazyGroup(click.Group):
+    """Verbs of the harness by module name, then verbs of plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of VERBS, then plugin commands."""
+        return [*VERBS, *(c.name for c in _plugin_commands())]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module of one verb."""
+        if name in VERBS:
+            command: click.Command = import_module(f"regbench.cli.{name}").command
+            return command
+        for component in _plugin_commands():
+            if component.name == name:
+                loaded: click.Command = component.load()
+                return loaded
+        return None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """Suggest the closest verb for an unknown one."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            from regbench.errors import unknown_name
+
+            raise unknown_name("command", name, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing them."""
+        rows = [*VERBS.items(), *((c.name, c.summary) for c in _plugin_commands())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _plugin_commands() -> list[Any]:
+    from regbench.plugins import registry
+
+    return registry().all("command")
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="regbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def app(debug: bool) -> None:
+    """How well does (translator x registrator x strategy) align this pair of modalities, and how sure are we?"""
+
+
+def main() -> None:
+    """Entry point: errors become one line, exit code 2 for usage and 1 for a failed job."""
+    debug = "--debug" in sys.argv or bool(os.environ.get("REGBENCH_DEBUG"))
+    if "--debug" in sys.argv[2:]:  # accepted anywhere on the line
+        sys.argv.remove("--debug")
+    try:
+        app(standalone_mode=False)
+    except click.exceptions.Abort:
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except RegbenchError as error:
+        if debug:
+            raise
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+    except Exception as error:
+        if debug:
+            raise
+        _fail(f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"regbench: {message}", err=True)
+    sys.exit(code)

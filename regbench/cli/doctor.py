@@ -1,0 +1,24 @@
+"""``regbench doctor``: problems of this installation, each with what to do."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True)
+def command(as_json: bool) -> None:
+    """Look for problems of this installation; exit code 1 if there is one."""
+    from regbench.engine.doctor import examine
+    from regbench.errors import RegbenchError
+
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([vars(f) for f in findings], indent=1))
+    else:
+        for f in findings:
+            click.echo(f"{'ok  ' if f.ok else 'FAIL'}  {f.what}: {f.detail}")
+    if any(not f.ok for f in findings):
+        raise RegbenchError("the installation has problems; see above")

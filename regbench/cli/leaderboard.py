@@ -1,0 +1,85 @@
+"""``regbench leaderboard``: build, check, extend and export the boards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_root = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Folder of the boards; results are in ROOT/results/BOARD.",
+)
+_boards = click.argument("boards", nargs=-1, metavar="[BOARD]...")
+
+
+@click.group()
+def command() -> None:
+    """Build, check, extend and export the leaderboards."""
+
+
+@command.command()
+@_root
+@_boards
+def build(root: Path, boards: tuple[str, ...]) -> None:
+    """Write ROOT/BOARD.md from the committed results (all boards unless named)."""
+    from regbench import leaderboard
+
+    changed = leaderboard.build(root, boards)
+    for path in changed:
+        click.echo(f"wrote {path}")
+    if not changed:
+        click.echo("up to date")
+
+
+@command.command()
+@_root
+@_boards
+def check(root: Path, boards: tuple[str, ...]) -> None:
+    """Fail, with a diff, where a page or a committed result is not what it should be."""
+    from regbench import leaderboard
+    from regbench.errors import RegbenchError
+
+    problems = leaderboard.check(root, boards)
+    for line in problems:
+        click.echo(line)
+    if problems:
+        raise RegbenchError(
+            "leaderboards do not match their results; fix what is listed, then `regbench leaderboard build`"
+        )
+    click.echo("up to date")
+
+
+@command.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.option("--board", required=True, help="Board to add to; made if new.")
+@click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows with their reason.")
+@_root
+def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
+    """Copy finished runs into a board; then build it."""
+    from regbench import leaderboard
+
+    for path in leaderboard.add(root, board, runs, failed=failed):
+        click.echo(f"added {path}")
+
+
+@command.command()
+@click.option("--format", "form", type=click.Choice(["csv", "latex"]), required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default: standard output."
+)
+@_root
+@_boards
+def export(form: str, out: Path | None, root: Path, boards: tuple[str, ...]) -> None:
+    """Print boards as CSV (unrounded numbers) or LaTeX (booktabs)."""
+    from regbench import leaderboard
+    from regbench.results import write_text
+
+    text = leaderboard.export(root, boards, "csv" if form == "csv" else "latex")
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(out, text)

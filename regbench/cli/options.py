@@ -1,0 +1,39 @@
+"""Options several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorated = Callable[..., Any]
+
+
+def data_options(function: Decorated) -> Decorated:
+    """``--dataset`` and ``--root``."""
+    function = click.option(
+        "--root", type=click.Path(path_type=Path), help="Folder of the data set in its published layout."
+    )(function)
+    return click.option(
+        "--dataset", default="synthetic", show_default=True, help="Data set; `regbench datasets list` names them."
+    )(function)
+
+
+def run_options(function: Decorated) -> Decorated:
+    """What ``run`` and ``evaluate`` have in common."""
+    options = [
+        click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
+                     help="A setting of translator, registrator, strategy, dataset, protocol or run. Repeatable."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of everything but the test pairs."),
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"),
+                     show_default=True, help="Parent of run directories."),
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        click.option("--force", is_flag=True, help="Run again even if the result is there."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return data_options(function)

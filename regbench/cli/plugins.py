@@ -1,0 +1,170 @@
+"""``regbench plugins``: what is installed, what it is, what works together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from regbench.errors import PluginError, RegbenchError
+
+SHOWN = ("translator", "registrator", "strategy", "dataset", "metric", "command")
+
+
+@click.group("plugins", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """List, explain and check what is installed."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_)
+
+
+@command.command("list")
+@click.option("--role", type=click.Choice(SHOWN), help="Only this role.")
+@click.option("--json", "as_json", is_flag=True)
+def list_(role: str | None = None, as_json: bool = False) -> None:
+    """Every component by role, and every plugin with its state; a broken one says why."""
+    from regbench.plugins import registry
+
+    found = registry()
+    roles = [role] if role else list(SHOWN)
+    if as_json:
+        components = {r: [_facts(c) for c in found.all(r)] for r in roles}
+        click.echo(json.dumps({"plugins": [asdict(p) for p in found.plugins], "components": components}, indent=1))
+        return
+    for r in roles:
+        rows = [(c.name, f"{c.summary}  ({c.distribution} {c.version})") for c in found.all(r)]
+        if rows:
+            _section(f"{r}s" if r != "strategy" else "strategies", rows)
+    _section("plugins", [(p.name, _state(p)) for p in found.plugins])
+
+
+@command.command("info")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True)
+def info(name: str, as_json: bool) -> None:
+    """What a component is, where it comes from, and its settings with their defaults and presets."""
+    from regbench.errors import unknown_name
+    from regbench.plugins import registry
+
+    found = [c for role in SHOWN for c in registry().all(role) if c.name == name]
+    if not found:
+        raise unknown_name("component", name, {c.name for role in SHOWN for c in registry().all(role)})
+    shown = [_facts(c) | {"settings": _settings(c), "presets": _presets(c)} for c in found]
+    if as_json:
+        click.echo(json.dumps(shown, indent=1, default=str))
+        return
+    for facts in shown:
+        settings, presets = facts.pop("settings"), facts.pop("presets")
+        _section(facts["name"], [(k, _text(v)) for k, v in facts.items() if k != "name" and v])
+        if settings:
+            _section("  settings", [(k, f"{v['default']}  {v['description']}".rstrip()) for k, v in settings.items()])
+        if presets:
+            _section("  presets", [(k, _text(v)) for k, v in presets.items()])
+
+
+@command.command("matrix")
+@click.option("--json", "as_json", is_flag=True)
+def matrix(as_json: bool) -> None:
+    """Which strategy, translator and registrator work together, and why not where not."""
+    from regbench.plugins import incompatible, registry
+
+    found = registry()
+    rows = [
+        {
+            "strategy": strategy.name,
+            "translator": translator.name if translator else None,
+            "registrator": registrator.name,
+            "reason": incompatible(strategy, translator, registrator),
+        }
+        for strategy in found.all("strategy")
+        for translator in [None, *found.all("translator")]
+        for registrator in found.all("registrator")
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    from tabulate import tabulate
+
+    names = [r.name for r in found.all("registrator")]
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    reasons: dict[str, None] = {}
+    for row in rows:
+        line = cells.setdefault((str(row["strategy"]), str(row["translator"] or "-")), {})
+        line[str(row["registrator"])] = "yes" if row["reason"] is None else "·"
+        if row["reason"]:
+            reasons[str(row["reason"])] = None
+    table = [[*key, *(line[n] for n in names)] for key, line in cells.items() if "yes" in line.values()]
+    click.echo(tabulate(table, headers=["strategy", "translator", *names], tablefmt="simple"))
+    click.echo("\nwhy not:")
+    for reason in reasons:
+        click.echo(f"  {reason}")
+
+
+@command.command("check")
+@click.argument("distribution", required=False)
+def check(distribution: str | None) -> None:
+    """Run the conformance suite over every component, or those of one distribution."""
+    from regbench.testing import run_suite
+
+    code = run_suite(distribution)
+    if code:
+        raise RegbenchError("the conformance suite failed; see above")
+
+
+def _facts(c: Any) -> dict[str, Any]:
+    return {
+        "name": c.name,
+        "role": c.role,
+        "summary": c.summary,
+        "paper": c.paper,
+        "class": c.target,
+        "distribution": c.distribution,
+        "version": c.version,
+        "config": dict(c.config),
+        "provides": sorted(c.provides),
+        "requires": {role: sorted(names) for role, names in c.requires.items()},
+    }
+
+
+def _settings(c: Any) -> dict[str, dict[str, Any]]:
+    """Settings of a component's Config class, with the alias's own values in place."""
+    config = getattr(c.load(), "Config", None)
+    if config is None or not hasattr(config, "model_fields"):
+        return {}
+    try:
+        values = config.model_validate(dict(c.config))
+    except ValueError as error:
+        raise PluginError(f"{c.role} {c.name!r}: its own settings are not valid: {error}") from error
+    return {
+        name: {"default": getattr(values, name), "description": field.description or ""}
+        for name, field in config.model_fields.items()
+    }
+
+
+def _presets(c: Any) -> dict[str, Any]:
+    return dict(getattr(getattr(c.load(), "Config", None), "presets", {}))
+
+
+def _state(plugin: Any) -> str:
+    where = f"{plugin.distribution} {plugin.version} ({plugin.module})"
+    if plugin.status == "ok":
+        return f"ok, {len(plugin.components)} components  {where}"
+    return f"FAILED: {plugin.reason}  {where}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={_text(v)}" for k, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _section(title: str, rows: list[tuple[str, str]]) -> None:
+    click.echo(click.style(title, bold=True))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        click.echo(f"  {name:<{width}}  {text}")

@@ -1,0 +1,48 @@
+"""``regbench register``: the homography between two image files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("register")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--run", "finished", type=click.Path(path_type=Path), help="A finished run's registrator.")
+@click.option("--registrator", help="A registrator that needs no training, such as sift.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--overlay", type=click.Path(path_type=Path), help="Write the warped source over the target (PNG).")
+@click.option("--json", "as_json", is_flag=True)
+def command(
+    source: Path,
+    target: Path,
+    finished: Path | None,
+    registrator: str | None,
+    device: str,
+    overlay: Path | None,
+    as_json: bool,
+) -> None:
+    """Estimate the homography that maps pixels of SOURCE to pixels of TARGET (pixel centres, x then y).
+
+    \b
+    regbench register sar.png optical.png --run runs/supervised-mcnet-… --overlay seen.png
+    """
+    from regbench.engine.register import load_image, overlay_of, registrator_for
+
+    network = registrator_for(finished, registrator, device)
+    images = [load_image(path) for path in (source, target)]
+    homography, ok = network(*images)
+    if overlay is not None:
+        overlay_of(*images, homography, overlay)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "homography": homography.tolist()}))
+        return
+    for row in homography.tolist():
+        click.echo("  ".join(f"{value: .9g}" for value in row))
+    if not ok:
+        from regbench.errors import RegbenchError
+
+        raise RegbenchError("the registrator found no answer for this pair; the matrix above is the identity")

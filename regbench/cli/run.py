@@ -1,0 +1,48 @@
+"""``regbench run``: train one combination and judge it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from regbench.cli.options import run_options
+
+
+@click.command("run")
+@click.option("--registrator", required=True, help="Estimates the homography; `regbench plugins list` names them.")
+@click.option("--strategy", help="How it is trained; without one the registrator is judged as it is.")
+@click.option("--translator", help="Renders the source in the target's modality, for strategies that use one.")
+@click.option("--pairing", type=click.Choice(["frozen", "online", "given"]),
+              help="Training pairs: fixed offsets (default), a new offset at each visit, or really unaligned.")  # fmt: skip
+@click.option("--budget", default="quick", show_default=True,
+              help="smoke, quick, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--weights", type=click.Path(path_type=Path), help="Start the registrator from a weights file.")
+@run_options
+def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:
+    """Train (if a strategy is named) and judge one combination.
+
+    An interrupted run resumes when the same command is given again; a finished one is not repeated.
+
+    \b
+    regbench run --registrator mcnet --strategy supervised
+    regbench run --registrator mcnet --strategy self-supervised --dataset vedai --root VEDAI --budget full
+    """
+    from regbench.cli import show
+    from regbench.config import parse_sets
+    from regbench.engine.experiment import execute
+    from regbench.engine.plan import Request, make_plan
+    from regbench.engine.progress import reporter
+
+    report = reporter(quiet)
+    try:
+        plan = make_plan(Request(sets=parse_sets(sets), **request))
+        report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
+        for stage in plan.stages:
+            report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {', '.join(stage.updated)}")
+        found = execute(plan, report, force=force)
+    finally:
+        report.close()
+    show.result(found, plan.folder, as_json)

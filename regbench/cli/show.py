@@ -1,0 +1,48 @@
+"""How a result is shown to a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from regbench.results.schema import Measure, Result
+
+
+def interval(measure: Measure) -> str:
+    """``6.91 [6.52, 7.30]``; a dash for what is not finite."""
+    if measure.value is None:
+        return "-"
+    text = f"{measure.value:.3f}" if abs(measure.value) < 1 else f"{measure.value:.2f}"
+    if measure.ci95 is None:
+        return text
+    low, high = measure.ci95
+    return f"{text} [{low:.3g}, {high:.3g}]"
+
+
+def result(found: Result, folder: Path, as_json: bool) -> None:
+    """Print a finished run to stdout."""
+    if as_json:
+        click.echo(found.model_dump_json(indent=1))
+        return
+    i, m = found.identity, found.metrics
+    who = " x ".join(c.name for c in (i.translator, i.registrator, i.strategy) if c)
+    p = i.protocol
+    click.echo(
+        f"\n{who} on {i.test_dataset.name} "
+        f"({p.patch} px, ±{p.rho} px, pairing {p.pairing}, budget {i.budget}, seed {i.seed}, supervision {i.supervision})"
+    )
+    click.echo(
+        f"  MACE {interval(m['mace'])} px of {m['mace'].n} pairs; identity {interval(m['identity_mace'])}; "
+        f"ratio {interval(m['mace_over_identity'])}  ->  {found.verdict}"
+    )
+    rates = "  ".join(f"AUC@{k} {interval(m[f'auc@{k}'])}" for k in (3, 5, 10, 20))
+    click.echo(f"  {rates}")
+    click.echo(
+        f"  worse than identity {interval(m['worse_than_identity'])} %  failed {interval(m['failed'])} %  "
+        f"{found.training['parameters']:,} parameters  {found.timing['register_ms']:.1f} ms/pair  "
+        f"trained {found.training['seconds']:.0f} s"
+    )
+    click.echo(f"  {folder}")

@@ -1,0 +1,67 @@
+"""``regbench weights``: published checkpoints as safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.group("weights")
+def command() -> None:
+    """Import published checkpoints as safetensors."""
+
+
+@command.command("import")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
+@click.option("--set", "sets", multiple=True, metavar="registrator.NAME=VALUE", help="Settings of the network.")
+@click.option("--supervision", type=click.Choice(["none", "homography"]), default="homography", show_default=True,
+              help="What the weights were trained with; becomes part of every result that uses them.")  # fmt: skip
+def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision: str) -> None:
+    """Convert the published checkpoint FILE of the registrator NAME; every key must find its place.
+
+    \b
+    regbench weights import mcnet mcnet_mscoco.pth --out mcnet.safetensors
+    """
+    from regbench.config import parse_sets
+    from regbench.engine.weights import import_checkpoint
+
+    count = import_checkpoint(name, file, out, parse_sets(sets).get("registrator", {}), supervision)
+    click.echo(f"{out}: {count:,} parameters")
+
+
+@command.command("info")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True)
+def info(file: Path, as_json: bool) -> None:
+    """What a weights file says of itself."""
+    from regbench.engine.checkpoint import read_tensors
+
+    tensors, metadata = read_tensors(file)
+    facts = dict(metadata) | {"tensors": len(tensors), "values": sum(t.numel() for t in tensors.values())}
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for key, value in facts.items():
+        click.echo(f"{key}: {value}")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True)
+def list_(as_json: bool) -> None:
+    """Registrators whose published checkpoints can be imported."""
+    from regbench.plugins import registry
+
+    rows = [
+        {"name": c.name, "paper": c.paper}
+        for c in registry().all("registrator")
+        if "train" in c.provides and c.load().published_keys
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(f"{row['name']}  {row['paper']}")

@@ -1,0 +1,174 @@
+"""From words on the command line to typed, complete settings.
+
+A component's settings are resolved in this order, later wins: published defaults, the alias's own settings, the
+budget's preset (or its factor on every step count), ``--set``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from regbench.api.config import ComponentConfig, StepCount
+from regbench.errors import PluginError, UsageError, unknown_name
+from regbench.plugins import Component
+
+Pairing = Literal["frozen", "online", "given"]
+
+
+class Protocol(BaseModel):
+    """How pairs are made from a pack, for training and for the frozen test pairs alike.
+
+    Attributes:
+        patch: side of the square patches, px.
+        rho: each corner coordinate is moved by an integer drawn from U{-rho..rho}, px (DeTone et al. 2016).
+        pairing: ``frozen`` fixed offsets per training pair; ``online`` a new offset at each visit; ``given`` the
+            set's own really unaligned pairs.
+        source: which modality of the pack is the source (and is warped).
+        oversample: frozen pairs made of each training image.
+        test_pairs: least number of test pairs; every test image is used equally often.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    patch: int = Field(128, ge=16)
+    rho: int = Field(32, ge=0)
+    pairing: Pairing = "frozen"
+    source: Literal["A", "B"] = "A"
+    oversample: int = Field(10, ge=1)
+    test_pairs: int = Field(256, ge=256)
+
+    @model_validator(mode="after")
+    def _convex(self) -> Protocol:
+        if 2 * self.rho >= self.patch:
+            raise ValueError(f"rho={self.rho} can fold a patch of {self.patch} px; keep rho below patch/2")
+        return self
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of the published schedule is run, and at which size."""
+
+    name: str
+    summary: str
+    factor: float = 1.0
+    preset: str | None = None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SMALL = {"patch": 64, "rho": 16}
+BUDGETS = {
+    "smoke": Budget("smoke", "every part once, 64 px, tiny networks: proves it runs", 1 / 6000, "smoke", _SMALL),
+    "quick": Budget("quick", "minutes on 2 CPU cores: 64 px, ±16 px, small networks", 1 / 80, "quick", _SMALL),
+    "short": Budget("short", "published size, 1/20 of the published schedule", 1 / 20),
+    "full": Budget("full", "the published size and schedule"),
+}
+
+
+def budget_of(text: str) -> Budget:
+    """A named budget, or a factor on the published schedule at published size; raises UsageError."""
+    if text in BUDGETS:
+        return BUDGETS[text]
+    try:
+        factor = float(text)
+    except ValueError:
+        raise unknown_name("budget", text, BUDGETS, "A number is a factor on the published schedule.") from None
+    if not 0 < factor <= 100:
+        raise UsageError(f"budget {text}: a factor on the published schedule lies in (0, 100]")
+    return Budget(text, f"published size, {factor:g} x the published schedule", factor)
+
+
+def parse_sets(pairs: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``["registrator.scales=4"]`` to ``{"registrator": {"scales": 4}}``; values are JSON where they parse."""
+    parsed: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        section, dot, name = key.partition(".")
+        if not (equals and dot and section and name):
+            raise UsageError(f"--set {pair!r}: write SECTION.NAME=VALUE, such as registrator.scales=4")
+        parsed.setdefault(section, {})[name] = parse_value(value)
+    return parsed
+
+
+def parse_value(text: str) -> Any:
+    """JSON where it parses, else the text itself; a comma list is a list."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def build_config(
+    component: Component, settings: Mapping[str, Any] | None = None, budget: Budget | None = None
+) -> ComponentConfig:
+    """Resolve a component's settings.
+
+    Args:
+        component: what is configured.
+        settings: the ``--set`` values of its section; ``preset`` picks a preset by name.
+        budget: its preset is used where the class has one; otherwise its factor scales every step count.
+
+    Raises:
+        UsageError: an unknown setting or a bad value, naming the setting and what is allowed.
+        PluginError: the class has no valid ``Config``.
+    """
+    cls = getattr(component.load(), "Config", ComponentConfig)
+    if not (isinstance(cls, type) and issubclass(cls, ComponentConfig)):
+        raise PluginError(f"{component.role} {component.name!r}: Config must derive from regbench.ComponentConfig")
+    wanted = dict(settings or {})
+    preset = wanted.pop("preset", None)
+    values: dict[str, Any] = dict(component.config)
+    scaled: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in cls.presets:
+            raise unknown_name(f"preset of {component.name}", str(preset), cls.presets)
+        values |= cls.presets[preset]
+    elif budget and budget.preset in cls.presets:
+        values |= cls.presets[budget.preset]
+    if budget and (budget.preset is None or budget.preset not in cls.presets):
+        scaled = {k: v for k, v in scaled_steps(cls, budget.factor).items() if k not in values}
+    for name in wanted:
+        if name not in cls.model_fields:
+            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, "preset"])
+    try:
+        return cls.model_validate(values | scaled | wanted)
+    except ValidationError as error:
+        raise UsageError(f"{component.role} {component.name!r}: {first_line(error)}") from None
+
+
+def scaled_steps(cls: type[ComponentConfig], factor: float) -> dict[str, int]:
+    """The step counts of a Config class multiplied by a factor, not below their floors."""
+    if factor == 1.0:
+        return {}
+    found = {}
+    for name, info in cls.model_fields.items():
+        mark = next((m for m in info.metadata if isinstance(m, StepCount)), None)
+        if mark and isinstance(info.default, int):
+            found[name] = max(min(mark.floor, info.default), round(info.default * factor))
+    return found
+
+
+def build_protocol(settings: Mapping[str, Any] | None, budget: Budget) -> Protocol:
+    """Resolve the protocol; raises UsageError."""
+    wanted = dict(settings or {})
+    for name in wanted:
+        if name not in Protocol.model_fields:
+            raise unknown_name("setting of protocol", name, Protocol.model_fields)
+    try:
+        return Protocol.model_validate(dict(budget.protocol) | wanted)
+    except ValidationError as error:
+        raise UsageError(f"protocol: {first_line(error)}") from None
+
+
+def first_line(error: ValidationError) -> str:
+    """A pydantic error as one line: setting, what is wrong, what was given."""
+    parts = []
+    for item in error.errors():
+        where = ".".join(str(p) for p in item["loc"])
+        text = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{where}={item['input']!r}: {text}" if where else text)
+    return "; ".join(parts)

@@ -1,0 +1,118 @@
+"""How a pair is made from a pack: which image, which window, which homography.
+
+A draw is (index, origin, displacement): the target patch is the window of image B at ``origin``; the source patch is
+image A sampled through ``origin`` and the homography of ``displacement`` (DeTone et al. 2016, as the MCNet family
+does it): source(p) = A(origin + H p), target(p) = B(origin + p). So H maps source to target pixels, and since
+|displacement| <= rho and the origin keeps rho away from the border, no pixel outside the image is ever needed: a
+border would encode the label.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from regbench import geometry
+from regbench.config import Protocol
+from regbench.data.pack import Pack
+from regbench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Draws:
+    """N pairs to be cut, on the CPU.
+
+    Attributes:
+        index: ``(N,)`` image of the split.
+        origin: ``(N, 2)`` top left pixel of the window, x then y, whole numbers in float32.
+        displacement: ``(N, 4, 2)`` pixels at the source corners, whole numbers in float32.
+    """
+
+    index: Tensor
+    origin: Tensor
+    displacement: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, which: Tensor | slice) -> Draws:
+        return Draws(self.index[which], self.origin[which], self.displacement[which])
+
+
+def check_fits(pack: Pack, protocol: Protocol) -> None:
+    """Raise UsageError when the protocol cannot be drawn from the pack."""
+    if pack.aligned and protocol.pairing == "given":
+        raise UsageError(
+            f"{pack.name} holds aligned pairs; pairing=given is for really unaligned ones. "
+            "Use --pairing frozen or --pairing online"
+        )
+    if not pack.aligned and protocol.pairing != "given":
+        raise UsageError(f"{pack.name} holds really unaligned pairs; use --pairing given")
+    margin = protocol.rho if pack.aligned else 0
+    need, (h, w) = protocol.patch + 2 * margin, pack.size
+    if min(h, w) < need:
+        raise UsageError(
+            f"{pack.name}: images of {w}x{h} px are too small for patch={protocol.patch}, rho={protocol.rho} "
+            f"({need}x{need} needed); lower them with --set protocol.patch=… --set protocol.rho=…"
+        )
+
+
+def draw_displacements(count: int, patch: int, rho: int, generator: torch.Generator) -> Tensor:
+    """``(count, 4, 2)`` whole pixels from U{-rho..rho}; quadrilaterals that are not convex are drawn again."""
+    found = torch.empty(count, 4, 2)
+    todo = torch.ones(count, dtype=torch.bool)
+    while todo.any():
+        fresh = torch.randint(-rho, rho + 1, (int(todo.sum()), 4, 2), generator=generator).float()
+        found[todo] = fresh
+        todo = ~geometry.is_convex(found, (patch, patch))
+    return found
+
+
+def draw_pairs(index: Tensor, size: geometry.Size, protocol: Protocol, generator: torch.Generator) -> Draws:
+    """Window and displacement for each image of ``index``, inside images of ``size``."""
+    n, margin = len(index), protocol.rho
+    spans = [side - 2 * margin - protocol.patch + 1 for side in (size[1], size[0])]  # x, y
+    origin = torch.stack([torch.randint(0, span, (n,), generator=generator) + margin for span in spans], dim=-1)
+    return Draws(index, origin.float(), draw_displacements(n, protocol.patch, protocol.rho, generator))
+
+
+def given_pairs(pack: Pack, split: str, protocol: Protocol) -> tuple[Draws, bool]:
+    """The central window of every really unaligned pair, and whether the set holds labels.
+
+    The label of a window follows from that of the images: H_window = T(-origin) H T(origin).
+    """
+    h, w = pack.size
+    count = pack.counts[split]
+    origin = torch.tensor([(w - protocol.patch) // 2, (h - protocol.patch) // 2]).float().expand(count, 2)
+    labels = pack.homographies(split)
+    displacement = torch.zeros(count, 4, 2)
+    if labels is not None:
+        shift = geometry.translation(origin.double())
+        local = geometry.compose(geometry.invert(shift), geometry.compose(torch.from_numpy(labels), shift))
+        displacement = geometry.displacement_from_homography(local, (protocol.patch, protocol.patch)).float()
+    return Draws(torch.arange(count), origin, displacement), labels is not None
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 ``(B, C, H, W)`` to float32 in [0, 1]; float packs pass."""
+    return images.float() / 255.0 if images.dtype == torch.uint8 else images
+
+
+def cut(images: Tensor, index: Tensor, homography: Tensor, patch: int) -> Tensor:
+    """Sample one patch an image, in one interpolation.
+
+    Args:
+        images: ``(N, C, H, W)`` of the pack, uint8 or float, on the device.
+        index: ``(B,)`` on the same device.
+        homography: ``(B, 3, 3)``, patch pixels to image pixels.
+        patch: side of the output.
+
+    Returns:
+        ``(B, 3, patch, patch)`` float32 in [0, 1]; grey is replicated. What falls outside the image (only self-warps
+        do) is reflected: a black border would be visible to the network.
+    """
+    chosen = to_float(images.index_select(0, index))
+    out = geometry.sample(chosen, homography, (patch, patch), padding="reflection")
+    return out.expand(-1, 3, -1, -1) if out.shape[1] == 1 else out

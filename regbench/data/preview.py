@@ -1,0 +1,160 @@
+"""A contact sheet of a pack: are the pairs what the card says, are they aligned, what will a network be shown?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regbench.data.pack import Pack
+
+if TYPE_CHECKING:
+    from regbench.api.dataset import Split
+
+Picture = NDArray[np.uint8]
+"""``(H, W, 3)`` RGB."""
+
+GREEN = (0, 230, 0)
+WHITE = (255, 255, 255)
+
+
+def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
+    """Write a picture with one row a pair.
+
+    Columns: A; B; a checkerboard of both, where lines must run on across the seams; A with the edges of B; a patch of
+    A warped as training warps it; and B with that patch's true place, the ground-truth quadrilateral, in green.
+    Sets of really unaligned pairs show A laid on B by the pair's own label instead, where it has one.
+
+    Args:
+        pack: what is shown; the test split, or the training split when there is none.
+        path: the picture to write; its suffix names the format.
+        count: the most rows, spread evenly over the split.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    split: Split = "test" if pack.counts["test"] else "train"
+    rows = np.unique(np.linspace(0, pack.counts[split] - 1, max(1, count)).round().astype(int))
+    a, b = (_pictures(pack, split, side, rows) for side in ("a", "b"))
+    keys, labels = pack.keys(split), pack.homographies(split)
+    titles = [
+        f"A: {pack.modalities[0]}",
+        f"B: {pack.modalities[1]}",
+        "checkerboard",
+        "A, edges of B",
+        "patch of A, warped" if pack.aligned else "A laid on B",
+        "its true place in B" if pack.aligned else "A's frame in B",
+    ]
+    height = 2.1 * pack.size[0] / pack.size[1] + 0.15
+    figure, axes = plt.subplots(
+        len(rows), len(titles), figsize=(2.1 * len(titles), height * len(rows) + 0.7), squeeze=False
+    )
+    for i, index in enumerate(rows):
+        label = labels[index] if labels is not None else None
+        cells = _row(a[i], b[i], pack.aligned, label, seed=int(index))
+        for axis, cell in zip(axes[i], cells, strict=True):
+            axis.imshow(cell, interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+        axes[i][0].set_ylabel(keys[index][-24:], fontsize=8)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    counted = ", ".join(f"{n} {s}" for s, n in pack.counts.items())
+    figure.suptitle(f"{pack.name}: {counted}; {pack.size[1]}x{pack.size[0]} px; {split} pairs", fontsize=10)
+    figure.tight_layout(pad=0.4)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> list[Picture]:
+    """The chosen images of a side as 8-bit RGB."""
+    images = pack.images(split, side)[rows].permute(0, 2, 3, 1).numpy()
+    if images.dtype != np.uint8:  # 16-bit sensors rarely use their range: show what there is
+        low, high = np.percentile(images, (1, 99))
+        images = (np.clip((images - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+    return [np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
+
+
+def _row(
+    a: Picture, b: Picture, aligned: bool, label: NDArray[np.float64] | None, seed: int
+) -> list[Picture]:
+    overlays = [_checkerboard(a, b), _edges_on(a, b)]
+    if aligned:
+        patch, placed = _warped_example(a, b, seed)
+    elif label is not None and np.isfinite(label).all():
+        patch, placed = _laid_on(a, b, label)
+        overlays = [_checkerboard(patch, b), _edges_on(patch, b)]
+    else:
+        patch, placed = np.zeros_like(a), b
+    return [a, b, *overlays, patch, placed]
+
+
+def _checkerboard(a: Picture, b: Picture, tiles: int = 6) -> Picture:
+    h, w = a.shape[:2]
+    y, x = np.mgrid[:h, :w]
+    odd = (y * tiles // h + x * tiles // w) % 2 == 1
+    return np.where(odd[..., None], b, a)
+
+
+def _edges_on(a: Picture, b: Picture) -> Picture:
+    """A dimmed, with the strongest 8 % of the gradients of B in red."""
+    import cv2
+
+    grey = cv2.GaussianBlur(cv2.cvtColor(b, cv2.COLOR_RGB2GRAY), (0, 0), 1.2).astype(np.float32)
+    strength = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    edges = strength > max(float(np.percentile(strength, 92)), 1e-3)
+    return np.where(edges[..., None], np.uint8((255, 40, 40)), (a * 0.8).astype(np.uint8))
+
+
+def _warped_example(a: Picture, b: Picture, seed: int) -> tuple[Picture, Picture]:
+    """A source patch by the training protocol (corners moved by up to a quarter), and B with its true place."""
+    import torch
+
+    from regbench import geometry
+
+    h, w = a.shape[:2]
+    side = min(128, int(min(h, w) * 2 / 3))
+    rho = side // 4
+    random = np.random.default_rng(seed)
+    offset = torch.tensor(
+        [random.integers(rho, w - side - rho + 1), random.integers(rho, h - side - rho + 1)]
+    )
+    moved = torch.from_numpy(random.integers(-rho, rho + 1, (1, 4, 2)).astype(np.float64))
+    size = (side, side)
+    # Patch pixels -> target-window pixels -> image pixels.
+    to_image = geometry.compose(
+        geometry.translation(offset.double()), geometry.homography_from_displacement(moved, size)
+    )
+    image = torch.from_numpy(a).permute(2, 0, 1)[None].double()
+    patch = geometry.sample(image, to_image, size)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    quad = geometry.transform_points(to_image, geometry.corners(size, dtype=torch.float64))[0].numpy()
+    window = (geometry.corners(size) + offset).numpy()
+    return patch, _outlined(_outlined(b, window, WHITE), quad, GREEN)
+
+
+def _laid_on(a: Picture, b: Picture, label: NDArray[np.float64]) -> tuple[Picture, Picture]:
+    """A warped onto B by a pair's own label, and B with A's frame."""
+    import torch
+
+    from regbench import geometry
+
+    homography = torch.from_numpy(label)[None]
+    size = (a.shape[0], a.shape[1])
+    image = torch.from_numpy(a).permute(2, 0, 1)[None].double()
+    laid = geometry.warp(image, homography)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    quad = geometry.transform_points(homography, geometry.corners(size, dtype=torch.float64))[0].numpy()
+    return laid, _outlined(b, quad, GREEN)
+
+
+def _outlined(image: Picture, quad: NDArray[Any], colour: tuple[int, int, int]) -> Picture:
+    """The image with a quadrilateral (TL, TR, BL, BR) drawn on a copy."""
+    import cv2
+
+    ring = np.round(quad[[0, 1, 3, 2]] * 16).astype(np.int32)  # 1/16 px
+    copy = image.copy()
+    cv2.polylines(copy, [ring], True, colour, 1, cv2.LINE_AA, shift=4)
+    return copy

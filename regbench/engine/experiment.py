@@ -1,0 +1,156 @@
+"""Executes a plan: train, judge, write. An ``ok`` run is not repeated, an interrupted one resumes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regbench.data.sampler import PairSampler
+from regbench.engine.checkpoint import module_tensors, write_tensors
+from regbench.engine.evaluator import Evaluator, judge
+from regbench.engine.plan import Plan
+from regbench.engine.progress import Quiet, Reporter
+from regbench.engine.trainer import InterruptedRun, Trainer, TrainingState
+from regbench.errors import RegbenchError
+from regbench.plugins import registry
+from regbench.results.pairs import write_pairs
+from regbench.results.provenance import collect
+from regbench.results.schema import Measure, Result
+from regbench.results.store import load_result, write_json, write_result
+
+WEIGHTS = "weights.safetensors"
+
+
+def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False) -> Result:
+    """Train what the plan lists, judge what it deploys, and write the run's folder.
+
+    Args:
+        plan: from :func:`regbench.engine.plan.make_plan`.
+        reporter: what a person sees.
+        force: forget an earlier outcome and start afresh.
+
+    Returns:
+        The result, freshly made or read from an earlier ``ok`` run.
+
+    Raises:
+        RegbenchError: training or judging failed; a result that says so is written first.
+    """
+    reporter = reporter or Quiet()
+    try:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RegbenchError(f"cannot write to {plan.folder}: {error.strerror}; choose another --out") from error
+    with _locked(plan.folder):
+        path = plan.folder / "result.json"
+        if force:
+            _forget(plan.folder)
+        if path.is_file() and (earlier := load_result(path)).status == "ok":
+            reporter.say(f"already done: {path} (--force runs it again)")
+            return earlier
+        write_json(plan.folder / "config.json", json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
+        try:
+            result = _run(plan, reporter)
+        except KeyboardInterrupt as error:
+            _record(plan, path, "interrupted", "interrupted before the first step")
+            raise InterruptedRun("interrupted; run the same command again") from error
+        except Exception as error:
+            reason = str(error) if isinstance(error, RegbenchError) else f"{type(error).__name__}: {error}"
+            status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
+            _record(plan, path, status, " ".join(reason.split()))
+            raise
+        write_result(path, result)
+        return result
+
+
+def _run(plan: Plan, reporter: Reporter) -> Result:
+    device = plan.context.device
+    evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
+    state = TrainingState()
+    if plan.stages:
+        sampler = PairSampler(
+            plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels
+        )
+        trainer = Trainer(
+            plan.stages,
+            plan.context.modules,
+            sampler,
+            seed=plan.identity.seed,
+            folder=plan.folder,
+            config=plan.trainer,
+            reporter=reporter,
+            score=evaluator.score,
+        )
+        state = trainer.fit()
+        metadata = {
+            "format": "regbench-weights",
+            "component": plan.identity.registrator.name,
+            "run_id": plan.run_id,
+            "supervision": plan.identity.supervision,
+        }
+        write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
+    pairs = evaluator.pairs(plan.deployed)
+    metrics, verdict = judge(pairs, {c.name: c.load() for c in registry().all("metric")})
+    write_pairs(plan.folder / "pairs.h5", pairs)
+    timing = evaluator.time(plan.deployed)
+    return Result(
+        run_id=plan.run_id,
+        status="ok",
+        verdict=verdict,
+        identity=plan.identity,
+        metrics={name: Measure(**value) for name, value in metrics.items()},
+        timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
+        training=_training(plan, state),
+        provenance=collect(),
+    )
+
+
+def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
+    peak = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    if plan.context.device.type == "cuda":
+        peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(plan.context.device) / 2**20, 1)
+    return {
+        "parameters": sum(p.numel() for p in plan.deployed.parameters()),
+        "seconds": round(state.seconds, 3),
+        "stages": [
+            {"name": s.name, "steps": s.steps, "batch": s.batch, "seconds": round(state.stage_seconds.get(s.name, 0), 3)}
+            for s in plan.stages
+        ],
+        "budget": plan.budget.summary,
+        "channels": [plan.context.info.source_channels, plan.context.info.target_channels],
+        "precision": plan.context.precision,
+        **peak,
+    }
+
+
+def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
+    """Keep a failed or interrupted run as a row; a full disk must not hide the first error."""
+    result = Result(
+        run_id=plan.run_id, status=status, reason=reason, identity=plan.identity, provenance=collect()
+    )
+    try:
+        write_result(path, result)
+    except (OSError, RegbenchError):
+        return
+
+
+def _forget(folder: Path) -> None:
+    for name in ("result.json", "pairs.h5", "checkpoint.safetensors", "log.jsonl", "curve.jsonl", WEIGHTS):
+        (folder / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two processes must not work on one run."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RegbenchError(f"another process is working on {folder}; wait for it or choose another --out") from None
+        yield

@@ -1,0 +1,122 @@
+"""What a person sees while a run trains: stage, step, loss, pairs a second, time left.
+
+A bar on a terminal; elsewhere a plain line now and then, so that logs stay readable. All of it goes to stderr.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+
+@dataclass(frozen=True)
+class Tick:
+    """The state of training at one moment; ``left`` is the time left over all stages, in seconds."""
+
+    stage: str
+    number: int
+    stages: int
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    left: float
+
+
+class Reporter(Protocol):
+    """Receives what is worth telling."""
+
+    def tick(self, tick: Tick) -> None:
+        """Training moved on."""
+
+    def say(self, line: str) -> None:
+        """A line of its own."""
+
+    def close(self) -> None:
+        """Training ended."""
+
+
+def duration(seconds: float) -> str:
+    """Seconds as ``1:02:03`` or ``2:03``."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+
+
+def _describe(t: Tick) -> str:
+    return (
+        f"[{t.number}/{t.stages}] {t.stage}  step {t.step}/{t.steps}  loss {t.loss:.3f}  "
+        f"{t.rate:.0f} pairs/s  {duration(t.left)} left"
+    )
+
+
+class Lines:
+    """Plain lines, at most one every ``every`` seconds and one at the end of each stage."""
+
+    def __init__(self, every: float = 10.0) -> None:
+        self._every = every
+        self._last = -every
+
+    def tick(self, tick: Tick) -> None:
+        """Print when it is time."""
+        now = time.monotonic()
+        if now - self._last >= self._every or tick.step == tick.steps:
+            self._last = now
+            self.say(_describe(tick))
+
+    def say(self, line: str) -> None:
+        """Print to stderr."""
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    def close(self) -> None:
+        """Nothing to tidy."""
+
+
+class Bar:
+    """A rich progress bar, one a stage."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=False)
+        self._progress.start()
+        self._tasks: dict[str, TaskID] = {}
+
+    def tick(self, tick: Tick) -> None:
+        """Move the stage's bar."""
+        if tick.stage not in self._tasks:
+            self._tasks[tick.stage] = self._progress.add_task(tick.stage, total=tick.steps)
+        text = _describe(tick).replace("[", r"\[")
+        self._progress.update(self._tasks[tick.stage], completed=tick.step, description=text)
+
+    def say(self, line: str) -> None:
+        """Print above the bars."""
+        self._progress.console.print(line, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        self._progress.stop()
+
+
+class Quiet:
+    """Says nothing."""
+
+    def tick(self, tick: Tick) -> None:
+        """Ignore."""
+
+    def say(self, line: str) -> None:
+        """Ignore."""
+
+    def close(self) -> None:
+        """Nothing to tidy."""
+
+
+def reporter(quiet: bool = False) -> Reporter:
+    """The reporter that fits where stderr goes."""
+    if quiet:
+        return Quiet()
+    return Bar() if sys.stderr.isatty() else Lines()

@@ -1,0 +1,292 @@
+"""The one trainer. A strategy lists stages; this executes them, and nothing else in the project has a training loop.
+
+Within a step the objectives run in order. Each takes the gradient for the parameters it updates and no others, so
+"frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the step, and every step's
+randomness is seeded by (run seed, stage, step): a killed run continues from its checkpoint to the same numbers. No
+value is read back from the device inside a step; a loss that is not finite raises a flag on the device that is looked
+at when progress is reported, and no checkpoint is ever written with the flag up.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from regbench.api.stage import Objective, Stage
+from regbench.data.sampler import PairSampler
+from regbench.engine.checkpoint import TrainingState, read_checkpoint, save_checkpoint
+from regbench.engine.progress import Quiet, Reporter, Tick
+from regbench.errors import DataError, DivergedError, RegbenchError
+from regbench.seeds import seed_of
+
+
+class InterruptedRun(RegbenchError):
+    """A signal stopped the run; its checkpoint is written."""
+
+
+class TrainerConfig(BaseModel):
+    """Settings that change how a run is executed, never what comes out of it (``--set run.NAME=VALUE``)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint_seconds: float = Field(30.0, ge=0)
+    """At most this much work is lost to a kill."""
+    log_every: int = Field(20, ge=1)
+    """Steps between looks at the loss; each look waits for the device."""
+    eval_every: int = Field(0, ge=0)
+    """Score what a stage deploys every so many steps, to ``curve.jsonl``; 0 only at the end of each stage."""
+
+
+class _Running:
+    """One objective while its stage runs: parameters, optimiser, moving average."""
+
+    def __init__(self, objective: Objective, stage: Stage) -> None:
+        self.objective = objective
+        modules = [stage.modules[name] for name in objective.updates]
+        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise RegbenchError(f"stage {stage.name!r}: {', '.join(objective.updates)} has no parameters to update")
+        self.optimiser = objective.optimiser(self.parameters)
+        self.average = [p.detach().clone() for p in self.parameters] if objective.ema else None
+
+    def update(self, loss: Tensor, lr: float, keep_graph: bool) -> None:
+        """One gradient step on these parameters alone."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.parameters, retain_graph=keep_graph)
+        if self.objective.clip is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.objective.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            assert self.objective.ema is not None
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.objective.ema)
+        if self.objective.after is not None:
+            self.objective.after()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Use the moving average as weights for a while."""
+        if self.average is None:
+            yield
+            return
+        with torch.no_grad():
+            kept = [p.detach().clone() for p in self.parameters]
+            _copy(self.parameters, self.average)
+            yield
+            _copy(self.parameters, kept)
+
+
+def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for a, b in zip(into, values, strict=True):
+        a.copy_(b)
+
+
+class Trainer:
+    """Executes stages in order, resuming from ``folder/checkpoint.safetensors`` when it is there.
+
+    Args:
+        stages: what to train.
+        modules: every module of the run by name; all are saved, whichever stage runs.
+        sampler: the data.
+        seed: of the run.
+        folder: of the run; checkpoint, log.jsonl and curve.jsonl are written there.
+        config: how to execute.
+        reporter: what a person sees.
+        score: judges a deployed module (the evaluator, to file only); None skips it.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        modules: Mapping[str, nn.Module],
+        sampler: PairSampler,
+        *,
+        seed: int,
+        folder: Path,
+        config: TrainerConfig | None = None,
+        reporter: Reporter | None = None,
+        score: Callable[[nn.Module], dict[str, float]] | None = None,
+    ) -> None:
+        names = [s.name for s in stages]
+        if len(set(names)) != len(names):
+            raise RegbenchError(f"stages must have different names, got {names}")
+        for stage in stages:
+            for name, module in stage.modules.items():
+                if modules.get(name) is not module:
+                    raise RegbenchError(f"stage {stage.name!r}: module {name!r} is not the run's module of that name")
+        self.stages, self.modules, self.sampler = stages, modules, sampler
+        self.seed, self.folder = seed, folder
+        self.config = config or TrainerConfig()
+        self.reporter: Reporter = reporter or Quiet()
+        self.score = score
+        self.state = TrainingState()
+        self._stop = threading.Event()
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of the run is kept."""
+        return self.folder / "checkpoint.safetensors"
+
+    def fit(self) -> TrainingState:
+        """Train every stage that is not done yet.
+
+        Raises:
+            DivergedError: a loss is not finite; the last good checkpoint is kept.
+            InterruptedRun: a signal arrived; everything up to it is in the checkpoint.
+            RegbenchError: the disk is full, a broken checkpoint, a broken stage.
+        """
+        found = read_checkpoint(self.checkpoint)
+        if found:
+            if found.state.stage > len(self.stages):
+                raise DataError(f"{self.checkpoint}: has more stages than this run; move it away to start afresh")
+            self.state = found.state
+            found.load_modules(self.modules)
+            if found.state.stage < len(self.stages):
+                stage = self.stages[found.state.stage]
+                self.reporter.say(f"resuming in stage {stage.name} after step {found.state.step}/{stage.steps}")
+        with self._signals():
+            for number in range(self.state.stage, len(self.stages)):
+                self._run_stage(number, found if found and found.state.stage == number else None)
+        self.reporter.close()
+        return self.state
+
+    def _run_stage(self, number: int, resumed: Any) -> None:
+        stage = self.stages[number]
+        if self.state.step == 0 and stage.begin is not None:
+            stage.begin()
+        if stage.setup is not None:
+            stage.setup()
+        running = [_Running(objective, stage) for objective in stage.objectives]
+        if resumed and self.state.step:
+            for i, r in enumerate(running):
+                resumed.load_optimiser(i, r.optimiser)
+                if r.average is not None:
+                    resumed.load_average(i, r.average)
+        self._steps(number, stage, running)
+        for r in running:
+            if r.average is not None:
+                with torch.no_grad():
+                    _copy(r.parameters, r.average)
+        self._evaluate(stage, stage.steps, [])
+        self.state.stage, self.state.step = number + 1, 0
+        self._save([])
+
+    def _steps(self, number: int, stage: Stage, running: list[_Running]) -> None:
+        flag = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
+        started = saved = looked = time.monotonic()
+        first, since = self.state.step, self.state.step
+        for step in range(self.state.step, stage.steps):
+            self._modes(stage)  # an evaluation or a callback may have changed them
+            flag, logged = self._step(stage, running, step, flag)
+            self.state.step = step + 1
+            done = step + 1 == stage.steps
+            due = time.monotonic() - saved >= self.config.checkpoint_seconds
+            if done or due or self._stop.is_set() or (step + 1) % self.config.log_every == 0:
+                self._look(stage, flag, logged, since)
+                now = time.monotonic()
+                rate = (step + 1 - since) / max(now - looked, 1e-9)
+                self._report(number, stage, step + 1, logged, rate)
+                since, looked = step + 1, now
+            if self.config.eval_every and (step + 1) % self.config.eval_every == 0 and not done:
+                self._evaluate(stage, step + 1, running)
+            if due or self._stop.is_set():
+                self._clock(stage, started)
+                started = saved = time.monotonic()
+                self._save(running)
+            if self._stop.is_set():
+                self.reporter.close()
+                raise InterruptedRun(f"interrupted in stage {stage.name} at step {step + 1}; run it again to resume")
+        if first < stage.steps:
+            self._clock(stage, started)
+
+    def _step(
+        self, stage: Stage, running: list[_Running], step: int, flag: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
+        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
+        shared = stage.shared(batch) if stage.shared else {}
+        logged: dict[str, Tensor] = {}
+        for i, r in enumerate(running):
+            bf16 = r.objective.precision == "bf16"
+            with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=bf16):
+                losses = dict(r.objective.loss(batch, shared))
+            loss = losses["loss"]
+            flag = flag | ~torch.isfinite(loss.detach())
+            r.update(loss, r.objective.lr(step), keep_graph=bool(shared) and i + 1 < len(running))
+            prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
+            logged |= {prefix + name: value.detach() for name, value in losses.items()}
+        return flag, logged
+
+    def _modes(self, stage: Stage) -> None:
+        training = stage.updated if stage.train is None else stage.train
+        for name, module in stage.modules.items():
+            module.train(name in training)
+
+    def _look(self, stage: Stage, flag: Tensor, logged: Mapping[str, Tensor], since: int) -> None:
+        """Read the device: is everything finite? The only place that waits for it."""
+        if bool(flag):
+            self.reporter.close()
+            raise DivergedError(
+                f"stage {stage.name}: the loss is not finite between steps {since} and {self.state.step}; "
+                "nothing after the last checkpoint was kept. Lower the learning rate or clip the gradient"
+            )
+        values = {name: round(float(value), 6) for name, value in logged.items()}
+        entry = {"stage": stage.name, "step": self.state.step, **values}
+        _append(self.folder / "log.jsonl", entry)
+
+    def _report(self, number: int, stage: Stage, step: int, logged: Mapping[str, Tensor], rate: float) -> None:
+        # Later stages are assumed to run at this stage's pace: an estimate, and said as one.
+        left = (stage.steps - step + sum(s.steps for s in self.stages[number + 1 :])) / max(rate, 1e-9)
+        loss = next((float(v) for k, v in logged.items() if k.endswith("loss")), float("nan"))
+        tick = Tick(stage.name, number + 1, len(self.stages), step, stage.steps, loss, rate * stage.batch, left)
+        self.reporter.tick(tick)
+
+    def _clock(self, stage: Stage, started: float) -> None:
+        spent = time.monotonic() - started
+        self.state.seconds += spent
+        self.state.stage_seconds[stage.name] = self.state.stage_seconds.get(stage.name, 0.0) + spent
+
+    def _save(self, running: list[_Running]) -> None:
+        optimisers = [r.optimiser for r in running]
+        save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, [r.average for r in running])
+
+    def _evaluate(self, stage: Stage, step: int, running: list[_Running]) -> None:
+        """Score what the stage deploys, to file only; with the averaged weights where there are some."""
+        if self.score is None or not stage.deploys:
+            return
+        for r in running:
+            if r.average is not None:
+                with r.averaged():
+                    return self._evaluate(stage, step, [])
+        for name, module in stage.deploys.items():
+            _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | self.score(module))
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Turn SIGINT and SIGTERM into a stop at the end of the step, with a checkpoint."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, lambda *_: self._stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for s, handler in before.items():
+                signal.signal(s, handler)
+
+
+def _append(path: Path, entry: Mapping[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")

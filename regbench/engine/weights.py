@@ -1,0 +1,89 @@
+"""Published checkpoints become safetensors: keys renamed by rules the registrator states as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regbench.api.types import PairInfo
+from regbench.engine.checkpoint import module_tensors, write_tensors
+from regbench.engine.context import RunContext
+from regbench.engine.plan import choose
+from regbench.errors import DataError, UsageError
+
+
+def import_checkpoint(
+    name: str, file: Path, out: Path, settings: Mapping[str, Any] | None = None, supervision: str = "homography"
+) -> int:
+    """Convert a published checkpoint of a registrator.
+
+    Args:
+        name: registered name of the registrator, at its published size unless ``settings`` say otherwise.
+        file: the checkpoint as its authors publish it; read without running any code from it.
+        out: safetensors file to write.
+        settings: of the network.
+        supervision: what the weights were trained with.
+
+    Returns:
+        The number of parameters.
+
+    Raises:
+        UsageError: the registrator has no rules for published checkpoints.
+        DataError: the file is missing, broken, or does not fill the network exactly.
+    """
+    chosen = choose("registrator", name, dict(settings or {}), None)
+    assert chosen is not None
+    network = RunContext(PairInfo(), torch.device("cpu"), {"registrator": chosen}, seed=0).registrator()
+    if not network.published_keys:
+        raise UsageError(f"{name}: no published checkpoint can be imported; `regbench weights list` names those")
+    state = read_published(file)
+    renamed = {}
+    for key, value in state.items():
+        for pattern, replacement in network.published_keys:
+            key = re.sub(pattern, replacement, key)
+        renamed[key] = value
+    try:
+        network.load_state_dict(renamed)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:400]
+        raise DataError(f"{file}: is no checkpoint of {name} at these settings: {reason}") from error
+    metadata = {
+        "format": "regbench-weights",
+        "component": name,
+        "config": json.dumps(chosen.config.model_dump(mode="json")),
+        "origin": file.name,
+        "origin_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "supervision": supervision,
+    }
+    write_tensors(out, module_tensors({"registrator": network}), metadata)
+    return sum(p.numel() for p in network.parameters())
+
+
+def read_published(file: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.pth`` file, unwrapped from whatever dictionaries its authors put around them.
+
+    Only tensors and plain containers are read (``weights_only``): a pickle that would run code is refused.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        found = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file}: not a readable checkpoint ({reason}); it may be truncated") from error
+    while isinstance(found, dict) and not any(isinstance(v, Tensor) for v in found.values()):
+        inner = [v for v in found.values() if isinstance(v, dict) and v]
+        if not inner:
+            raise DataError(f"{file}: holds no tensors")
+        found = max(inner, key=len)
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: holds a {type(found).__name__}, not a dictionary of tensors")
+    return {key: value for key, value in found.items() if isinstance(value, Tensor)}

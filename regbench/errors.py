@@ -1,0 +1,42 @@
+"""Errors a person can act on: one clear line saying what, where and what to do.
+
+The command line prints the message without a traceback and exits with ``exit_code``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RegbenchError(Exception):
+    """A job failed for a reason that can be said in one line (exit code 1)."""
+
+    exit_code = 1
+
+
+class UsageError(RegbenchError):
+    """The request itself is wrong: unknown name, impossible combination, bad value (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(RegbenchError):
+    """A file or folder is missing, truncated or not what its format promises (exit code 1)."""
+
+
+class PluginError(RegbenchError):
+    """A plugin could not be imported or broke its contract (exit code 1)."""
+
+
+class DivergedError(RegbenchError):
+    """Training produced a loss that is not finite (exit code 1)."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
+    """Build the error for an unknown name, with the closest known names first."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    guess = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    listed = ", ".join(names) if names else "none"
+    return UsageError(f"unknown {kind} {name!r}: {guess}known: {listed}.{' ' + hint if hint else ''}")

@@ -1,0 +1,187 @@
+"""Leaderboards: a pure function of committed results, and the checks that keep both true.
+
+``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and perhaps
+``board.toml`` (title, description, notes, manifest_sha256) and ``reported.csv`` (numbers printed in papers).
+``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
+from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
+from regbench.report import tables
+from regbench.report.board import load_board
+from regbench.report.render import csv_rows, to_latex, to_markdown
+from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results.pairs import corner_error
+from regbench.results.store import PAIRS, RESULT
+
+MAX_PAIRS_BYTES = 100_000
+TOLERANCE = 1e-9
+
+
+def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
+    """Names of the boards under ``root``, or those of ``names`` after checking that they exist.
+
+    Raises:
+        DataError: there is no ``results`` folder.
+        UsageError: a name is unknown.
+    """
+    results = root / "results"
+    if not results.is_dir():
+        raise DataError(f"{results} does not exist; point --root at the folder of the leaderboards")
+    known = sorted(path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith("."))
+    wanted = list(names)
+    for name in wanted:
+        if name not in known:
+            raise unknown_name("board", name, known)
+    return wanted or known
+
+
+def render(root: Path, name: str) -> str:
+    """The markdown of a board; raises DataError where a committed file is broken."""
+    return to_markdown(load_board(root / "results" / name))
+
+
+def build(root: Path, names: Iterable[str] = ()) -> list[Path]:
+    """Write ``<board>.md`` of every board (or of ``names``); returns the files whose content changed."""
+    changed = []
+    for name in boards(root, names):
+        path, text = root / f"{name}.md", render(root, name)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(path)
+    return changed
+
+
+def check(root: Path, names: Iterable[str] = ()) -> list[str]:
+    """Everything wrong with the committed boards, as lines: false results, then a diff of stale pages."""
+    problems: list[str] = []
+    for name in boards(root, names):
+        found = verify(root / "results" / name)
+        problems += found
+        if found:
+            continue  # a page built from false results says nothing
+        path = root / f"{name}.md"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        try:
+            new = render(root, name)
+        except RegbenchError as error:
+            problems.append(str(error))
+            continue
+        diff = difflib.unified_diff(
+            old.splitlines(), new.splitlines(), path.name, f"{path.name} (rebuilt)", lineterm=""
+        )
+        problems += diff
+    return problems
+
+
+def verify(folder: Path) -> list[str]:
+    """Check every committed run of a board against itself.
+
+    The file name must be the run id and the hash of the identity; errors must follow from the displacements;
+    metrics, intervals and verdict from the errors; nothing may be left over or too large.
+    """
+    problems = []
+    paths = sorted(folder.glob("*.json"))
+    for path in paths:
+        try:
+            problems += _verify_run(path)
+        except DataError as error:
+            problems.append(str(error))
+    runs = {path.stem for path in paths}
+    for path in sorted(folder.glob("*.h5")):
+        if path.name.removesuffix(".pairs.h5") not in runs:
+            problems.append(
+                f"{path} belongs to no result; delete it or commit {path.name.split('.')[0]}.json"
+            )
+    return problems
+
+
+def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) -> list[Path]:
+    """Copy finished runs into a board (made if new); returns the result files written.
+
+    Args:
+        root: the folder of the leaderboards.
+        name: the board.
+        runs: run directories.
+        failed: also take runs that are not ok; they become rows with their reason.
+
+    Raises:
+        DataError: a file is missing or broken.
+        UsageError: a run is not ok and ``failed`` is not set.
+    """
+    written = []
+    for run in runs:
+        result = load_result(run / RESULT)
+        if result.status != "ok" and not failed:
+            raise UsageError(f"{run} is {result.status} ({result.reason}); --failed adds it as a failed row")
+        target = root / "results" / name / f"{result.run_id}.json"
+        if result.status == "ok":
+            read_pairs(run / PAIRS)  # refuse a broken file here, not in the next build
+            write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
+        write_bytes(target, (run / RESULT).read_bytes())
+        written.append(target)
+    return written
+
+
+def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
+    """Boards as CSV (unrounded) or LaTeX (as on the page)."""
+    loaded = [load_board(root / "results" / name) for name in boards(root, names)]
+    if form == "latex":
+        return "\n".join(to_latex(board) for board in loaded)
+    parts = [csv_rows(board) for board in loaded]
+    return tables.comma_separated(parts[0][0], [row for _, rows in parts for row in rows]) if parts else ""
+
+
+def _verify_run(path: Path) -> list[str]:
+    result = load_result(path, committed=True)
+    if result.status != "ok":
+        return []
+    stored = path.with_suffix(".pairs.h5")
+    pairs = read_pairs(stored)
+    problems = []
+    if stored.stat().st_size > MAX_PAIRS_BYTES * max(1.0, len(pairs.ok) / 400):
+        problems.append(f"{stored} is larger than {MAX_PAIRS_BYTES // 1000} kB for 400 pairs")
+    if not _errors_follow(pairs):
+        problems.append(f"{stored}: errors do not follow from the displacements; evaluate the run again")
+    if result.identity.metric_version != METRIC_VERSION:
+        return problems
+    for name, expected in summarise(pairs.errors, CORE).items():
+        if name not in result.metrics and name not in ("mace", "identity_mace"):
+            continue
+        if not _same(result.metrics.get(name), Measure(**expected)):
+            problems.append(
+                f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again"
+            )
+    errors = pairs.errors
+    if result.verdict != verdict(errors.scored.mean(), errors.identity.mean()):
+        problems.append(f"{path}: the verdict {result.verdict!r} does not follow from {stored.name}")
+    return problems
+
+
+def _errors_follow(pairs: Pairs) -> bool:
+    known = pairs.ok & np.isfinite(pairs.error)
+    zero = np.zeros_like(pairs.displacement)
+    identity = np.allclose(corner_error(pairs.displacement, zero), pairs.identity_error, rtol=1e-5, atol=1e-4)
+    error = corner_error(pairs.displacement, pairs.estimate)
+    return bool(identity and np.allclose(error[known], pairs.error[known], rtol=1e-5, atol=1e-4))
+
+
+def _same(stored: Measure | None, expected: Measure) -> bool:
+    if stored is None or stored.n not in (None, expected.n):
+        return False
+    ends = (stored.ci95 or (), expected.ci95 or ()) if stored.ci95 is not None else ((), ())
+    return len(ends[0]) == len(ends[1]) and all(
+        a == b
+        or (a is not None and b is not None and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE))
+        for a, b in zip((stored.value, *ends[0]), (expected.value, *ends[1]), strict=True)
+    )

@@ -1,0 +1,64 @@
+"""Area under the cumulative error curve up to k pixels, divided by k, in percent.
+
+Papers print this area although some describe it as the share of pairs below k. The area is the only reading
+that fits their own tables: k (1 - AUC@k / 100) is the mean of min(ACE, k), which never exceeds MACE and grows
+with k.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from regbench.metrics.types import Floats, MeanMetric, PairErrors
+
+
+def auc_scores(errors: PairErrors, k: float) -> Floats:
+    """``(N,)`` share of [0, k] that lies above each pair's ACE, in percent; 0 for failed pairs."""
+    return 100.0 * np.maximum(0.0, 1.0 - errors.for_auc / k)
+
+
+def auc(errors: PairErrors, k: float) -> float:
+    """AUC@k = 100 mean(max(0, 1 - ACE / k)), the exact area; in [0, 100], higher is better.
+
+    Args:
+        errors: of the test pairs.
+        k: threshold in pixels, > 0.
+    """
+    return float(auc_scores(errors, k).mean())
+
+
+def auc_trapezoid(errors: PairErrors, k: float) -> float:
+    """AUC@k by the trapezoid rule on the sorted errors, as SuperGlue and LoFTR evaluate it.
+
+    It exceeds the exact area by at most 100 / (2N), and is here to compare with papers that use it.
+    """
+    curve = np.concatenate([[0.0], np.sort(errors.for_auc)])
+    recall = np.arange(len(curve)) / len(errors)
+    last = int(np.searchsorted(curve, k))
+    x = np.append(curve[:last], k)
+    y = np.append(recall[:last], recall[last - 1])
+    return float(100.0 / k * np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
+
+
+@MeanMetric
+def auc3(errors: PairErrors) -> Floats:
+    """AUC@3 in percent."""
+    return auc_scores(errors, 3)
+
+
+@MeanMetric
+def auc5(errors: PairErrors) -> Floats:
+    """AUC@5 in percent."""
+    return auc_scores(errors, 5)
+
+
+@MeanMetric
+def auc10(errors: PairErrors) -> Floats:
+    """AUC@10 in percent."""
+    return auc_scores(errors, 10)
+
+
+@MeanMetric
+def auc20(errors: PairErrors) -> Floats:
+    """AUC@20 in percent."""
+    return auc_scores(errors, 20)

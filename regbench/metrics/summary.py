@@ -1,0 +1,53 @@
+"""Metrics of a run with their intervals, in the form ``result.json`` holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from regbench.metrics.auc import auc3, auc5, auc10, auc20
+from regbench.metrics.corner import failed, identity_mace, mace, median_ace, worse_than_identity
+from regbench.metrics.types import Metric, PairErrors
+from regbench.metrics.uncertainty import Bootstrap, Interval
+
+CORE: Mapping[str, Metric] = {
+    "mace": mace,
+    "median_ace": median_ace,
+    "auc@3": auc3,
+    "auc@5": auc5,
+    "auc@10": auc10,
+    "auc@20": auc20,
+    "worse_than_identity": worse_than_identity,
+    "failed": failed,
+}
+"""The harness's own metrics, as its plugin registers them."""
+
+
+def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[str, dict[str, Any]]:
+    """Evaluate metrics with 95 % intervals over test images.
+
+    Args:
+        errors: of all test pairs.
+        metrics: functions by name, such as those of the registry.
+
+    Returns:
+        ``{name: {"value", "ci95", "n"}}`` for every metric, then ``identity_mace`` and ``mace_over_identity``
+        (the ratio with its paired interval). A value that is not finite, and an interval one image does not
+        allow, are None.
+    """
+    draws = Bootstrap(errors.image)
+    found = {
+        name: _entry(float(metric(errors)), draws.interval(draws.values(metric, errors)), len(errors))
+        for name, metric in metrics.items()
+    }
+    base = identity_mace(errors)
+    ratio = mace(errors) / base if base > 0 else math.nan
+    found["identity_mace"] = _entry(base, draws.interval(draws.means(errors.identity)), len(errors))
+    found["mace_over_identity"] = _entry(ratio, draws.ratio(errors.scored, errors.identity), len(errors))
+    return found
+
+
+def _entry(value: float, interval: Interval | None, n: int) -> dict[str, Any]:
+    known = value if math.isfinite(value) else None
+    return {"value": known, "ci95": None if interval is None else list(interval), "n": n}

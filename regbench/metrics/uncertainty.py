@@ -1,0 +1,146 @@
+"""How sure we are: intervals and tests that resample test images.
+
+Pairs cut from one image err together, so images, not pairs, are the independent units: the bootstrap draws
+images with replacement (cluster bootstrap) and the test flips the sign of whole images. Both say how a result
+would vary over test images for the networks at hand; neither covers training again with another seed.
+
+Every function is pure: the random numbers come from a fixed seed, through ``RandomState``, whose stream numpy
+promises never to change (unlike that of ``Generator``). A committed board must rebuild to the byte.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from regbench.metrics.types import Floats, Ints, Metric, PairErrors
+
+DRAWS = 2000
+"""Bootstrap draws of an interval."""
+FLIPS = 99_999
+"""Random sign flips of a test. The smallest p-value, 1 / (FLIPS + 1), survives Holm over 5000 tests."""
+SEED = 0
+
+Interval = tuple[float, float]
+
+
+class Bootstrap:
+    """Draws of test images, shared by all that is computed from one set of pairs: intervals are paired.
+
+    Args:
+        image: ``(N,)`` number of the image of each pair.
+        draws: number of bootstrap draws.
+    """
+
+    def __init__(self, image: ArrayLike, draws: int = DRAWS) -> None:
+        self.group = _groups(image)
+        self.images = int(self.group.max()) + 1
+        self.draws = draws
+
+    @cached_property
+    def counts(self) -> Ints:
+        """``(draws, images)`` how often each draw holds each image."""
+        stream = np.random.RandomState(SEED)
+        drawn = stream.randint(0, self.images, size=(self.draws, self.images), dtype=np.int64)
+        drawn += self.images * np.arange(self.draws)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=self.draws * self.images)
+        return counts.reshape(self.draws, self.images)
+
+    def means(self, scores: Floats) -> Floats:
+        """Mean over pairs in every draw: ``(N,)`` or ``(N, C)`` scores to ``(draws,)`` or ``(draws, C)``."""
+        total = self.counts @ _sums(scores, self.group)
+        pairs = self.counts @ np.bincount(self.group)
+        return total / (pairs if scores.ndim == 1 else pairs[:, None])
+
+    def values(self, metric: Metric, errors: PairErrors) -> Floats:
+        """``(draws,)`` a metric in every draw; fast for means over pairs, a call a draw for anything else."""
+        if hasattr(metric, "per_pair"):
+            return self.means(metric.per_pair(errors))
+        order = np.argsort(self.group, kind="stable")
+        repeats = self.counts[:, self.group[order]]
+        return np.array([float(metric(errors.subset(np.repeat(order, times)))) for times in repeats])
+
+    def interval(self, values: Floats) -> Interval | None:
+        """95 % percentile interval of drawn values; None for a single image or values that are not finite."""
+        if self.images < 2 or not np.isfinite(values).all():
+            return None
+        low, high = np.percentile(values, [2.5, 97.5])
+        return float(low), float(high)
+
+    def difference(self, a: Floats, b: Floats) -> Interval | None:
+        """95 % interval of mean(a) - mean(b), for two ``(N,)`` scores of the same pairs."""
+        return self.interval(self.means(a - b))
+
+    def ratio(self, a: Floats, b: Floats) -> Interval | None:
+        """95 % interval of mean(a) / mean(b), for two ``(N,)`` scores of the same pairs."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.interval(self.means(a) / self.means(b))
+
+
+def sign_flip(differences: Floats, image: ArrayLike, flips: int = FLIPS) -> Floats:
+    """Paired sign-flip permutation test, over images, that mean differences are zero.
+
+    Under the null hypothesis the difference of two methods on an image is as likely to have either sign.
+
+    Args:
+        differences: ``(N, C)`` score of one method minus that of another on each pair, for C comparisons.
+        image: ``(N,)`` number of the image of each pair.
+        flips: number of random sign patterns.
+
+    Returns:
+        ``(C,)`` two-sided p-values in (0, 1]. With n images no p-value is below about 2 / 2^n: four images
+        cannot separate anything.
+    """
+    sums = _sums(differences, _groups(image))
+    seen = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)  # equal sums differ by rounding
+    stream = np.random.RandomState(SEED)
+    as_large = np.ones(sums.shape[1])  # the observed pattern is one of those that could have been
+    for start in range(0, flips, 8192):
+        rows = min(8192, flips - start)
+        bits = np.frombuffer(stream.bytes(rows * ((len(sums) + 7) // 8)), dtype=np.uint8).reshape(rows, -1)
+        signs = 2.0 * np.unpackbits(bits, axis=1, count=len(sums)) - 1.0
+        as_large += (np.abs(signs @ sums) >= seen).sum(axis=0)
+    return as_large / (flips + 1)
+
+
+def compare(a: PairErrors, b: PairErrors) -> tuple[float, Interval | None, float]:
+    """Compare two methods on the same manifest.
+
+    Returns:
+        MACE of ``a`` minus MACE of ``b`` in px, its paired 95 % interval, and the p-value of no difference.
+
+    Raises:
+        ValueError: the two were not evaluated on the same pairs.
+    """
+    if not (np.array_equal(a.image, b.image) and np.allclose(a.identity, b.identity, rtol=1e-4)):
+        raise ValueError("the two methods were not evaluated on the same test pairs")
+    difference = a.scored - b.scored
+    p = sign_flip(difference[:, None], a.image)[0]
+    return float(difference.mean()), Bootstrap(a.image).difference(a.scored, b.scored), float(p)
+
+
+def holm(p: ArrayLike) -> Floats:
+    """Holm's step-down adjustment: ``(C,)`` p-values to adjusted ones, for a family-wise error rate.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
+    """
+    p = np.asarray(p, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, stepped)
+    return adjusted
+
+
+def _groups(image: ArrayLike) -> Ints:
+    """Image numbers made consecutive from 0, in the order of the numbers."""
+    return np.unique(np.asarray(image), return_inverse=True)[1].astype(np.int64)
+
+
+def _sums(scores: Floats, group: Ints) -> Floats:
+    """Sum of each image's scores: ``(N, ...)`` to ``(images, ...)``."""
+    sums = np.zeros((int(group.max()) + 1, *scores.shape[1:]))
+    np.add.at(sums, group, scores)
+    return sums

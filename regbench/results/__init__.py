@@ -1,0 +1,24 @@
+"""Run directories: the record of a run, its test pairs, and how it was made."""
+
+from __future__ import annotations
+
+from regbench.results.pairs import Pairs, read_pairs, write_pairs
+from regbench.results.schema import Identity, Measure, Result, json_schema, run_id_of
+from regbench.results.store import find_runs, load_result, write_bytes, write_json, write_result, write_text
+
+__all__ = [
+    "Identity",
+    "Measure",
+    "Pairs",
+    "Result",
+    "find_runs",
+    "json_schema",
+    "load_result",
+    "read_pairs",
+    "run_id_of",
+    "write_bytes",
+    "write_json",
+    "write_pairs",
+    "write_result",
+    "write_text",
+]

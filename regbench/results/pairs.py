@@ -1,0 +1,124 @@
+"""``pairs.h5``: what happened to every test pair, from which every metric can be recomputed."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from regbench.errors import DataError
+from regbench.metrics.types import PairErrors
+from regbench.results.store import write_bytes
+
+FORMAT, VERSION = "regbench-pairs", 1
+_CORNERS = {"displacement": "f4", "estimate": "f4"}
+_SCALARS = {"error": "f8", "identity_error": "f8", "ok": "?", "image": "i4"}
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """The N test pairs of a run, in the order of the manifest.
+
+    Attributes:
+        displacement: ``(N, 4, 2)`` float32 px, the truth at the source's corners.
+        estimate: ``(N, 4, 2)`` float32 px; anything where the pair failed.
+        error: ``(N,)`` float64 px, average corner error of the estimate.
+        identity_error: ``(N,)`` float64 px, average corner error of the zero displacement.
+        ok: ``(N,)`` bool, False where the method found no answer.
+        image: ``(N,)`` int32 number of the test image.
+    """
+
+    displacement: NDArray[np.float32]
+    estimate: NDArray[np.float32]
+    error: NDArray[np.float64]
+    identity_error: NDArray[np.float64]
+    ok: NDArray[np.bool_]
+    image: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, displacement: ArrayLike, estimate: ArrayLike, ok: ArrayLike, image: ArrayLike) -> Pairs:
+        """Score estimates: errors are computed in float64 from the float32 values that are stored.
+
+        Args:
+            displacement: ``(N, 4, 2)`` px, the truth.
+            estimate: ``(N, 4, 2)`` px.
+            ok: ``(N,)`` bool.
+            image: ``(N,)`` int.
+        """
+        truth = np.asarray(displacement, dtype=np.float32)
+        found = np.asarray(estimate, dtype=np.float32)
+        return cls(
+            truth,
+            found,
+            corner_error(truth, found),
+            corner_error(truth, np.zeros_like(truth)),
+            np.asarray(ok, dtype=np.bool_),
+            np.asarray(image, dtype=np.int32),
+        )
+
+    @property
+    def errors(self) -> PairErrors:
+        """What metrics are a function of."""
+        return PairErrors(self.error, self.identity_error, self.ok, self.image.astype(np.int64))
+
+
+def corner_error(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
+    """``(N,)`` mean over the corners of the distance in px of two ``(N, 4, 2)`` displacements."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.linalg.norm(a.astype(np.float64) - b.astype(np.float64), axis=-1).mean(axis=-1)
+
+
+def write_pairs(path: Path, pairs: Pairs) -> None:
+    """Write ``pairs.h5`` atomically; the same pairs give the same bytes. 400 pairs take less than 100 kB.
+
+    Raises:
+        ValueError: shapes do not fit each other.
+    """
+    import h5py
+
+    fields = _checked({name: getattr(pairs, name) for name in (*_CORNERS, *_SCALARS)})
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        for name, values in fields.items():
+            file.create_dataset(name, data=values, track_times=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_pairs(path: Path) -> Pairs:
+    """Read ``pairs.h5``.
+
+    Raises:
+        DataError: the file is missing, truncated, of another format or of a newer version.
+    """
+    import h5py
+
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; it belongs beside its result")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != FORMAT:
+                raise DataError(f"{path} is not a {FORMAT} file")
+            if file.attrs["version"] > VERSION:
+                raise DataError(
+                    f"{path} has version {file.attrs['version']}, this regbench reads {VERSION}; upgrade it"
+                )
+            return Pairs(**_checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS)}))
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path} is truncated or broken ({reason}); evaluate the run again") from error
+
+
+def _checked(fields: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    n = len(fields["ok"])
+    checked = {}
+    for name, dtype in {**_CORNERS, **_SCALARS}.items():
+        checked[name] = np.ascontiguousarray(fields[name], dtype=dtype)
+        shape = (n, 4, 2) if name in _CORNERS else (n,)
+        if checked[name].shape != shape:
+            raise ValueError(f"{name} has shape {checked[name].shape}, expected {shape}")
+    return checked

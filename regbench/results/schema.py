@@ -1,0 +1,136 @@
+"""The record of one run, ``result.json``: who was run on what, what came out, and how it was made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA_VERSION = 1
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(_Record):
+    """A translator, registrator or strategy as it was used."""
+
+    name: str
+    version: str
+    """Version of its distribution."""
+    distribution: str
+    config: dict[str, Any] = {}
+    """Every setting, defaults included."""
+    weights_sha256: Sha256 | None = None
+    """Of weights it was given; None for what this run trained itself."""
+
+
+class TrainData(_Record):
+    """The training data: a name is not enough, the hash of the pack is."""
+
+    name: str
+    pack_sha256: Sha256
+
+
+class TestData(_Record):
+    """The test pairs: the hash of the frozen manifest names each of them."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    name: str
+    manifest_sha256: Sha256
+
+
+class Protocol(_Record):
+    """How unaligned pairs are made."""
+
+    patch: Annotated[int, Field(gt=0)]
+    """Side of a patch in pixels."""
+    rho: Annotated[int, Field(ge=0)]
+    """Largest corner offset per coordinate in pixels."""
+    pairing: Literal["frozen", "online", "given"]
+    """Training pairs keep one offset, get a new one at each visit, or come unaligned."""
+    source: Literal["A", "B"] = "A"
+    """Which modality is the source."""
+    oversample: Annotated[int, Field(gt=0)] = 10
+    """Frozen pairs made of each training image."""
+
+
+class Identity(_Record):
+    """Everything that decides a result. Two runs with one identity are the same run."""
+
+    translator: Component | None
+    registrator: Component
+    strategy: Component | None
+    """None when nothing was trained."""
+    train_dataset: TrainData | None
+    test_dataset: TestData
+    protocol: Protocol
+    seed: int
+    budget: str
+    ancestors: list[str] = []
+    """Run ids, or hashes of weights, of what this run started from."""
+    metric_version: int
+    supervision: Literal["none", "homography"]
+    """The maximum over the run and all its ancestors."""
+
+
+class Measure(_Record):
+    """A metric over the test pairs."""
+
+    value: float | None
+    """None where it is not finite."""
+    ci95: tuple[float, float] | None = None
+    """95 % interval over test images; None where there is none."""
+    n: int | None = None
+    """Number of test pairs."""
+
+
+class Result(_Record):
+    """One run. An ``ok`` run has metrics and a verdict; any other says why in ``reason``."""
+
+    schema_version: Literal[1] = 1
+    run_id: RunId
+    status: Literal["ok", "failed", "interrupted"]
+    reason: str | None = None
+    verdict: Literal["aligned", "collapsed", "diverged"] | None = None
+    identity: Identity
+    metrics: dict[str, Measure] = {}
+    timing: dict[str, Any] = {}
+    """``register_ms``: median milliseconds a pair; others free."""
+    training: dict[str, Any] = {}
+    """``parameters`` of what is deployed, ``seconds`` of training; others free."""
+    provenance: dict[str, Any] = {}
+    """See :func:`regbench.results.provenance.collect`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Result:
+        if self.status == "ok" and (self.verdict is None or "mace" not in self.metrics):
+            raise ValueError("a run that is ok needs a verdict and the metric mace")
+        if self.status != "ok" and not self.reason:
+            raise ValueError(f"a run that is {self.status} needs a reason")
+        return self
+
+
+def run_id_of(identity: Identity | Mapping[str, Any]) -> str:
+    """The name of a run: the first 12 hex digits of the SHA-256 of its identity as canonical JSON.
+
+    A mapping is hashed as it stands, so that a file written before a field was added keeps its name.
+
+    Raises:
+        ValueError: a setting is not a finite number.
+    """
+    content = identity.model_dump(mode="json") if isinstance(identity, Identity) else dict(identity)
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of ``result.json``, published as ``docs/result.schema.json``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Result.model_json_schema()}

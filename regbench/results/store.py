@@ -1,0 +1,114 @@
+"""Reading and writing of run directories: writes are atomic, broken files are one clear line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from regbench.errors import DataError
+from regbench.results.schema import SCHEMA_VERSION, Result, run_id_of
+
+RESULT, PAIRS = "result.json", "pairs.h5"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file at once: a reader, or a crash, sees the old content or the new, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes private files
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file at once; UTF-8, line ends as given."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace a JSON file at once. Numbers that are not finite become null: JSON has no others."""
+    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_result(path: Path, result: Result) -> None:
+    """Write ``result.json`` at once.
+
+    Raises:
+        ValueError: ``run_id`` is not the hash of the identity.
+    """
+    expected = run_id_of(result.identity)
+    if result.run_id != expected:
+        raise ValueError(f"run_id {result.run_id} is not the hash of the identity, {expected}")
+    write_json(path, result.model_dump(mode="json"))
+
+
+def load_result(path: Path, *, committed: bool = False) -> Result:
+    """Read and check ``result.json``.
+
+    Args:
+        path: the file.
+        committed: also require the file to be called ``<run_id>.json``, as on a board.
+
+    Raises:
+        DataError: missing, not JSON, of a newer schema, not what the schema says, or under a false run id.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON ({error}); run the job again or delete it") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has schema_version {version}, this regbench reads {SCHEMA_VERSION}; upgrade regbench"
+        )
+    try:
+        result = Result.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the record"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise DataError(f"{path} is not a result: {where}: {first['msg']}{more}") from error
+    expected = run_id_of(raw["identity"])
+    if result.run_id != expected:
+        raise DataError(
+            f"{path}: run_id {result.run_id} is not the hash of the identity, {expected}; was it edited?"
+        )
+    if committed and path.stem != result.run_id:
+        raise DataError(f"{path} holds run {result.run_id}; rename it to {result.run_id}.json")
+    return result
+
+
+def find_runs(parent: Path) -> list[Path]:
+    """Run directories (those holding a ``result.json``) at or below ``parent``, in order of their path."""
+    return sorted(path.parent for path in parent.rglob(RESULT) if path.is_file())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,37 @@
+"""Learning rates as pure functions of the step, so that a resume needs no scheduler state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+LearningRate = Callable[[int], float]
+
+
+def constant(lr: float) -> LearningRate:
+    """The same rate at every step."""
+    return lambda step: lr
+
+
+def one_cycle(max_lr: float, total: int, warm_up: float = 0.05) -> LearningRate:
+    """Linear one-cycle of the MCNet family: torch's OneCycleLR with ``anneal_strategy="linear"``.
+
+    Args:
+        max_lr: the peak.
+        total: number of steps of the cycle; the published code sets it to the steps trained + 100.
+        warm_up: share of the steps that rise from max_lr / 25 to the peak; the rest falls to max_lr / 25e4.
+    """
+    start, end = max_lr / 25, max_lr / 25 / 1e4
+    peak, last = warm_up * total - 1, total - 1
+
+    def at(step: int) -> float:
+        if step <= peak:
+            return start + (max_lr - start) * (step / peak if peak > 0 else 1.0)
+        share = min((step - peak) / max(last - peak, 1e-9), 1.0)
+        return max_lr + (end - max_lr) * share
+
+    return at
+
+
+def step_decay(lr: float, every: int, factor: float = 0.1) -> LearningRate:
+    """Multiply by ``factor`` after every ``every`` steps."""
+    return lambda step: lr * factor ** (step // max(every, 1))

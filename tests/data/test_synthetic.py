@@ -1,0 +1,285 @@
+"""The embedded data set: reproducible, aligned, structured, and as hard as its knob says."""
+
+import itertools
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from regbench.api.dataset import PairImages
+from regbench.data.synthetic import MODALITIES, Synthetic, SyntheticConfig
+from regbench.errors import DataError
+
+COLOUR = ("optical", "map")
+PAIRS = 40
+
+
+def make(**settings):
+    return Synthetic(SyntheticConfig(**settings))
+
+
+def grey(image):
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def smooth(image, sigma=1.5):
+    return cv2.GaussianBlur(grey(image).astype(np.float32) / 255, (0, 0), sigma)
+
+
+def gradients(image, sigma=1.5):
+    image = smooth(image, sigma)
+    return cv2.Sobel(image, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(image, cv2.CV_32F, 0, 1, scale=0.125)
+
+
+@pytest.fixture(scope="module")
+def default_pairs():
+    data = make()
+    return [data.read("test", key) for key in data.keys("test")[:PAIRS]]
+
+
+# --- reproducible ------------------------------------------------------------------------------------------
+
+
+def test_the_same_settings_give_the_same_bytes():
+    for split in ("train", "test"):
+        one, two = (make(size=96).read(split, f"{split}-00003") for _ in range(2))
+        assert np.array_equal(one.a, two.a)
+        assert np.array_equal(one.b, two.b)
+
+
+def test_order_and_number_of_reads_do_not_matter():
+    fresh = make(size=96, train=10).read("train", "train-00007")
+    used = make(size=96, train=500)
+    for key in ("train-00001", "train-00499"):
+        used.read("train", key)
+    assert np.array_equal(fresh.b, used.read("train", "train-00007").b)
+
+
+def test_another_seed_split_or_index_is_another_scene():
+    reads = [
+        make(size=96, seed=seed).read(split, f"{split}-{index:05d}").a
+        for seed, split, index in itertools.product((0, 1), ("train", "test"), (0, 1))
+    ]
+    for one, two in itertools.combinations(reads, 2):
+        assert abs(np.corrcoef(smooth(one).ravel(), smooth(two).ravel())[0, 1]) < 0.3
+
+
+def test_changing_b_leaves_a_alone():
+    views = [make(size=96, b=b).read("train", "train-00000").a for b in MODALITIES]
+    assert all(np.array_equal(view, views[0]) for view in views)
+
+
+def test_the_global_random_state_is_neither_used_nor_touched():
+    np.random.seed(1)
+    before = make(size=96).read("train", "train-00000").b
+    state = np.random.get_state()[1].copy()
+    np.random.seed(2)
+    assert np.array_equal(make(size=96).read("train", "train-00000").b, before)
+    np.random.seed(1)
+    assert np.array_equal(np.random.get_state()[1], state)
+
+
+# --- the contract ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("a", "b"), itertools.product(MODALITIES, MODALITIES))
+def test_shapes_and_types(a, b):
+    data = make(a=a, b=b, size=64)
+    pair = data.read("test", "test-00000")
+    assert isinstance(pair, PairImages)
+    assert data.modalities == (a, b)
+    assert data.size == (64, 64)
+    assert pair.homography is None
+    for name, image in zip((a, b), pair[:2], strict=True):
+        assert image.dtype == np.uint8
+        assert image.shape == ((64, 64, 3) if name in COLOUR else (64, 64))
+        assert image.flags.c_contiguous
+        assert np.ptp(grey(image)) > 60
+
+
+def test_keys_are_stable_and_disjoint():
+    data = make(train=3, test=2)
+    assert list(data.keys("train")) == ["train-00000", "train-00001", "train-00002"]
+    assert list(data.keys("test")) == ["test-00000", "test-00001"]
+    assert len(make().keys("train")) == 256
+    assert len(make().keys("test")) == 64
+
+
+@pytest.mark.parametrize(
+    ("split", "key"),
+    [
+        ("train", "train-00003"),
+        ("train", "test-00000"),
+        ("train", "train-0"),
+        ("train", "train-"),
+        ("train", "train--0001"),
+        ("test", "x"),
+        ("train", "train-٠٠٠٠٠"),
+    ],
+)
+def test_an_unknown_key_is_named(split, key):
+    with pytest.raises(DataError, match=r"no pair .* keys are") as caught:
+        make(train=3, test=3).read(split, key)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"gap": -0.01},
+        {"gap": 1.01},
+        {"gap": float("nan")},
+        {"a": "lidar"},
+        {"b": ""},
+        {"size": 63},
+        {"size": 4096},
+        {"train": 0},
+        {"test": 0},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"colour": "red"},
+    ],
+)
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(ValidationError) as caught:
+        SyntheticConfig(**bad)
+    (error,) = caught.value.errors()
+    assert error["loc"] == tuple(bad)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    gap=st.floats(0, 1),
+    seed=st.integers(0, 2**32 - 1),
+    size=st.integers(64, 130),
+    a=st.sampled_from(MODALITIES),
+    b=st.sampled_from(MODALITIES),
+    index=st.integers(0, 99998),
+)
+def test_any_valid_settings_render(gap, seed, size, a, b, index):
+    data = make(gap=gap, seed=seed, size=size, a=a, b=b, train=99999)
+    pair = data.read("train", f"train-{index:05d}")
+    for image in pair[:2]:
+        assert image.shape[:2] == (size, size)
+        assert image.std() > 3
+
+
+# --- aligned -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("modality", MODALITIES[1:])
+def test_modalities_are_aligned_to_the_pixel(modality):
+    """Edges coincide, whatever their sign: no shift within 6 px correlates orientation better than none."""
+    reach, total = 6, 0
+    data = make(b=modality, gap=1.0)
+    for key in data.keys("test")[:10]:
+        pair = data.read("test", key)
+        (ax, ay), (bx, by) = gradients(pair.a), gradients(pair.b)
+        # Doubled angle: an edge and its reversal are one orientation.
+        one = np.stack([ax * ax - ay * ay, 2 * ax * ay]) / (ax * ax + ay * ay + 1e-5)
+        two = np.stack([bx * bx - by * by, 2 * bx * by]) / (bx * bx + by * by + 1e-5)
+        core = two[:, reach:-reach, reach:-reach]
+        side = one.shape[1] - 2 * reach
+        total = total + np.array(
+            [
+                [(one[:, y : y + side, x : x + side] * core).mean() for x in range(2 * reach + 1)]
+                for y in range(2 * reach + 1)
+            ]
+        )
+    assert np.unravel_index(total.argmax(), total.shape) == (reach, reach)
+    assert total.max() > 3 * np.median(total)
+
+
+# --- the gap -----------------------------------------------------------------------------------------------
+
+
+def test_the_gap_knob_is_monotone():
+    def correlation(gap):
+        data = make(gap=gap)
+        pairs = [data.read("test", key) for key in data.keys("test")[:6]]
+        return np.mean([np.corrcoef(smooth(a).ravel(), smooth(b).ravel())[0, 1] for a, b, _ in pairs])
+
+    values = [correlation(gap) for gap in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 0.97
+    assert values[-1] < 0.35
+
+
+def test_the_default_gap_reverses_contrast(default_pairs):
+    """Edges clear in both modalities disagree in sign in a good part, so no monotone curve explains the pair."""
+    reversed_, clear = 0, 0
+    for a, b, _ in default_pairs[:12]:
+        (ax, ay), (bx, by) = gradients(a, 2.0), gradients(b, 2.0)
+        one, two = np.hypot(ax, ay), np.hypot(bx, by)
+        strong = (one > np.quantile(one, 0.8)) & (two > np.quantile(two, 0.8))
+        reversed_ += int((ax * bx + ay * by < 0)[strong].sum())
+        clear += int(strong.sum())
+    assert 0.25 < reversed_ / clear < 0.75
+
+
+def sift_homography(source, target):
+    """What SIFT, the ratio test and MAGSAC make of two patches; None where they give up."""
+    sift = cv2.SIFT_create()
+    (kp1, d1), (kp2, d2) = (sift.detectAndCompute(image, None) for image in (source, target))
+    if d1 is None or d2 is None or len(kp2) < 2:
+        return None
+    matches = cv2.BFMatcher().knnMatch(d1, d2, k=2)
+    good = [m for m, n in matches if m.distance < 0.8 * n.distance]
+    if len(good) < 4:
+        return None
+    one = np.float32([kp1[m.queryIdx].pt for m in good])
+    two = np.float32([kp2[m.trainIdx].pt for m in good])
+    return cv2.findHomography(one, two, cv2.USAC_MAGSAC, 3)[0]
+
+
+def sift_failures(pairs, patch=128, rho=32):
+    """Share of pairs that SIFT leaves with no homography, or at more than half of identity's error."""
+    rng = np.random.default_rng(0)
+    last = patch - 1
+    corners = np.float32([[0, 0], [last, 0], [0, last], [last, last]])
+    failed = 0
+    for pair in pairs:
+        x, y = rng.integers(rho, pair.a.shape[0] - patch - rho + 1, 2)
+        moved = rng.uniform(-rho, rho, (4, 2)).astype(np.float32)
+        pick = cv2.getPerspectiveTransform(corners, corners + moved + np.float32([x, y]))
+        source = cv2.warpPerspective(
+            grey(pair.a), pick, (patch, patch), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+        )
+        found = sift_homography(source, grey(pair.b)[y : y + patch, x : x + patch])
+        identity = np.linalg.norm(moved, axis=1).mean()
+        if found is None:
+            failed += 1
+            continue
+        error = np.linalg.norm(
+            cv2.perspectiveTransform(corners[None], found)[0] - corners - moved, axis=1
+        ).mean()
+        failed += not error <= 0.5 * identity
+    return failed / len(pairs)
+
+
+def test_sift_fails_at_the_default_gap_and_not_without_one(default_pairs):
+    easy = make(gap=0.0)
+    assert sift_failures([easy.read("test", key) for key in easy.keys("test")[:12]]) <= 0.1
+    assert sift_failures(default_pairs) >= 0.5
+
+
+# --- structure ---------------------------------------------------------------------------------------------
+
+
+def test_nearly_every_window_holds_structure_in_both_modalities(default_pairs):
+    """Corner-like structure, after a blur that takes the speckle away: both eigenvalues of the structure tensor."""
+    for side in (0, 1):
+        good, windows = 0, 0
+        for pair in default_pairs[:20]:
+            dx, dy = gradients(pair[side], 2.5)
+            for y, x in itertools.product(range(0, 193, 32), repeat=2):
+                gx, gy = dx[y : y + 64, x : x + 64], dy[y : y + 64, x : x + 64]
+                xx, yy, xy = (gx * gx).mean(), (gy * gy).mean(), (gx * gy).mean()
+                weakest = 0.5 * (xx + yy - np.hypot(xx - yy, 2 * xy))
+                # Speckle alone, 0.1 strong, leaves about (0.1 / (2 sqrt(2) sqrt(pi) 2.5^2))^2 = 1e-5.
+                good += weakest > 5e-5
+                windows += 1
+        assert good / windows >= 0.95
