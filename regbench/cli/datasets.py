@@ -219,7 +219,7 @@ def _tell(pack: Pack, as_json: bool) -> None:
 
 @contextmanager
 def _progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | None]:
-    """A bar on a terminal, about ten plain lines a split elsewhere, both on stderr."""
+    """A bar on a terminal, a few plain lines a split elsewhere, both on stderr."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
@@ -244,7 +244,7 @@ def _progress(quiet: bool = False) -> Iterator[Callable[[str, int, int], None] |
     else:
 
         def say(split: str, done: int, total: int) -> None:
-            if done == total or done % max(1, total // 10) == 0:
+            if done == total or done % max(1, -(-total // 4)) == 0:
                 click.echo(f"{split}: {done}/{total}", err=True)
 
         yield say

@@ -195,7 +195,10 @@ def ensure(
     dataset, path, version = _resolve(name, root, settings)
     if force or not path.is_file():
         if dataset.needs_root and root is None:
-            raise UsageError(f"data set {name!r} is read from disk: give its folder with --root DIR")
+            raise UsageError(
+                f"data set {name!r} is read from disk: give its folder with --root DIR "
+                f"(`regbench datasets info {name}` draws it)"
+            )
         with _one_at_a_time(path):
             if force or not path.is_file():  # another process may have made it meanwhile
                 return prepare(dataset, name, version, path, progress=progress)

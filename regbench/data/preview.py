@@ -1,4 +1,4 @@
-"""A contact sheet of a pack: are the pairs what the card says, are they aligned, what will a network be shown?"""
+"""A contact sheet of a pack: are the pairs what the card says, are they aligned, what is a network shown?"""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ WHITE = (255, 255, 255)
 def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
     """Write a picture with one row a pair.
 
-    Columns: A; B; a checkerboard of both, where lines must run on across the seams; A with the edges of B; a patch of
-    A warped as training warps it; and B with that patch's true place, the ground-truth quadrilateral, in green.
-    Sets of really unaligned pairs show A laid on B by the pair's own label instead, where it has one.
+    Columns: A; B; a checkerboard of both, where lines must run on across the seams; A with the edges of B; a
+    patch of A warped as training warps it; and B with the target window in white and, in green, the true
+    place of that patch. Sets of really unaligned pairs show A laid on B by the pair's own label, if any.
 
     Args:
         pack: what is shown; the test split, or the training split when there is none.
@@ -51,7 +51,11 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
     ]
     height = 2.1 * pack.size[0] / pack.size[1] + 0.15
     figure, axes = plt.subplots(
-        len(rows), len(titles), figsize=(2.1 * len(titles), height * len(rows) + 0.7), squeeze=False
+        len(rows),
+        len(titles),
+        figsize=(2.1 * len(titles), height * len(rows) + 0.7),
+        squeeze=False,
+        layout="constrained",
     )
     for i, index in enumerate(rows):
         label = labels[index] if labels is not None else None
@@ -64,7 +68,6 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
         axis.set_title(title, fontsize=9)
     counted = ", ".join(f"{n} {s}" for s, n in pack.counts.items())
     figure.suptitle(f"{pack.name}: {counted}; {pack.size[1]}x{pack.size[0]} px; {split} pairs", fontsize=10)
-    figure.tight_layout(pad=0.4)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -107,11 +110,11 @@ def _edges_on(a: Picture, b: Picture) -> Picture:
     grey = cv2.GaussianBlur(cv2.cvtColor(b, cv2.COLOR_RGB2GRAY), (0, 0), 1.2).astype(np.float32)
     strength = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     edges = strength > max(float(np.percentile(strength, 92)), 1e-3)
-    return np.where(edges[..., None], np.uint8((255, 40, 40)), (a * 0.8).astype(np.uint8))
+    return np.where(edges[..., None], np.array((255, 40, 40), np.uint8), (a * 0.8).astype(np.uint8))
 
 
 def _warped_example(a: Picture, b: Picture, seed: int) -> tuple[Picture, Picture]:
-    """A source patch by the training protocol (corners moved by up to a quarter), and B with its true place."""
+    """A source patch as training makes them, corners moved by up to a quarter, and B with its true place."""
     import torch
 
     from regbench import geometry

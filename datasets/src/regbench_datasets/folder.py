@@ -42,7 +42,7 @@ class Folder(Dataset):
         target: str = Field("target", description="folder of modality B, under the root or absolute")
         pairs: str | None = Field(
             None,
-            description="CSV of pairs instead of the folders: columns source, target and, where wanted, split, "
+            description="CSV of pairs instead of the folders: columns source, target and, as wanted, split, "
             "group, h11..h33",
         )
         modality_a: str | None = Field(
@@ -73,8 +73,8 @@ class Folder(Dataset):
         "or a CSV (setting pairs), paths relative to it, H from pixels of source to pixels of target:\n"
         "source,target[,split][,group][,h11,h12,h13,h21,h22,h23,h31,h32,h33]\n"
         "a/0001.png,b/0001.png,train,field7",
-        split="the CSV's column split, or folders train and test; else by a hash of the group's name, so that "
-        "adding images moves none",
+        split="the CSV's column split, or folders train and test; else by a hash of the group's name, so "
+        "that adding images moves none",
         size_rule="resized to 192x192 (settings height, width); areas are averaged where it shrinks by more "
         "than 1.5",
     )

@@ -33,8 +33,8 @@ class MSCOCO(Dataset):
         modalities=("rgb", "rgb"),
         origin="cocodataset.org: the archives train2017 and test2017",
         licence="images under the Flickr terms of use, each with its own licence; annotations are not used",
-        citation="Lin et al.: Microsoft COCO: Common objects in context. ECCV 2014. Protocol of DeTone et al. "
-        "2016 as IHN (CVPR 2022), RHWF and MCNet run it.",
+        citation="Lin et al.: Microsoft COCO: Common objects in context. ECCV 2014. Protocol of DeTone et "
+        "al. 2016 as IHN (CVPR 2022), RHWF and MCNet run it.",
         layout="ROOT/\n  train2017/000000000009.jpg  ...\n  test2017/000000000001.jpg   ...",
         split="the folders train2017 and test2017",
         size_rule="resized to 320x240 (width x height), bilinear, whatever the aspect ratio: IHN's protocol",
