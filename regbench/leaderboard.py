@@ -100,9 +100,7 @@ def verify(folder: Path) -> list[str]:
     runs = {path.stem for path in paths}
     for path in sorted(folder.glob("*.h5")):
         if path.name.removesuffix(".pairs.h5") not in runs:
-            problems.append(
-                f"{path} belongs to no result; delete it or commit {path.name.split('.')[0]}.json"
-            )
+            problems.append(f"{path} belongs to no result; delete it or commit {path.name.split('.')[0]}.json")
     return problems
 
 
@@ -159,9 +157,7 @@ def _verify_run(path: Path) -> list[str]:
         if name not in result.metrics and name not in ("mace", "identity_mace"):
             continue
         if not _same(result.metrics.get(name), Measure(**expected)):
-            problems.append(
-                f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again"
-            )
+            problems.append(f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again")
     errors = pairs.errors
     if result.verdict != verdict(errors.scored.mean(), errors.identity.mean()):
         problems.append(f"{path}: the verdict {result.verdict!r} does not follow from {stored.name}")
@@ -179,9 +175,8 @@ def _errors_follow(pairs: Pairs) -> bool:
 def _same(stored: Measure | None, expected: Measure) -> bool:
     if stored is None or stored.n not in (None, expected.n):
         return False
-    ends = (stored.ci95 or (), expected.ci95 or ()) if stored.ci95 is not None else ((), ())
-    return len(ends[0]) == len(ends[1]) and all(
-        a == b
-        or (a is not None and b is not None and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE))
-        for a, b in zip((stored.value, *ends[0]), (expected.value, *ends[1]), strict=True)
+    ours, theirs = (stored.value, *(stored.ci95 or ())), (expected.value, *(expected.ci95 or ()))
+    return len(ours) == len(theirs) and all(
+        a == b or (None not in (a, b) and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE))
+        for a, b in zip(ours, theirs, strict=True)
     )

@@ -68,9 +68,7 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
 
 @command.command()
 @click.option("--format", "form", type=click.Choice(["csv", "latex"]), required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default: standard output."
-)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default: standard output.")
 @_root
 @_boards
 def export(form: str, out: Path | None, root: Path, boards: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from regbench.metrics.types import Floats, MeanMetric, PairErrors
+from regbench.metrics.types import Floats, MeanMetric, MedianMetric, PairErrors
 
 Verdict = Literal["aligned", "collapsed", "diverged"]
 
@@ -21,9 +21,10 @@ def mace(errors: PairErrors) -> Floats:
     return errors.scored
 
 
-def median_ace(errors: PairErrors) -> float:
+@MedianMetric
+def median_ace(errors: PairErrors) -> Floats:
     """Median ACE in pixels, >= 0; lower is better."""
-    return float(np.median(errors.scored))
+    return errors.scored
 
 
 @MeanMetric

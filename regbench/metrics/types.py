@@ -74,7 +74,7 @@ class PairErrors:
 
 
 class MeanMetric:
-    """A metric that is the mean over pairs of a score of each pair, as all of ours but the median are.
+    """A metric that is the mean over pairs of a score of each pair.
 
     Knowing the scores lets intervals over thousands of bootstrap draws cost one matrix product.
     """
@@ -88,5 +88,13 @@ class MeanMetric:
         return float(self.per_pair(errors).mean())
 
 
+class MedianMetric(MeanMetric):
+    """A metric that is the median over pairs of a score of each pair."""
+
+    def __call__(self, errors: PairErrors) -> float:
+        """The metric over all pairs."""
+        return float(np.median(self.per_pair(errors)))
+
+
 Metric = Callable[[PairErrors], Any]
-"""``(errors) -> float``; a :class:`MeanMetric` where the metric is a mean over pairs."""
+"""``(errors) -> float``; better a :class:`MeanMetric` or :class:`MedianMetric`, whose intervals are fast."""

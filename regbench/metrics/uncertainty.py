@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from regbench.metrics.types import Floats, Ints, Metric, PairErrors
+from regbench.metrics.types import Floats, Ints, MeanMetric, MedianMetric, Metric, PairErrors
 
 DRAWS = 2000
 """Bootstrap draws of an interval."""
@@ -54,9 +54,24 @@ class Bootstrap:
         pairs = self.counts @ np.bincount(self.group)
         return total / (pairs if scores.ndim == 1 else pairs[:, None])
 
+    def medians(self, scores: Floats) -> Floats:
+        """Median over pairs in every draw: ``(N,)`` scores to ``(draws,)``."""
+        order = np.argsort(scores, kind="stable")
+        ascending, group = scores[order], self.group[order]
+        found = np.empty(self.draws)
+        for start in range(0, self.draws, 250):  # a few draws at once, to keep memory small for many pairs
+            rank = np.cumsum(self.counts[start : start + 250, group], axis=1)
+            total = rank[:, -1:]
+            low = np.argmax(rank > (total - 1) // 2, axis=1)
+            high = np.argmax(rank > total // 2, axis=1)
+            found[start : start + 250] = (ascending[low] + ascending[high]) / 2.0
+        return found
+
     def values(self, metric: Metric, errors: PairErrors) -> Floats:
-        """``(draws,)`` a metric in every draw; fast for means over pairs, a call a draw for anything else."""
-        if hasattr(metric, "per_pair"):
+        """``(draws,)`` a metric in every draw; fast for means and medians, else a call a draw."""
+        if isinstance(metric, MedianMetric):
+            return self.medians(metric.per_pair(errors))
+        if isinstance(metric, MeanMetric):
             return self.means(metric.per_pair(errors))
         order = np.argsort(self.group, kind="stable")
         repeats = self.counts[:, self.group[order]]

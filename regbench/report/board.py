@@ -15,12 +15,16 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from regbench.errors import DataError
-from regbench.metrics import CORE, METRIC_VERSION, MeanMetric
+from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs
 from regbench.results.schema import Component
 
-SCORES = {name: metric for name, metric in CORE.items() if isinstance(metric, MeanMetric)}
+SCORES = {
+    name: metric
+    for name, metric in CORE.items()
+    if isinstance(metric, MeanMetric) and not isinstance(metric, MedianMetric)
+}
 """The metrics of a board: means over pairs, so that seeds can be averaged pair by pair."""
 
 Reported = list[dict[str, str]]
@@ -72,9 +76,7 @@ class Row:
     def scores(self) -> dict[str, Floats]:
         """``(N,)`` by metric: each pair's score, averaged over the seeds. Needs a finished run."""
         errors = [entry.pairs.errors for entry in self.entries if entry.pairs is not None]
-        return {
-            name: np.mean([metric.per_pair(e) for e in errors], axis=0) for name, metric in SCORES.items()
-        }
+        return {name: np.mean([metric.per_pair(e) for e in errors], axis=0) for name, metric in SCORES.items()}
 
     @cached_property
     def seed_maces(self) -> list[float]:
@@ -195,9 +197,7 @@ def _current_manifests(entries: list[Entry], settings: Settings) -> dict[tuple[s
     used = Counter(groups)
     ordered = sorted(used, key=lambda group: (-used[group], group.manifest))
     current: dict[tuple[str, int, int, str], set[str]] = {}
-    for (
-        group
-    ) in ordered:  # the most used comes first; a tie goes to the smaller hash, which is at least stable
+    for group in ordered:  # the most used comes first; a tie goes to the smaller hash, which is at least stable
         current.setdefault(group.question, {group.manifest})
     return current
 
@@ -208,9 +208,7 @@ def _require_same_pairs(rows: list[Row]) -> None:
         first, other = finished[0].pairs, entry.pairs
         assert first is not None
         assert other is not None
-        same = np.array_equal(first.image, other.image) and np.array_equal(
-            first.displacement, other.displacement
-        )
+        same = np.array_equal(first.image, other.image) and np.array_equal(first.displacement, other.displacement)
         if not same:
             raise DataError(
                 f"runs {finished[0].result.run_id} and {entry.result.run_id} name the same test manifest but "

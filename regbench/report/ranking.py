@@ -58,9 +58,7 @@ def rank(rows: list[Row]) -> Ranking:
     over all comparisons of the section and the paired 95 % interval of the difference does not contain zero.
     Its rank is one more than the number of rows better than it: rows nothing separates share a rank.
     """
-    finished = sorted(
-        (row for row in rows if row.finished), key=lambda row: (row.scores["mace"].mean(), row.key)
-    )
+    finished = sorted((row for row in rows if row.finished), key=lambda row: (row.scores["mace"].mean(), row.key))
     unfinished = [Ranked(row, None, {}) for row in rows if not row.finished]
     if not finished:
         return Ranking(unfinished, {})

@@ -73,9 +73,7 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
         raise DataError(f"{path} is not valid JSON ({error}); run the job again or delete it") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise DataError(
-            f"{path} has schema_version {version}, this regbench reads {SCHEMA_VERSION}; upgrade regbench"
-        )
+        raise DataError(f"{path} has schema_version {version}, this regbench reads {SCHEMA_VERSION}; upgrade regbench")
     try:
         result = Result.model_validate(raw)
     except ValidationError as error:
@@ -85,9 +83,7 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
         raise DataError(f"{path} is not a result: {where}: {first['msg']}{more}") from error
     expected = run_id_of(raw["identity"])
     if result.run_id != expected:
-        raise DataError(
-            f"{path}: run_id {result.run_id} is not the hash of the identity, {expected}; was it edited?"
-        )
+        raise DataError(f"{path}: run_id {result.run_id} is not the hash of the identity, {expected}; was it edited?")
     if committed and path.stem != result.run_id:
         raise DataError(f"{path} holds run {result.run_id}; rename it to {result.run_id}.json")
     return result
