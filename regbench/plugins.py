@@ -10,6 +10,7 @@ use: listing them costs no torch import.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -54,10 +55,10 @@ class Component:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a module may even call sys.exit on import
             raise PluginError(
                 f"{self.role} {self.name!r} of {self.distribution} cannot be imported from {self.target}: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {' '.join(str(error).split())}"
             ) from error
 
 
@@ -178,8 +179,13 @@ class _Collector:
 
 
 def _wanted(entry: EntryPoint, names: str | None) -> bool:
-    distribution = entry.dist.name if entry.dist else ""
-    return names is None or distribution == "regbench" or distribution in {n.strip() for n in names.split(",")}
+    distribution = canonical(entry.dist.name) if entry.dist else ""
+    return names is None or distribution == "regbench" or distribution in {canonical(n) for n in names.split(",")}
+
+
+def canonical(distribution: str) -> str:
+    """The name of a distribution as package indexes compare it: ``My_Plugin`` is ``my-plugin``."""
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 
 
 @cache

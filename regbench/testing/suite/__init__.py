@@ -1,0 +1,1 @@
+"""One module a role; every test states one promise of a component."""

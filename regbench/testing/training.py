@@ -1,0 +1,88 @@
+"""Training in miniature: real data, the one trainer, two steps a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor, nn
+
+from regbench.api.stage import Stage
+from regbench.data.pack import Pack, prepare
+from regbench.data.sampler import PairSampler
+from regbench.data.synthetic import Synthetic, SyntheticConfig
+from regbench.engine.context import RunContext
+from regbench.engine.trainer import Trainer
+from regbench.testing.parts import PROTOCOL
+
+_FOLDER = TemporaryDirectory(prefix="regbench-suite-")  # goes with the process
+
+
+@cache
+def tiny_pack() -> Pack:
+    """Four training and two test scenes of 128 px, optical and SAR."""
+    dataset = Synthetic(SyntheticConfig(train=4, test=2, size=128))
+    return prepare(dataset, "synthetic", "suite", Path(_FOLDER.name) / "tiny.h5")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What training one stage did to the modules of its run.
+
+    Attributes:
+        stage: as the strategy made it.
+        parameters: names ``module/key`` of parameters whose bits changed.
+        buffers: the same for buffers, such as running statistics.
+    """
+
+    stage: Stage
+    parameters: frozenset[str]
+    buffers: frozenset[str]
+
+
+def train_stage(stage: Stage, context: RunContext, *, labels: bool, steps: int = 2) -> Changes:
+    """Train ``steps`` steps of a stage with the real trainer on :func:`tiny_pack`.
+
+    Weights are compared with those after ``begin`` and ``setup``, which may load what an earlier stage learned.
+    """
+    before: dict[str, Tensor] = {}
+
+    def setup() -> None:
+        if stage.setup is not None:
+            stage.setup()
+        before.update(snapshot(context.modules))
+
+    sampler = PairSampler(tiny_pack(), PROTOCOL, seed=0, labels=labels)
+    short = replace(stage, steps=steps, batch=min(stage.batch, 4), setup=setup)
+    with TemporaryDirectory(dir=_FOLDER.name) as folder:
+        Trainer([short], context.modules, sampler, seed=0, folder=Path(folder)).fit()
+    after = snapshot(context.modules)
+    changed = {key for key, value in after.items() if not _same(value, before.get(key))}
+    trainable = {f"{name}/{key}" for name, m in context.modules.items() for key, _ in m.named_parameters()}
+    return Changes(stage, frozenset(changed & trainable), frozenset(changed - trainable))
+
+
+def check_changes(change: Changes) -> None:
+    """Exactly the parameters of the modules a stage updates change; of other modules, at most buffers in train mode."""
+    stage = change.stage
+    named = set(stage.updated)
+    wrong = {key for key in change.parameters if key.split("/")[0] not in named}
+    assert not wrong, f"stage {stage.name} changed what it does not update: {sorted(wrong)[:5]}"
+    untouched = {name for name in named if not any(key.startswith(f"{name}/") for key in change.parameters)}
+    assert not untouched, f"stage {stage.name} leaves modules it updates as they were: {sorted(untouched)}"
+    training = named if stage.train is None else set(stage.train)
+    drifted = {key for key in change.buffers if key.split("/")[0] not in training | named}
+    assert not drifted, f"stage {stage.name} changed buffers of frozen modules: {sorted(drifted)[:5]}"
+
+
+def snapshot(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """A copy of every parameter and buffer, by ``module/key``."""
+    return {f"{name}/{k}": v.detach().clone() for name, m in modules.items() for k, v in m.state_dict().items()}
+
+
+def _same(a: Tensor, b: Tensor | None) -> bool:
+    return b is not None and torch.equal(a, b)
