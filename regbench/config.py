@@ -121,34 +121,34 @@ def build_config(
         raise PluginError(f"{component.role} {component.name!r}: Config must derive from regbench.ComponentConfig")
     wanted = dict(settings or {})
     preset = wanted.pop("preset", None)
+    if preset is not None and preset not in cls.presets:
+        raise unknown_name(f"preset of {component.name}", str(preset), cls.presets)
+    if preset is None and budget and budget.preset in cls.presets:
+        preset = budget.preset
     values: dict[str, Any] = dict(component.config)
-    scaled: dict[str, Any] = {}
+    if budget and (budget.preset is None or preset != budget.preset):
+        values |= scaled_steps(cls, budget.factor, values)
     if preset is not None:
-        if preset not in cls.presets:
-            raise unknown_name(f"preset of {component.name}", str(preset), cls.presets)
         values |= cls.presets[preset]
-    elif budget and budget.preset in cls.presets:
-        values |= cls.presets[budget.preset]
-    if budget and (budget.preset is None or budget.preset not in cls.presets):
-        scaled = {k: v for k, v in scaled_steps(cls, budget.factor).items() if k not in values}
     for name in wanted:
         if name not in cls.model_fields:
             raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, "preset"])
     try:
-        return cls.model_validate(values | scaled | wanted)
+        return cls.model_validate(values | wanted)
     except ValidationError as error:
         raise UsageError(f"{component.role} {component.name!r}: {first_line(error)}") from None
 
 
-def scaled_steps(cls: type[ComponentConfig], factor: float) -> dict[str, int]:
-    """The step counts of a Config class multiplied by a factor, not below their floors."""
+def scaled_steps(cls: type[ComponentConfig], factor: float, alias: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """The step counts of a Config class, or of an alias of it, multiplied by a factor, not below their floors."""
     if factor == 1.0:
         return {}
     found = {}
     for name, info in cls.model_fields.items():
         mark = next((m for m in info.metadata if isinstance(m, StepCount)), None)
-        if mark and isinstance(info.default, int):
-            found[name] = max(min(mark.floor, info.default), round(info.default * factor))
+        steps = (alias or {}).get(name, info.default)
+        if mark and isinstance(steps, int):
+            found[name] = max(min(mark.floor, steps), round(steps * factor))
     return found
 
 

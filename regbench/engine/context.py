@@ -57,6 +57,7 @@ class RunContext:
     Attributes:
         info: what networks may know of the pairs.
         device: where modules are built.
+        seed: of the run. What is kept is a hash of it, from which the seeds of hidden labels cannot be derived.
         precision: ``fp32`` or ``bf16``, for the objectives of the strategy.
         modules: every module of the run by role name.
         ancestors: finished runs and imported weights this run starts from.
@@ -70,6 +71,10 @@ class RunContext:
     weights: Path | None = None
     modules: dict[str, nn.Module] = field(default_factory=dict)
     ancestors: list[FinishedRun] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Forget the run's own seed."""
+        self.seed = seed_of(self.seed, "networks")
 
     def registrator(self, role: str = "registrator") -> Registrator:
         """The run's registrator under a role name; the same name gives the same network."""

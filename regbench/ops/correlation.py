@@ -43,7 +43,9 @@ def local_correlation(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
     if pad_h or pad_w:
         map1 = F.pad(map1, (0, pad_w, 0, pad_h))
         map2 = F.pad(map2, (0, pad_w, 0, pad_h))
-    found = _TileCorrelation.apply(map1, map2, radius)
+    # Mixed precision is the caller's choice of dtype; autocast would hand the backward pass two of them.
+    with torch.autocast(map1.device.type, enabled=False):
+        found = _TileCorrelation.apply(map1, map2, radius)
     return found[..., :h, :w] if pad_h or pad_w else found
 
 

@@ -1,0 +1,139 @@
+"""Local correlation against its definition."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from regbench.ops import local_correlation
+
+
+def by_definition(map1, map2, radius):
+    """One product a displacement: out[(dy + r) (2r+1) + dx + r] = mean over C of map1 * map2 moved by (dx, dy)."""
+    h, w = map1.shape[-2:]
+    padded = F.pad(map2, (radius,) * 4)
+    window = range(2 * radius + 1)
+    return torch.stack([(map1 * padded[..., y : y + h, x : x + w]).mean(1) for y in window for x in window], 1)
+
+
+def maps(*shape, dtype=torch.float32, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, dtype=dtype, generator=generator) for _ in range(2)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 27), st.integers(1, 27)),
+    st.integers(0, 5),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_correlation_equals_its_definition(shape, radius, dtype):
+    map1, map2 = maps(*shape, dtype=dtype)
+    found = local_correlation(map1, map2, radius)
+    assert found.shape == (shape[0], (2 * radius + 1) ** 2, *shape[2:])
+    assert found.dtype == dtype
+    tolerance = 1e-5 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(found, by_definition(map1, map2, radius), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(("size", "radius"), [((16, 16), 4), ((13, 21), 4), ((8, 9), 1), ((5, 20), 5), ((9, 9), 0)])
+def test_gradients_equal_those_of_the_definition(size, radius):
+    weight = maps(2, (2 * radius + 1) ** 2, *size, dtype=torch.float64, seed=1)[0]
+    grads = []
+    for correlate in (local_correlation, by_definition):
+        map1, map2 = (x.requires_grad_() for x in maps(2, 6, *size, dtype=torch.float64))
+        (correlate(map1, map2, radius) * weight).sum().backward()
+        grads.append((map1.grad, map2.grad))
+    torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "radius"), [((8, 8), 1), ((3, 10), 2), ((10, 6), 4)])
+def test_gradcheck(size, radius):
+    map1, map2 = (x.requires_grad_() for x in maps(1, 2, *size, dtype=torch.float64))
+    assert torch.autograd.gradcheck(lambda a, b: local_correlation(a, b, radius), (map1, map2), fast_mode=True)
+
+
+def test_channel_order_is_rows_of_dy_then_dx():
+    map1, map2 = torch.zeros(2, 1, 1, 16, 16)
+    map1[..., 7, 5] = 1
+    map2[..., 7 - 1, 5 + 2] = 3
+    found = local_correlation(map1, map2, 2)
+    assert found[0, (-1 + 2) * 5 + (2 + 2), 7, 5] == 3
+    assert found.count_nonzero() == 1
+
+
+def test_inputs_need_not_be_contiguous():
+    map1, map2 = maps(2, 11, 14, 5)
+    expected = local_correlation(map1.permute(0, 3, 1, 2).contiguous(), map2.permute(0, 3, 1, 2).contiguous(), 3)
+    map1.requires_grad_()
+    found = local_correlation(map1.permute(0, 3, 1, 2), map2.permute(0, 3, 1, 2), 3)
+    torch.testing.assert_close(found, expected)
+    found.transpose(2, 3).contiguous().sum().backward()  # the incoming gradient is not contiguous either
+    again = map1.detach().permute(0, 3, 1, 2).contiguous().requires_grad_()
+    by_definition(again, map2.permute(0, 3, 1, 2), 3).sum().backward()
+    torch.testing.assert_close(map1.grad.permute(0, 3, 1, 2), again.grad, rtol=0, atol=1e-5)
+
+
+def test_bf16_stays_within_its_precision():
+    map1, map2 = (x.bfloat16().requires_grad_() for x in maps(2, 32, 16, 24))
+    found = local_correlation(map1, map2, 4)
+    assert found.dtype == torch.bfloat16
+    exact = by_definition(map1.detach().float(), map2.detach().float(), 4)
+    assert (found.float() - exact).abs().max() < 2**-7 * exact.abs().max()
+    found.sum().backward()
+    assert map1.grad.dtype == torch.bfloat16
+    assert map2.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autocast_leaves_the_maps_dtype(dtype):
+    map1, map2 = (x.to(dtype).requires_grad_() for x in maps(1, 8, 16, 16))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = local_correlation(map1, map2, 2)
+    assert found.dtype == dtype
+    found.float().sum().backward()
+    assert map1.grad.dtype == map2.grad.dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [((1, 2, 8, 8), (1, 3, 8, 8)), ((1, 2, 8, 8), (1, 2, 8, 9)), ((2, 8, 8), (2, 8, 8))]
+)
+def test_maps_of_other_shapes_are_refused(first, second):
+    with pytest.raises(ValueError, match=r"maps must both be \(B, C, H, W\), got"):
+        local_correlation(torch.zeros(first), torch.zeros(second), 1)
+
+
+def test_a_negative_radius_is_refused():
+    with pytest.raises(ValueError, match="radius must not be negative, got -1"):
+        local_correlation(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), -1)
+
+
+class Largest(TorchDispatchMode):
+    """The most elements any operator's output holds in memory."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                held = tensor.untyped_storage().nbytes() // tensor.element_size()
+                self.elements = max(self.elements, held)
+        return out
+
+
+def test_windows_are_never_unfolded():
+    b, c, h, w, radius = 2, 96, 32, 32, 4
+    unfolded = b * c * (2 * radius + 1) ** 2 * h * w
+    map1, map2 = (x.requires_grad_() for x in maps(b, c, h, w))
+    with Largest() as seen:
+        local_correlation(map1, map2, radius).sum().backward()
+    assert map1.grad is not None
+    assert 0 < seen.elements < unfolded / 15
+    with Largest() as seen:
+        F.unfold(map2.detach(), 2 * radius + 1, padding=radius)
+    assert seen.elements >= unfolded
