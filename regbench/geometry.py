@@ -23,7 +23,9 @@ Size = tuple[int, int]
 def corners(size: Size, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Tensor:
     """The four corners of an image of ``size``, ``(4, 2)`` pixels: TL, TR, BL, BR."""
     h, w = size
-    return torch.tensor([[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]], dtype=dtype, device=device)
+    # Computed on the device: a constant copied from the host would synchronise with it at every call.
+    i = torch.arange(4, device=device)
+    return torch.stack([i % 2 * (w - 1), i // 2 * (h - 1)], dim=-1).to(dtype)
 
 
 def _at_least_float32(x: Tensor) -> Tensor:
@@ -94,9 +96,7 @@ def normalise(homography: Tensor) -> Tensor:
 def invert(homography: Tensor) -> Tensor:
     """Inverse by the adjugate, scaled to H[2,2] = 1; no solver, no synchronisation."""
     r0, r1, r2 = homography.unbind(-2)
-    adjugate = torch.stack(
-        [torch.linalg.cross(r1, r2), torch.linalg.cross(r2, r0), torch.linalg.cross(r0, r1)], dim=-1
-    )
+    adjugate = torch.stack([torch.linalg.cross(r1, r2), torch.linalg.cross(r2, r0), torch.linalg.cross(r0, r1)], dim=-1)
     return normalise(adjugate)
 
 
@@ -121,9 +121,7 @@ def resize_matrix(
     return torch.tensor(rows, dtype=dtype, device=device)
 
 
-def rescale(
-    homography: Tensor, source: tuple[Size, Size], target: tuple[Size, Size] | None = None
-) -> Tensor:
+def rescale(homography: Tensor, source: tuple[Size, Size], target: tuple[Size, Size] | None = None) -> Tensor:
     """Re-express a homography after source and target images were resized.
 
     Args:
@@ -154,8 +152,9 @@ def sampling_grid(homography: Tensor, out_size: Size, in_size: Size) -> Tensor:
     homography = _at_least_float32(homography)
     points = pixel_grid(out_size, dtype=homography.dtype, device=homography.device)
     moved = transform_points(homography, points)
-    scale = torch.tensor([2.0 / (in_size[1] - 1), 2.0 / (in_size[0] - 1)], dtype=moved.dtype, device=moved.device)
-    return (moved * scale - 1.0).reshape(homography.shape[0], *out_size, 2)
+    x, y = moved.unbind(-1)
+    unit = torch.stack([x * (2.0 / (in_size[1] - 1)), y * (2.0 / (in_size[0] - 1))], dim=-1) - 1.0
+    return unit.reshape(homography.shape[0], *out_size, 2)
 
 
 def sample(

@@ -60,7 +60,7 @@ def register_datasets(register: Any) -> None:
 def register_metrics(register: Any) -> None:
     """Register functions ``(errors: regbench.metrics.PairErrors) -> float``, lower-is-better unless
     ``provides=("higher_is_better",)``.
-    """  # noqa: D205
+    """
 
 
 @hookspec

@@ -65,9 +65,7 @@ def info(name: str, as_json: bool) -> None:
     settings = _settings(cls.Config, component.config)
     if as_json:
         told = {"name": name, "distribution": component.distribution, "version": component.version}
-        click.echo(
-            json.dumps(told | {"needs_root": cls.needs_root, "card": card, "settings": settings}, indent=2)
-        )
+        click.echo(json.dumps(told | {"needs_root": cls.needs_root, "card": card, "settings": settings}, indent=2))
         return
     click.echo(f"{name} ({component.distribution} {component.version}): {component.summary}\n")
     card["modalities"] = " / ".join(card["modalities"])
@@ -78,9 +76,7 @@ def info(name: str, as_json: bool) -> None:
     if settings:
         click.echo("\nsettings (--set dataset.KEY=VALUE)")
     for key, field in settings.items():
-        click.echo(
-            f"  {key} = {json.dumps(field['default'])}  ({field['type']}) {field['description']}".rstrip()
-        )
+        click.echo(f"  {key} = {json.dumps(field['default'])}  ({field['type']}) {field['description']}".rstrip())
 
 
 @command.command()

@@ -33,10 +33,10 @@ def command(
     from regbench.engine.register import load_image, overlay_of, registrator_for
 
     network = registrator_for(finished, registrator, device)
-    images = [load_image(path) for path in (source, target)]
-    homography, ok = network(*images)
+    moving, fixed = load_image(source), load_image(target)
+    homography, ok = network(moving, fixed)
     if overlay is not None:
-        overlay_of(*images, homography, overlay)
+        overlay_of(moving, fixed, homography, overlay)
     if as_json:
         click.echo(json.dumps({"ok": ok, "homography": homography.tolist()}))
         return

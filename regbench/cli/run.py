@@ -41,7 +41,9 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
         plan = make_plan(Request(sets=parse_sets(sets), **request))
         report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
         for stage in plan.stages:
-            report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {', '.join(stage.updated)}")
+            report.say(
+                f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {', '.join(stage.updated)}"
+            )
         found = execute(plan, report, force=force)
     finally:
         report.close()

@@ -49,8 +49,8 @@ def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
         )
         draws = draw_pairs(torch.arange(count).repeat(repeats), pack.size, protocol, generator)
     else:
-        draws, labelled = given_pairs(pack, "test", protocol)
-        if not labelled:
+        draws = given_pairs(pack, "test", protocol, labelled=True)
+        if not len(draws):
             raise UsageError(f"{pack.name}: its unaligned test pairs carry no label, so no error can be measured")
     image = torch.from_numpy(pack.groups("test")).long()[draws.index]
     digest = hashlib.sha256(f"{VERSION} {pack.sha256} {protocol.patch} {protocol.source}".encode())

@@ -94,9 +94,7 @@ class Pack:
         except (KeyError, ValueError) as error:
             raise DataError(f"{path} is an incomplete pack ({error}); {again}") from None
 
-    def images(
-        self, split: Split, side: Literal["a", "b"], device: torch.device | str = "cpu"
-    ) -> torch.Tensor:
+    def images(self, split: Split, side: Literal["a", "b"], device: torch.device | str = "cpu") -> torch.Tensor:
         """All images of one side, ``(N, C, H, W)`` on ``device``.
 
         uint8 as stored (255 means 1.0); 16-bit sides, and those whose ``max_values`` is not 255, come as

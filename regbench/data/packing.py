@@ -167,9 +167,7 @@ class _Writer:
         array = self._file[split][side]
         if array.dtype != image.dtype:
             have, want = image.dtype, array.dtype
-            raise DataError(
-                f"{split} pair {key!r}: side {side.upper()} has {have} pixels, earlier ones {want}"
-            )
+            raise DataError(f"{split} pair {key!r}: side {side.upper()} has {have} pixels, earlier ones {want}")
         if array.shape[3] < channels:
             for group in groups:
                 group.move(side, _GREY)
@@ -267,9 +265,7 @@ def _load(dataset: Dataset, split: Split, key: str) -> PairImages:
         raise DataError(f"{where} cannot be read: {error}") from error
     sizes = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
     if dataset.aligned and sizes[0] != sizes[1]:
-        raise DataError(
-            f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}"
-        )
+        raise DataError(f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}")
     if dataset.aligned and homography is not None:
         raise DataError(f"{where} has a homography although the set is declared aligned")
     if homography is not None:
@@ -301,6 +297,4 @@ def _disk_errors(partial: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno == errno.ENOSPC or "No space left" in str(error)
         reason = "no space left on the device" if full else (error.strerror or str(error).splitlines()[0])
-        raise DataError(
-            f"cannot write {partial}: {reason}; the same command continues where it stopped"
-        ) from error
+        raise DataError(f"cannot write {partial}: {reason}; the same command continues where it stopped") from error

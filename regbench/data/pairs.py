@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from regbench import geometry
+from regbench.api.dataset import Split
 from regbench.config import Protocol
 from regbench.data.pack import Pack
 from regbench.errors import UsageError
@@ -78,21 +80,40 @@ def draw_pairs(index: Tensor, size: geometry.Size, protocol: Protocol, generator
     return Draws(index, origin.float(), draw_displacements(n, protocol.patch, protocol.rho, generator))
 
 
-def given_pairs(pack: Pack, split: str, protocol: Protocol) -> tuple[Draws, bool]:
-    """The central window of every really unaligned pair, and whether the set holds labels.
+def given_pairs(pack: Pack, split: Split, protocol: Protocol, *, labelled: bool) -> Draws:
+    """The central window of every really unaligned pair.
 
-    The label of a window follows from that of the images: H_window = T(-origin) H T(origin).
+    The label of a window follows from that of the images: H_window = T(-origin) H T(origin). Labels map A to B; they
+    are inverted where B is the source.
+
+    Args:
+        pack: really unaligned pairs.
+        split: which of them.
+        protocol: the patch, and which side is the source.
+        labelled: True keeps only pairs that have a label; False keeps all, and no displacement means anything.
     """
     h, w = pack.size
-    count = pack.counts[split]
-    origin = torch.tensor([(w - protocol.patch) // 2, (h - protocol.patch) // 2]).float().expand(count, 2)
-    labels = pack.homographies(split)
-    displacement = torch.zeros(count, 4, 2)
+    labels = pack.homographies(split) if labelled else None
+    known = np.arange(pack.counts[split])
+    if labelled:
+        known = np.flatnonzero(np.isfinite(labels).all(axis=(1, 2))) if labels is not None else known[:0]
+    origin = torch.tensor([(w - protocol.patch) // 2, (h - protocol.patch) // 2]).float().expand(len(known), 2)
+    displacement = torch.zeros(len(known), 4, 2)
     if labels is not None:
+        homography = torch.from_numpy(labels[known])
+        if protocol.source == "B":
+            homography = geometry.invert(homography)
         shift = geometry.translation(origin.double())
-        local = geometry.compose(geometry.invert(shift), geometry.compose(torch.from_numpy(labels), shift))
+        local = geometry.compose(geometry.invert(shift), geometry.compose(homography, shift))
         displacement = geometry.displacement_from_homography(local, (protocol.patch, protocol.patch)).float()
-    return Draws(torch.arange(count), origin, displacement), labels is not None
+    return Draws(torch.from_numpy(known), origin, displacement)
+
+
+def sides(pack: Pack, split: Split, protocol: Protocol, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All images of the source and of the target modality, ``(N, C, H, W)``, on the device."""
+    a = pack.images(split, "a", device)
+    b = a if pack.single else pack.images(split, "b", device)
+    return (a, b) if protocol.source == "A" else (b, a)
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -82,9 +82,7 @@ def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> li
     return [np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
 
 
-def _row(
-    a: Picture, b: Picture, aligned: bool, label: NDArray[np.float64] | None, seed: int
-) -> list[Picture]:
+def _row(a: Picture, b: Picture, aligned: bool, label: NDArray[np.float64] | None, seed: int) -> list[Picture]:
     overlays = [_checkerboard(a, b), _edges_on(a, b)]
     if aligned:
         patch, placed = _warped_example(a, b, seed)
@@ -123,9 +121,7 @@ def _warped_example(a: Picture, b: Picture, seed: int) -> tuple[Picture, Picture
     side = min(128, int(min(h, w) * 2 / 3))
     rho = side // 4
     random = np.random.default_rng(seed)
-    offset = torch.tensor(
-        [random.integers(rho, w - side - rho + 1), random.integers(rho, h - side - rho + 1)]
-    )
+    offset = torch.tensor([random.integers(rho, w - side - rho + 1), random.integers(rho, h - side - rho + 1)])
     moved = torch.from_numpy(random.integers(-rho, rho + 1, (1, 4, 2)).astype(np.float64))
     size = (side, side)
     # Patch pixels -> target-window pixels -> image pixels.

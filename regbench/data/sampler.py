@@ -24,7 +24,7 @@ from regbench import geometry
 from regbench.api.types import Batch, Pair, PairInfo, SelfPair, Unpaired
 from regbench.config import Protocol
 from regbench.data.pack import Pack
-from regbench.data.pairs import Draws, check_fits, cut, draw_displacements, draw_pairs, given_pairs
+from regbench.data.pairs import Draws, check_fits, cut, draw_displacements, draw_pairs, given_pairs, sides
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
 
@@ -70,9 +70,7 @@ class PairSampler:
         self._seed = seed
         self._size = pack.size
         self._count = count
-        sides = ("a", "b") if protocol.source == "A" else ("b", "a")
-        self._source = pack.images("train", sides[0], self.device)
-        self._target = pack.images("train", sides[1], self.device)
+        self._source, self._target = sides(pack, "train", protocol, self.device)
         self._fixed: Draws | None = None
         if protocol.pairing == "frozen":
             generator = torch.Generator().manual_seed(
@@ -81,8 +79,8 @@ class PairSampler:
             index = torch.arange(count).repeat(protocol.oversample)
             self._fixed = draw_pairs(index, pack.size, protocol, generator)
         elif protocol.pairing == "given":
-            self._fixed, labelled = given_pairs(pack, "train", protocol)
-            if labels and not labelled:
+            self._fixed = given_pairs(pack, "train", protocol, labelled=labels)
+            if not len(self._fixed):
                 raise UsageError(f"{pack.name} carries no labels, which a supervised strategy needs")
 
     @property

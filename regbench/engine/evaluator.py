@@ -13,9 +13,9 @@ from regbench.api.registrator import Registrator
 from regbench.config import Protocol
 from regbench.data.manifest import Manifest
 from regbench.data.pack import Pack
-from regbench.data.pairs import cut
+from regbench.data.pairs import cut, sides
 from regbench.errors import PluginError
-from regbench.metrics.corner import verdict
+from regbench.metrics.corner import Verdict, verdict
 from regbench.metrics.summary import summarise
 from regbench.metrics.timing import Timing, device_sync, measure
 from regbench.results.pairs import Pairs
@@ -39,9 +39,7 @@ class Evaluator:
         self.device = torch.device(device)
         self.manifest, self.patch, self.batch = manifest, protocol.patch, batch
         self.name = pack.name
-        sides = ("a", "b") if protocol.source == "A" else ("b", "a")
-        self._source = pack.images("test", sides[0], self.device)
-        self._target = pack.images("test", sides[1], self.device)
+        self._source, self._target = sides(pack, "test", protocol, self.device)
         self._unwarped = not pack.aligned  # really unaligned pairs are taken as they are
 
     def pairs(self, registrator: nn.Module) -> Pairs:
@@ -64,8 +62,12 @@ class Evaluator:
                     oks.append(ok)
         finally:
             registrator.train(training)
-        estimate = torch.cat(estimates).float().cpu().numpy()
-        return Pairs.of(draws.displacement.numpy(), estimate, torch.cat(oks).cpu().numpy(), self.manifest.image.numpy())
+        return Pairs.of(
+            draws.displacement.numpy(),
+            torch.cat(estimates).float().cpu().numpy(),
+            torch.cat(oks).cpu().numpy(),
+            self.manifest.image.numpy(),
+        )
 
     def images(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Source and target patches ``(B, 3, patch, patch)`` of the test pairs start..stop-1."""
@@ -95,7 +97,7 @@ class Evaluator:
             )
 
 
-def judge(pairs: Pairs, metrics: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], str]:
+def judge(pairs: Pairs, metrics: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], Verdict]:
     """Metrics with intervals, and the verdict in a word."""
     found = summarise(pairs.errors, metrics)
     return found, verdict(found["mace"]["value"], found["identity_mace"]["value"])

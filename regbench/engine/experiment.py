@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from regbench.data.sampler import PairSampler
-from regbench.engine.checkpoint import module_tensors, write_tensors
+from regbench.engine.checkpoint import TrainingState, module_tensors, write_tensors
 from regbench.engine.evaluator import Evaluator, judge
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
-from regbench.engine.trainer import InterruptedRun, Trainer, TrainingState
+from regbench.engine.trainer import InterruptedRun, Trainer
 from regbench.errors import RegbenchError
 from regbench.plugins import registry
 from regbench.results.pairs import write_pairs
@@ -74,9 +74,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
     state = TrainingState()
     if plan.stages:
-        sampler = PairSampler(
-            plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels
-        )
+        sampler = PairSampler(plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels)
         trainer = Trainer(
             plan.stages,
             plan.context.modules,
@@ -119,7 +117,12 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in plan.deployed.parameters()),
         "seconds": round(state.seconds, 3),
         "stages": [
-            {"name": s.name, "steps": s.steps, "batch": s.batch, "seconds": round(state.stage_seconds.get(s.name, 0), 3)}
+            {
+                "name": s.name,
+                "steps": s.steps,
+                "batch": s.batch,
+                "seconds": round(state.stage_seconds.get(s.name, 0), 3),
+            }
             for s in plan.stages
         ],
         "budget": plan.budget.summary,
@@ -131,9 +134,7 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
 
 def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
     """Keep a failed or interrupted run as a row; a full disk must not hide the first error."""
-    result = Result(
-        run_id=plan.run_id, status=status, reason=reason, identity=plan.identity, provenance=collect()
-    )
+    result = Result(run_id=plan.run_id, status=status, reason=reason, identity=plan.identity, provenance=collect())
     try:
         write_result(path, result)
     except (OSError, RegbenchError):
@@ -152,5 +153,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RegbenchError(f"another process is working on {folder}; wait for it or choose another --out") from None
+            raise RegbenchError(
+                f"another process is working on {folder}; wait for it or choose another --out"
+            ) from None
         yield

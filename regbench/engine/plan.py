@@ -15,7 +15,8 @@ from regbench.api.stage import Stage
 from regbench.api.strategy import TrainingStrategy
 from regbench.config import Budget, Protocol, budget_of, build_config, build_protocol, first_line
 from regbench.data.manifest import Manifest, test_manifest
-from regbench.data.pack import Pack, Progress, ensure
+from regbench.data.pack import Pack, ensure
+from regbench.data.packing import Progress
 from regbench.data.sampler import pair_info
 from regbench.engine.checkpoint import read_tensors
 from regbench.engine.context import Chosen, RunContext
@@ -193,7 +194,6 @@ def _described(chosen: Chosen | None, weights_sha: str | None = None) -> schema.
         config=chosen.config.model_dump(mode="json"),
         weights_sha256=weights_sha,
     )
-
 
 
 def transfer_plan(finished: Path, request: Request, progress: Progress | None = None) -> Plan:

@@ -62,7 +62,7 @@ class _Running:
     def update(self, loss: Tensor, lr: float, keep_graph: bool) -> None:
         """One gradient step on these parameters alone."""
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward(inputs=self.parameters, retain_graph=keep_graph)
+        torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
         if self.objective.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.objective.clip)
         for group in self.optimiser.param_groups:
@@ -211,9 +211,7 @@ class Trainer:
         if first < stage.steps:
             self._clock(stage, started)
 
-    def _step(
-        self, stage: Stage, running: list[_Running], step: int, flag: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step(self, stage: Stage, running: list[_Running], step: int, flag: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
         batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
         shared = stage.shared(batch) if stage.shared else {}
@@ -271,7 +269,9 @@ class Trainer:
                 with r.averaged():
                     return self._evaluate(stage, step, [])
         for name, module in stage.deploys.items():
-            _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | self.score(module))
+            _append(
+                self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | self.score(module)
+            )
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -245,17 +245,13 @@ def sift_failures(pairs, patch=128, rho=32):
         x, y = rng.integers(rho, pair.a.shape[0] - patch - rho + 1, 2)
         moved = rng.uniform(-rho, rho, (4, 2)).astype(np.float32)
         pick = cv2.getPerspectiveTransform(corners, corners + moved + np.float32([x, y]))
-        source = cv2.warpPerspective(
-            grey(pair.a), pick, (patch, patch), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-        )
+        source = cv2.warpPerspective(grey(pair.a), pick, (patch, patch), flags=cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR)
         found = sift_homography(source, grey(pair.b)[y : y + patch, x : x + patch])
         identity = np.linalg.norm(moved, axis=1).mean()
         if found is None:
             failed += 1
             continue
-        error = np.linalg.norm(
-            cv2.perspectiveTransform(corners[None], found)[0] - corners - moved, axis=1
-        ).mean()
+        error = np.linalg.norm(cv2.perspectiveTransform(corners[None], found)[0] - corners - moved, axis=1).mean()
         failed += not error <= 0.5 * identity
     return failed / len(pairs)
 

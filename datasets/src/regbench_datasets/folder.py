@@ -45,12 +45,8 @@ class Folder(Dataset):
             description="CSV of pairs instead of the folders: columns source, target and, as wanted, split, "
             "group, h11..h33",
         )
-        modality_a: str | None = Field(
-            None, description="name of modality A; the source folder's when not set"
-        )
-        modality_b: str | None = Field(
-            None, description="name of modality B; the target folder's when not set"
-        )
+        modality_a: str | None = Field(None, description="name of modality A; the source folder's when not set")
+        modality_b: str | None = Field(None, description="name of modality B; the target folder's when not set")
         test_fraction: float = Field(
             0.2, gt=0, lt=1, description="share of the pairs kept for testing where nothing names the split"
         )
@@ -75,8 +71,7 @@ class Folder(Dataset):
         "a/0001.png,b/0001.png,train,field7",
         split="the CSV's column split, or folders train and test; else by a hash of the group's name, so "
         "that adding images moves none",
-        size_rule="resized to 192x192 (settings height, width); areas are averaged where it shrinks by more "
-        "than 1.5",
+        size_rule="resized to 192x192 (settings height, width); areas are averaged where it shrinks by more than 1.5",
     )
 
     @property
@@ -159,18 +154,12 @@ class Folder(Dataset):
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{path} cannot be read: {error}") from None
         if not {"source", "target"} <= columns:
-            raise DataError(
-                f"{path} needs the columns source and target; it has {', '.join(sorted(columns))}"
-            )
+            raise DataError(f"{path} needs the columns source and target; it has {', '.join(sorted(columns))}")
         labels = columns & set(LABEL)
         if labels and labels != set(LABEL):
-            raise DataError(
-                f"{path} has some of the columns h11..h33 but lacks {', '.join(set(LABEL) - labels)}"
-            )
+            raise DataError(f"{path} has some of the columns h11..h33 but lacks {', '.join(set(LABEL) - labels)}")
         if labels and self.aligned:
-            raise DataError(
-                f"{path} has homographies: its pairs are not aligned, add --set dataset.aligned=false"
-            )
+            raise DataError(f"{path} has homographies: its pairs are not aligned, add --set dataset.aligned=false")
         found: dict[Split, list[Entry]] = {"train": [], "test": []}
         unsplit = []
         for line, row in enumerate(rows, start=2):

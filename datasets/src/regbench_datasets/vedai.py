@@ -21,9 +21,7 @@ class VEDAI(Dataset):
     class Config(ComponentConfig):
         """Settings of the reader."""
 
-        fold: int = Field(
-            1, ge=1, le=10, description="published fold to use when there are no train.txt and test.txt"
-        )
+        fold: int = Field(1, ge=1, le=10, description="published fold to use when there are no train.txt and test.txt")
         size: int = Field(192, ge=32, description="side of the square images in the pack, px")
 
     config: Config

@@ -94,15 +94,9 @@ class Synthetic(Dataset):
         """
         name, _, digits = key.rpartition("-")
         count = self.config.train if split == "train" else self.config.test
-        if (
-            name != split
-            or not digits.isdecimal()
-            or key != f"{split}-{int(digits):05d}"
-            or int(digits) >= count
-        ):
+        if name != split or not digits.isdecimal() or key != f"{split}-{int(digits):05d}" or int(digits) >= count:
             raise DataError(
-                f"synthetic: no pair {key!r} in split {split!r}; "
-                f"its keys are {split}-00000 to {split}-{count - 1:05d}."
+                f"synthetic: no pair {key!r} in split {split!r}; its keys are {split}-00000 to {split}-{count - 1:05d}."
             )
         path = (_SPLITS.index(split), int(digits))
         scene = build(stream(self.config.seed, *path, _SCENE), self.config.size)

@@ -26,9 +26,7 @@ class Rendering(NamedTuple):
     """Of the same shape, zero for the map; to be added to ``clean``, then clipped."""
 
 
-def render(
-    scene: Scene, modality: Modality, rng: np.random.Generator, noise: np.random.Generator
-) -> Rendering:
+def render(scene: Scene, modality: Modality, rng: np.random.Generator, noise: np.random.Generator) -> Rendering:
     """Render a scene.
 
     Args:
@@ -76,29 +74,20 @@ def _sunlit(scene: Scene, roofs: float) -> Field:
 
 def _grain(scene: Scene, strength: float) -> Field:
     rough = scene.spread(table("rough")[scene.material])
-    grain: Field = (
-        1 + np.float32(strength) * (rough * scene.texture) + np.float32(0.5 * strength) * scene.patches
-    )
+    grain: Field = 1 + np.float32(strength) * (rough * scene.texture) + np.float32(0.5 * strength) * scene.patches
     return grain
 
 
 def _optical(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
-    colour = table("rgb") * np.exp(
-        rng.normal(0, 0.05, table("rgb").shape) + rng.normal(0, 0.12, (len(Material), 1))
-    )
+    colour = table("rgb") * np.exp(rng.normal(0, 0.05, table("rgb").shape) + rng.normal(0, 0.12, (len(Material), 1)))
     colour = colour[scene.material] * np.exp(0.14 * scene.own("optical")[:, None])
     # Haze: the air between takes saturation and contrast.
     colour = (0.72 * colour + 0.22 * colour.mean(axis=1, keepdims=True) + 0.03).astype(np.float32)
-    light = (
-        _sunlit(scene, 0.22)
-        * _grain(scene, 0.085)
-        * (1 + np.float32(0.11) * _rows(scene, rng.uniform(3.5, 5)))
-    )
+    light = _sunlit(scene, 0.22) * _grain(scene, 0.085) * (1 + np.float32(0.11) * _rows(scene, rng.uniform(3.5, 5)))
     dark = shadow(scene.height, scene.sun, 0.75, 7)
     sky = (0.60, 0.55, 0.46)  # shadows are lit by the blue sky alone
     planes = [
-        scene.spread(np.ascontiguousarray(colour[:, c])) * light * (1 - np.float32(sky[c]) * dark)
-        for c in range(3)
+        scene.spread(np.ascontiguousarray(colour[:, c])) * light * (1 - np.float32(sky[c]) * dark) for c in range(3)
     ]
     return blur(np.asarray(cv2.merge(planes), np.float32), 0.6)
 
@@ -106,9 +95,7 @@ def _optical(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
 def _nir(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     values = np.maximum(_albedo(scene, rng, "nir", "nir", 0.05, 0.07), 0.03)
     light = (
-        _sunlit(scene, 0.15)
-        * _grain(scene, 0.06)
-        * (1 - np.float32(0.6) * shadow(scene.height, scene.sun, 0.75, 7))
+        _sunlit(scene, 0.15) * _grain(scene, 0.06) * (1 - np.float32(0.6) * shadow(scene.height, scene.sun, 0.75, 7))
     )
     return blur(scene.spread(values) * light, 0.8)
 
@@ -117,9 +104,7 @@ def _thermal(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     values = _albedo(scene, rng, "night" if scene.night else "day", "thermal", 0.07, 0.07)
     heat = scene.spread(values) + np.float32(0.04) * scene.patches
     if not scene.night:
-        heat = (
-            heat + 0.35 * slope(scene.elevation, scene.sun) - 0.18 * shadow(scene.height, scene.sun, 0.75, 7)
-        )
+        heat = heat + 0.35 * slope(scene.elevation, scene.sun) - 0.18 * shadow(scene.height, scene.sun, 0.75, 7)
     return blur(heat.astype(np.float32), 1.4)  # optics and heat flow: no crisp edge survives
 
 

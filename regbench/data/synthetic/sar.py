@@ -35,9 +35,7 @@ def backscatter(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     power += _walls(scene)
     power *= 1 - np.float32(0.93) * shadow(scene.height, scene.look, 0.95, 5)
     power = blur(power, 0.6)
-    image: Field = (np.float32(10) * np.log10(power + np.float32(1e-4)) - np.float32(_FLOOR)) / np.float32(
-        _SPAN
-    )
+    image: Field = (np.float32(10) * np.log10(power + np.float32(1e-4)) - np.float32(_FLOOR)) / np.float32(_SPAN)
     return image
 
 

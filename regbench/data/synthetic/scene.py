@@ -57,9 +57,7 @@ class Scene:
 
     def spread(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Values per segment ``(S,)`` or ``(S, 3)`` laid out per pixel ``(H, W)`` or ``(H, W, 3)``."""
-        return np.take(
-            values, self.segment, axis=0, mode="clip"
-        )  # faster than an index; none is out of range
+        return np.take(values, self.segment, axis=0, mode="clip")  # faster than an index; none is out of range
 
 
 class _Canvas:
@@ -189,12 +187,8 @@ def _hedges_and_roads(
 def _river(canvas: _Canvas, rng: np.random.Generator) -> None:
     size = canvas.segment.shape[0]
     t = np.linspace(-0.1, 1.1, 48)
-    sway = sum(
-        rng.normal(0, 0.07 / k) * np.sin(2 * math.pi * (k * 1.3 * t + rng.random())) for k in (1, 2, 3)
-    )
-    points = np.stack(
-        [t * size, (rng.uniform(0.15, 0.85) + rng.normal(0, 0.25) * (t - 0.5) + sway) * size], 1
-    )
+    sway = sum(rng.normal(0, 0.07 / k) * np.sin(2 * math.pi * (k * 1.3 * t + rng.random())) for k in (1, 2, 3))
+    points = np.stack([t * size, (rng.uniform(0.15, 0.85) + rng.normal(0, 0.25) * (t - 0.5) + sway) * size], 1)
     water = canvas.add(Material.WATER)
     canvas.line(_fixed(points if rng.random() < 0.5 else points[:, ::-1]), int(rng.integers(4, 9)), water)
 

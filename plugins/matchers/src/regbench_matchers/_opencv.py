@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from regbench import Registration, geometry
 from torch import Tensor
+
+from regbench import Registration, geometry
 
 Grey = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
@@ -21,9 +22,7 @@ def grey_images(image: Tensor) -> list[Grey]:
     return list(grey)
 
 
-def register_each(
-    source: Tensor, target: Tensor, estimate: Callable[[Grey, Grey], Matrix | None]
-) -> Registration:
+def register_each(source: Tensor, target: Tensor, estimate: Callable[[Grey, Grey], Matrix | None]) -> Registration:
     """Run a single-pair method over a batch.
 
     Args:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from pydantic import Field
-from regbench import ComponentConfig, PairInfo, Registration, Registrator
 from torch import Tensor
 
+from regbench import ComponentConfig, PairInfo, Registration, Registrator
 from regbench_matchers._opencv import Grey, Matrix, register_each
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from regbench import ComponentConfig, PairInfo, Registration, Registrator
 from torch import Tensor, nn
+
+from regbench import ComponentConfig, PairInfo, Registration, Registrator
 
 
 class DHNConfig(ComponentConfig):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from regbench import Registration, Registrator
 from torch import Tensor
+
+from regbench import Registration, Registrator
 
 
 class Identity(Registrator):

@@ -16,12 +16,14 @@ from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench.ops import local_correlation
 from torch import Tensor, nn
 
+from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
+from regbench.ops import local_correlation
 from regbench_registrators._blocks.head import corners_of_cells
 from regbench_registrators._blocks.residual import ResidualBlock, kaiming_fan_out
+
+_SMALL = {"scales": 2, "finest": 4, "stem_stride": 2}
 
 
 class MCNetConfig(ComponentConfig):
@@ -39,12 +41,10 @@ class MCNetConfig(ComponentConfig):
     loss: Literal["fgo", "l1"] = Field("fgo", description="FGO (sec. 3.4) or plain sum of L1")
 
     presets = {
-        "quick": {"scales": 2, "finest": 4, "stem_stride": 2, "widths": (32, 48, 64), "dim": 64},
-        "smoke": {
-            "scales": 1, "finest": 4, "stem_stride": 2, "widths": (16, 24, 32), "dim": 32, "decoder": 16, "iterations": 1,
-        },
-        "tiny": {"scales": 2, "finest": 4, "stem_stride": 2, "widths": (8, 12, 16), "dim": 16, "decoder": 16, "stem": 8},
-    }  # fmt: skip
+        "quick": _SMALL | {"widths": (16, 32, 48), "dim": 48},
+        "smoke": _SMALL | {"scales": 1, "widths": (16, 24, 32), "dim": 32, "decoder": 16, "iterations": 1},
+        "tiny": _SMALL | {"stem": 8, "widths": (8, 12, 16), "dim": 16, "decoder": 16},
+    }
 
     @model_validator(mode="after")
     def _levels_exist(self) -> MCNetConfig:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+
 from regbench import ComponentConfig, Steps
 from regbench.schedules import LearningRate, constant, one_cycle
 

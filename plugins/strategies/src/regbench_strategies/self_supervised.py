@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+
 from regbench import Objective, Registrator, Stage, TrainingStrategy
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from torch import Tensor
-
 from regbench_strategies._recipe import RegistratorRecipe
 
 

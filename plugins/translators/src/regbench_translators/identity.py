@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from regbench import Translator
 from torch import Tensor
+
+from regbench import Translator
 
 
 class Identity(Translator):

@@ -1,0 +1,53 @@
+# `make demo` and `make test` each set everything up and need nothing else; the rest is for contributors.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REGBENCH := $(BIN)/regbench
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test test-slow test-gpu contract lint types boards format clean
+
+$(STAMP): requirements.txt pyproject.toml datasets/pyproject.toml $(wildcard plugins/*/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+# The main job on the embedded data: a registrator trained and judged beside doing nothing, SIFT and the control.
+demo: $(STAMP)
+	$(REGBENCH) evaluate --registrator identity --budget quick
+	$(REGBENCH) evaluate --registrator sift --budget quick
+	$(REGBENCH) run --registrator mcnet --strategy self-supervised --pairing online
+	$(REGBENCH) run --registrator mcnet --strategy supervised --pairing online
+	$(REGBENCH) leaderboard add runs/* --board demo --root runs/boards
+	$(REGBENCH) leaderboard build --root runs/boards
+	@echo "The board is runs/boards/demo.md"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(STAMP)
+	$(BIN)/python -m pytest -m gpu
+
+contract: $(STAMP)
+	$(REGBENCH) plugins check
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+boards: $(STAMP)
+	$(REGBENCH) leaderboard check
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) data runs

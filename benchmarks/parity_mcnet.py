@@ -1,0 +1,91 @@
+"""MCNet beside its published code, on identical pairs.
+
+You need a clone of the authors' repository (github.com/zjuzhk/MCNet) and its checkpoint; nothing of either is part of
+this project. Their correlation is a CUDA kernel without a CPU form: a plain loop over the 81 shifts stands in for it.
+
+    regbench weights import mcnet mscoco.pth --out mcnet.safetensors
+    python benchmarks/parity_mcnet.py --peer MCNet --checkpoint mscoco.pth --weights mcnet.safetensors \\
+        --root mscoco2017 [--pairs 256]
+
+Prints one JSON line: MACE of both, largest difference of their estimates, pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import types
+from pathlib import Path
+from types import SimpleNamespace
+
+import kornia
+import torch
+import torch.nn.functional as F
+
+from regbench import geometry
+from regbench.api.types import PairInfo
+from regbench.data.manifest import test_manifest
+from regbench.data.pack import ensure
+from regbench.engine.context import RunContext, load_weights
+from regbench.engine.evaluator import Evaluator
+from regbench.engine.plan import Protocol, choose
+from regbench.engine.weights import read_published
+
+
+def shift_loop(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """The 9 x 9 local correlation, one shift after the other."""
+    h, w = first.shape[-2:]
+    padded = F.pad(second, (4, 4, 4, 4))
+    return torch.stack([(first * padded[..., y : y + h, x : x + w]).mean(1) for y in range(9) for x in range(9)], 1)
+
+
+def published(repository: Path, checkpoint: Path) -> torch.nn.Module:
+    """The authors' network with its weights, from a clone."""
+    sys.path.insert(0, str(repository.resolve()))
+    # What their code imports and cannot have here: a CUDA kernel, a plotting package, a retired torchgeometry.
+    for absent in ("corr_implement", "seaborn", "torchgeometry"):
+        sys.modules[absent] = types.ModuleType(absent)
+    sys.modules["torchgeometry"].get_perspective_transform = kornia.geometry.get_perspective_transform
+    sys.modules["corr_implement"].FunctionCorrelation = shift_loop
+    from network import MCNet
+
+    net = MCNet(SimpleNamespace(downsample=[4, 2, 1], iter=[2, 2, 2]))
+    net.load_state_dict({k.removeprefix("module."): v for k, v in read_published(checkpoint).items()})
+    return net.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--peer", "--checkpoint", "--weights", "--root"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--pairs", type=int, default=256)
+    args = parser.parse_args()
+    pack = ensure("mscoco", root=args.root)
+    manifest = test_manifest(pack, Protocol())
+    evaluator = Evaluator(pack, manifest, Protocol())
+    ours = RunContext(PairInfo(), torch.device("cpu"), {"registrator": choose("registrator", "mcnet", {}, None)}, 0)
+    network = ours.registrator().eval()
+    load_weights(network, args.weights)
+    theirs = published(args.peer, args.checkpoint)
+    count = min(args.pairs, len(manifest.draws))
+    a, b = [], []
+    with torch.inference_mode():
+        for start in range(0, count, 8):
+            source, target = evaluator.images(start, min(start + 8, count))
+            a.append(network(source, target).displacement)
+            b.append(theirs({"patch_img1_warp": source, "patch_img2": target})[-1])
+    first, second = torch.cat(a), torch.cat(b)
+    truth = manifest.draws.displacement[:count]
+    found = {
+        "pairs": count,
+        "mace_regbench": round(float(geometry.corner_error(first, truth).mean()), 5),
+        "mace_published": round(float(geometry.corner_error(second, truth).mean()), 5),
+        "largest_difference_px": float((first - second).norm(dim=-1).max()),
+        "median_difference_px": float((first - second).norm(dim=-1).median()),
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

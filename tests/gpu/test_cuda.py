@@ -1,0 +1,74 @@
+"""What has to hold where CUDA is: the same data and results as on the CPU, and a step that never waits for the host."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from regbench.api.types import PairInfo
+from regbench.config import Protocol, build_config
+from regbench.data.sampler import PairSampler
+from regbench.ops import local_correlation
+from regbench.plugins import registry
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
+PROTOCOL = Protocol(patch=64, rho=16)
+VIEWS = ("pair", "self_source", "self_target", "unpaired")
+
+
+def mcnet(device: str) -> torch.nn.Module:
+    component = registry().get("registrator", "mcnet")
+    torch.manual_seed(0)
+    return component.load()(build_config(component, {"preset": "quick"}), PairInfo(64, 16)).to(device)
+
+
+def test_sampler_gives_the_same_views_as_on_the_cpu(tiny_pack):
+    here, there = (PairSampler(tiny_pack, PROTOCOL, seed=3, device=d, labels=True) for d in ("cpu", "cuda"))
+    a, b = (s.batch("stage", 5, 4, VIEWS) for s in (here, there))
+    for name in VIEWS:
+        for key, value in vars(a.views[name]).items():
+            torch.testing.assert_close(vars(b.views[name])[key].cpu(), value, atol=2e-4, rtol=0)
+
+
+def test_correlation_agrees_with_the_cpu_in_both_directions():
+    maps = [torch.randn(2, 32, 24, 20, requires_grad=True) for _ in range(2)]
+    moved = [m.detach().cuda().requires_grad_() for m in maps]
+    a, b = local_correlation(*maps, 4), local_correlation(*moved, 4)
+    torch.testing.assert_close(b.cpu(), a, atol=1e-4, rtol=1e-4)
+    for x, y in zip(torch.autograd.grad(a.sum(), maps), torch.autograd.grad(b.sum(), moved), strict=True):
+        torch.testing.assert_close(y.cpu(), x, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_training_step_never_waits_for_the_host(tiny_pack, precision):
+    sampler = PairSampler(tiny_pack, PROTOCOL, seed=0, device="cuda", labels=True)
+    network = mcnet("cuda")
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
+
+    def step(number: int) -> torch.Tensor:
+        pair = sampler.batch("stage", number, 4, ("pair", "self_source")).pair
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision is torch.bfloat16):
+            loss = network.loss(network(pair.source, pair.target), pair.displacement)
+        optimiser.zero_grad()
+        torch.autograd.backward(loss, inputs=list(network.parameters()))
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        return loss
+
+    step(0)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss = step(1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.isfinite(loss)
+
+
+def test_registration_agrees_with_the_cpu(tiny_pack):
+    pair = PairSampler(tiny_pack, PROTOCOL, seed=0).batch("stage", 0, 4, ("pair",)).pair
+    a = mcnet("cpu").eval()(pair.source, pair.target).displacement
+    b = mcnet("cuda").eval()(pair.source.cuda(), pair.target.cuda()).displacement
+    torch.testing.assert_close(b.cpu(), a, atol=2e-2, rtol=1e-3)
