@@ -81,7 +81,7 @@ class Registrator(nn.Module, ABC):
             A :class:`Registration` at the source's size.
 
         Raises:
-            ValueError: wrong shape, dtype or range.
+            ValueError: wrong shape or dtype.
         """
         source, target = _checked("source", source), _checked("target", target)
         if source.shape[0] != target.shape[0]:

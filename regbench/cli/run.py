@@ -15,7 +15,7 @@ from regbench.cli.options import run_options
 @click.option("--strategy", help="How it is trained; without one the registrator is judged as it is.")
 @click.option("--translator", help="Renders the source in the target's modality, for strategies that use one.")
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]),
-              help="Training pairs: fixed offsets (default), a new offset at each visit, or really unaligned.")  # fmt: skip
+              help="Training pairs: fixed offsets (default), new ones at each visit, or really unaligned.")  # fmt: skip
 @click.option("--budget", default="quick", show_default=True,
               help="smoke, quick, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
@@ -41,9 +41,8 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
         plan = make_plan(Request(sets=parse_sets(sets), **request))
         report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
         for stage in plan.stages:
-            report.say(
-                f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {', '.join(stage.updated)}"
-            )
+            updates = ", ".join(stage.updated)
+            report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {updates}")
         found = execute(plan, report, force=force)
     finally:
         report.close()

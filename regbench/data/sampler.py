@@ -8,9 +8,11 @@ The firewall. A strategy without supervision gets views that hold neither the hi
 be computed from:
 
 * ``pair`` has no mask, and its windows never leave the image.
-* ``self_source`` and ``self_target`` are made of the very patches of ``pair``: their images show nothing that
-  ``pair`` does not show, in particular no image of A at the place of an image of B. The synthetic warp composes with
-  the hidden one (one interpolation), and its mask depends on the synthetic warp alone.
+* ``self_source`` and ``self_target`` are made of the very patches of ``pair``: no image of A is ever shown at the
+  place of an image of B. The synthetic warp composes with the hidden one (one interpolation) and sees what lies around
+  the patch; its mask depends on the synthetic warp alone. Known limit: where the composed warp leaves an image that is
+  hardly larger than patch + 2 rho, the picture is mirrored, and the place of that mirror line depends on the hidden
+  warp too. Mirroring at the patch itself would show the network the synthetic label at every border instead.
 * ``unpaired`` draws both images independently, from the same marginals.
 * Hidden displacements come from their own stream of seeds; the generator a strategy is handed is of another.
 """

@@ -56,8 +56,7 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
         raise DataError(f"{folder}: this run is {result.status} ({result.reason}); run it again first")
     identity = result.identity
     roles = {role: _chosen(role, getattr(identity, role)) for role in ("translator", "registrator", "strategy")}
-    channels = result.training.get("channels", (3, 3))
-    info = PairInfo(identity.protocol.patch, identity.protocol.rho, *channels)
+    info = PairInfo(**result.training["pairs"])
     context = RunContext(info, torch.device(device), roles, identity.seed)
     strategy = roles["strategy"]
     if strategy is None:

@@ -7,6 +7,7 @@ import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
             for s in plan.stages
         ],
         "budget": plan.budget.summary,
-        "channels": [plan.context.info.source_channels, plan.context.info.target_channels],
+        "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
         **peak,
     }

@@ -149,7 +149,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
         original(tensors, path, metadata)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(RegbenchError, match="the disk is full.*run the same command again") as error:
+    with pytest.raises(RegbenchError, match=r"the disk is full.*run the same command again") as error:
         toy.trainer(tmp_path).fit()
     assert "\n" not in str(error.value)
     kept = read_checkpoint(tmp_path / "checkpoint.safetensors")
