@@ -15,11 +15,11 @@ $(STAMP): requirements.txt pyproject.toml datasets/pyproject.toml $(wildcard plu
 
 # The main job on the embedded data: a registrator trained and judged beside doing nothing, SIFT and the control.
 demo: $(STAMP)
-	$(REGBENCH) evaluate --registrator identity --budget quick
-	$(REGBENCH) evaluate --registrator sift --budget quick
-	$(REGBENCH) run --registrator mcnet --strategy self-supervised --pairing online
-	$(REGBENCH) run --registrator mcnet --strategy supervised --pairing online
-	$(REGBENCH) leaderboard add runs/* --board demo --root runs/boards
+	$(REGBENCH) evaluate --registrator identity --budget quick --out runs/demo
+	$(REGBENCH) evaluate --registrator sift --budget quick --out runs/demo
+	$(REGBENCH) run --registrator mcnet --strategy self-supervised --pairing online --out runs/demo
+	$(REGBENCH) run --registrator mcnet --strategy supervised --pairing online --out runs/demo
+	$(REGBENCH) leaderboard add runs/demo/* --board demo --root runs/boards
 	$(REGBENCH) leaderboard build --root runs/boards
 	@echo "The board is runs/boards/demo.md"
 

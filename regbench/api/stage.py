@@ -55,7 +55,8 @@ class Stage:
         batch: samples a step.
         views: what each batch holds: ``pair``, ``self_source``, ``self_target``, ``unpaired``.
         objectives: executed in this order within each step.
-        modules: every module the stage touches, by name; the names are those of the run (``ctx.modules``).
+        modules: every module the stage touches, by name; the names are those of the run (``ctx.modules``), or parts of
+            them, such as ``translator.unet``. A part is named after its whole.
         shared: ``(batch) -> dict`` evaluated once a step, before the objectives.
         begin: called once when the stage starts afresh, not on resume (load R from R_s).
         setup: called whenever the stage starts, also on resume (rebuild caches).
@@ -92,3 +93,12 @@ class Stage:
     def updated(self) -> tuple[str, ...]:
         """Names of the modules this stage changes."""
         return tuple(dict.fromkeys(name for o in self.objectives for name in o.updates))
+
+
+def module_named(modules: Mapping[str, nn.Module], name: str) -> nn.Module | None:
+    """A module of the run or a part of one (``translator``, ``translator.unet``); None when there is none."""
+    role, _, part = name.partition(".")
+    try:
+        return modules[role].get_submodule(part)
+    except (KeyError, AttributeError):
+        return None

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import TrainingState, module_tensors, write_tensors
 from regbench.engine.evaluator import Evaluator, judge
@@ -21,6 +22,7 @@ from regbench.engine.progress import Quiet, Reporter
 from regbench.engine.trainer import InterruptedRun, Trainer
 from regbench.errors import RegbenchError
 from regbench.plugins import registry
+from regbench.report.gallery import write_gallery
 from regbench.results.pairs import write_pairs
 from regbench.results.provenance import collect
 from regbench.results.schema import Measure, Result
@@ -97,6 +99,9 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     pairs = evaluator.pairs(plan.deployed)
     metrics, verdict = judge(pairs, {c.name: c.load() for c in registry().all("metric")})
     write_pairs(plan.folder / "pairs.h5", pairs)
+    for module in plan.context.modules.values():
+        if isinstance(module, Translator):
+            write_gallery(module, *evaluator.images(0, 6), plan.folder / "gallery.png")
     timing = evaluator.time(plan.deployed)
     return Result(
         run_id=plan.run_id,

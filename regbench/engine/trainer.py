@@ -22,7 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from regbench.api.stage import Objective, Stage
+from regbench.api.stage import Objective, Stage, module_named
 from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import TrainingState, read_checkpoint, save_checkpoint
 from regbench.engine.progress import Quiet, Reporter, Tick
@@ -124,7 +124,7 @@ class Trainer:
             raise RegbenchError(f"stages must have different names, got {names}")
         for stage in stages:
             for name, module in stage.modules.items():
-                if modules.get(name) is not module:
+                if module_named(modules, name) is not module:
                     raise RegbenchError(f"stage {stage.name!r}: module {name!r} is not the run's module of that name")
         self.stages, self.modules, self.sampler = stages, modules, sampler
         self.seed, self.folder = seed, folder

@@ -70,13 +70,19 @@ def check_changes(change: Changes) -> None:
     """Exactly the parameters of the modules a stage updates change; of other modules, at most buffers in train mode."""
     stage = change.stage
     named = set(stage.updated)
-    wrong = {key for key in change.parameters if key.split("/")[0] not in named}
+    wrong = {key for key in change.parameters if not _within(key, named)}
     assert not wrong, f"stage {stage.name} changed what it does not update: {sorted(wrong)[:5]}"
-    untouched = {name for name in named if not any(key.startswith(f"{name}/") for key in change.parameters)}
+    untouched = {name for name in named if not any(_within(key, {name}) for key in change.parameters)}
     assert not untouched, f"stage {stage.name} leaves modules it updates as they were: {sorted(untouched)}"
     training = named if stage.train is None else set(stage.train)
-    drifted = {key for key in change.buffers if key.split("/")[0] not in training | named}
+    drifted = {key for key in change.buffers if not _within(key, training | named)}
     assert not drifted, f"stage {stage.name} changed buffers of frozen modules: {sorted(drifted)[:5]}"
+
+
+def _within(key: str, names: set[str]) -> bool:
+    """Whether ``role/part.key`` belongs to one of the modules ``role`` or ``role.part``."""
+    path = key.replace("/", ".", 1)
+    return any(path.startswith(f"{name}.") for name in names)
 
 
 def snapshot(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:

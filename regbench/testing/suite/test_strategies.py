@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from regbench.api.registrator import Registrator
-from regbench.api.stage import Stage
+from regbench.api.stage import Stage, module_named
 from regbench.api.strategy import TrainingStrategy
 from regbench.data.sampler import pair_info
 from regbench.engine.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
@@ -87,7 +87,7 @@ def test_strategy_names_the_modules_of_the_run(component: Component) -> None:
     planned = plan(component)
     for stage in planned.stages:
         for name, module in stage.modules.items():
-            assert planned.context.modules.get(name) is module, f"{stage.name}: {name} is not ctx.modules[{name!r}]"
+            assert module_named(planned.context.modules, name) is module, f"{stage.name}: {name} is not the run's"
         assert all(isinstance(module, Registrator) for module in stage.deploys.values())
 
 

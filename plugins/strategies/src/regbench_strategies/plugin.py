@@ -25,3 +25,17 @@ def register_strategies(register: Any) -> None:
         summary="the no-translator control: learns from synthetic self-pairs of both modalities",
         requires=_TRAINS,
     )
+    register(
+        "translate",
+        "regbench_strategies.translate:Translate",
+        summary="a translator trained alone, put before a registrator that knows the target modality only",
+        paper="CoLReg, Fig. 1(b)",
+        requires={"registrator": (), "translator": ("unpaired_training",)},
+    )
+    register(
+        "colreg",
+        "regbench_strategies.colreg:CoLReg",
+        summary="collaborative learning: translator and registrator teach each other, without labels",
+        paper="CoLReg, Algorithm 1",
+        requires={"registrator": ("train",), "translator": ("unpaired_training",)},
+    )

@@ -16,3 +16,10 @@ def register_translators(register: Any) -> None:
         summary="the source as it is: the reference every translation is measured against",
         provides=("differentiable",),
     )
+    register(
+        "mimgcd",
+        "regbench_translators.mimgcd:MIMGCD",
+        summary="one-step diffusion guided by a maximum index map (22 M U-Net at 128 px)",
+        paper="CoLReg, sec. 3.2",
+        provides=("unpaired_training", "aligned_training", "differentiable"),
+    )

@@ -1,0 +1,190 @@
+"""CoLReg: collaborative learning of translation and registration, without labels (Algorithm 1).
+
+Round 0: a translator learns from unaligned images; R_s learns, self-supervised, to register a warped source to the
+translation of that source; R starts as R_s and learns on the real pairs from the labels R_s gives them. Each later
+round: the translator learns again, now from pairs aligned by R; R_s starts as R and learns on the better translations;
+R starts as R_s. What is deployed is R alone.
+
+Readings of what the paper leaves open, each an option. A student that starts as its own teacher has no error to learn
+from on the same pair (its final iteration is exact); by default the student therefore sees a warped source and another
+exposure, with the teacher's label composed (``student = "augmented"``; ``"literal"`` is the paper's text). Labels whose
+quadrilateral folds or leaves twice the range are given no weight (``filter``). ``refine_r = False`` leaves out R: R_s
+supplies the homographies (the fourth configuration of Fig. 10).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from regbench import ComponentConfig, Objective, Registration, Registrator, Stage, Steps, TrainingStrategy, geometry
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench.errors import UsageError
+from regbench.schedules import LearningRate, constant, one_cycle
+from regbench_strategies._probes import fidelity, spread_of
+
+_log = logging.getLogger("regbench")
+
+
+class CoLRegConfig(ComponentConfig):
+    """Defaults are the paper's schedule (sec. 4.1.4)."""
+
+    rounds: int = Field(2, ge=1, description="rounds in all (IT); 1 is round 0 alone")
+    self_steps: Steps = Field(300_000, ge=1, description="of R_s in round 0")
+    student_steps: Steps = Field(10_000, ge=1, description="of R in each round")
+    refine_steps: Steps = Field(60_000, ge=1, description="of R_s in each later round")
+    batch: int = Field(16, ge=1)
+    lr: float = Field(4e-4, gt=0, description="largest rate of R_s in round 0 (one-cycle)")
+    refine_lr: float = Field(1e-4, gt=0, description="largest rate of R_s in later rounds (one-cycle)")
+    student_lr: float = Field(1e-4, gt=0, description="rate of R, constant")
+    clip: float = Field(1.0, gt=0, description="largest gradient norm")
+    student: Literal["augmented", "literal"] = Field("augmented", description="what R sees of a pair it learns from")
+    filter: bool = Field(True, description="no weight for labels that fold or leave twice the range")
+    refine_r: bool = Field(True, description="train R; False lets R_s supply the homographies")
+
+    presets = {
+        "quick": {
+            "self_steps": 900, "student_steps": 60, "refine_steps": 200, "lr": 2e-3, "refine_lr": 5e-4,
+            "student_lr": 2e-4,
+        },
+        "smoke": {"self_steps": 8, "student_steps": 4, "refine_steps": 4, "batch": 4},
+        "tiny": {"self_steps": 2, "student_steps": 2, "refine_steps": 2, "batch": 2},
+    }  # fmt: skip
+
+
+class CoLReg(TrainingStrategy):
+    """Stages of every round; each trains one network and leaves all others as they are.
+
+    Raises:
+        UsageError: more than one round with a translator that cannot learn from aligned pairs.
+    """
+
+    Config = CoLRegConfig
+    config: CoLRegConfig
+    supervision = "none"
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """Translator, R_s, R; then per round translator, R_s, R."""
+        c = self.config
+        self.translator = ctx.translator("translator")
+        self.r_self = ctx.registrator("r_self")
+        self.r = ctx.registrator("r") if c.refine_r else self.r_self
+        stages = list(self.translator.unpaired_stages(ctx))
+        stages += self._round(ctx, 0, c.self_steps, one_cycle(c.lr, c.self_steps + 100))
+        for number in range(1, c.rounds):
+            try:
+                stages += self.translator.aligned_stages(ctx, number, self._estimate)
+            except UsageError as error:
+                raise UsageError(f"colreg: {error}; use --set strategy.rounds=1") from None
+            stages += self._round(ctx, number, c.refine_steps, one_cycle(c.refine_lr, c.refine_steps + 100))
+        return tuple(stages)
+
+    def deployed(self) -> Registrator:
+        """R of the last round."""
+        return self.r
+
+    def _round(self, ctx: Context, number: int, steps: int, lr: LearningRate) -> list[Stage]:
+        c = self.config
+        modules = {"translator": self.translator, "r_self": self.r_self}
+        objective = partial(Objective, optimiser=torch.optim.Adam, clip=c.clip, precision=ctx.precision)
+        stages = [
+            Stage(
+                f"r-self-{number}", steps, c.batch, ("pair", "self_source"),
+                (objective(("r_self",), self._self_loss, lr=lr),), modules,
+                begin=_copy(self.r, self.r_self) if number else None,
+                deploys={"r_self": self.r_self},
+            )
+        ]  # fmt: skip
+        if c.refine_r:
+            views = ("pair", "self_source") if c.student == "augmented" else ("pair",)
+            stages.append(
+                Stage(
+                    f"r-{number}", c.student_steps, c.batch, views,
+                    (objective(("r",), self._student_loss, lr=constant(c.student_lr)),),
+                    {"r_self": self.r_self, "r": self.r},
+                    begin=_copy(self.r_self, self.r),
+                    deploys={"r": self.r},
+                )
+            )  # fmt: skip
+        return stages
+
+    def _self_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        """Eq. 17: the warped source against the translation of the source itself; the label is known."""
+        pair, own = batch.pair, batch.self_source
+        with torch.no_grad():
+            translated = self.translator.translate(pair.source, pair.target, generator=batch.generator)
+        if batch.step == 0:
+            self._probe(pair.source, pair.target, translated)
+        found = self.r_self(own.warped, translated)
+        return {"loss": self.r_self.loss(found, own.displacement), "ace": _ace(found, own.displacement)}
+
+    def _student_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        """Eq. 18: R on the real pair, against the label the frozen R_s gives it."""
+        pair = batch.pair
+        size = (pair.source.shape[-2], pair.source.shape[-1])
+        with torch.no_grad():
+            label = self.r_self(pair.source, pair.target).displacement
+            weight = self._weight(label, size)
+            spread = spread_of(label)
+            source, target = pair.source, pair.target
+            if self.config.student == "augmented":
+                own = batch.self_source  # warped -> source by its own label, source -> target by the teacher's
+                first = geometry.homography_from_displacement(own.displacement, size)
+                h = geometry.compose(geometry.homography_from_displacement(label, size), first)
+                label = geometry.displacement_from_homography(h, size)
+                label = torch.where(weight.view(-1, 1, 1) > 0, label, 0.0)  # a folded one may not be finite
+                source, target = _exposed(own.warped, batch), _exposed(target, batch)
+        found = self.r(source, target)
+        loss = self.r.loss(found, label, weight / weight.mean().clamp_min(1 / len(weight)))
+        return {"loss": loss, "valid": weight.mean()} | spread
+
+    def _weight(self, label: Tensor, size: geometry.Size) -> Tensor:
+        """``(B,)`` 1 for labels that may be learned from, else 0."""
+        if not self.config.filter:
+            return torch.ones(len(label), device=label.device)
+        within = (label.abs() <= size[0] / 2).all(dim=-1).all(dim=-1)  # twice the published range, rho = patch / 4
+        return (geometry.is_convex(label, size) & within).float()
+
+    def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
+        """H ``(B, 3, 3)`` of the current R, frozen."""
+        with torch.no_grad():
+            size = (source.shape[-2], source.shape[-1])
+            return geometry.homography_from_displacement(self.r(source, target).displacement, size)
+
+    def _probe(self, source: Tensor, target: Tensor, translated: Tensor) -> None:
+        """Whose geometry do translations follow? Said once, before R_s learns from them."""
+        to_source, to_target = fidelity(source, target, translated)
+        _log.info("translations follow the source's geometry by %.2f, the target's by %.2f", to_source, to_target)
+        if to_target >= to_source:
+            _log.warning(
+                "translations follow the target's geometry (%.2f) at least as much as the source's (%.2f): R_s will "
+                "learn wrong labels; train the translator longer or lower translator.t2",
+                to_target,
+                to_source,
+            )
+
+
+def _copy(from_: Registrator, to: Registrator) -> Callable[[], None]:
+    def load() -> None:
+        to.load_state_dict(from_.state_dict())
+
+    return load
+
+
+def _ace(found: Registration, label: Tensor) -> Tensor:
+    return geometry.corner_error(found.displacement.detach(), label).mean()
+
+
+def _exposed(image: Tensor, batch: Batch) -> Tensor:
+    """Another exposure of each image: gain, offset and gamma, a little."""
+    draws = torch.rand(3, len(image), 1, 1, 1, generator=batch.generator).to(image.device)
+    gain, offset, gamma = 0.8 + 0.4 * draws[0], 0.2 * (draws[1] - 0.5), 0.8 + 0.45 * draws[2]
+    return (gain * image.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)

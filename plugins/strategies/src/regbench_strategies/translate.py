@@ -1,0 +1,80 @@
+"""Translate, then register: a translator is trained alone and put before a registrator (the papers' Fig. 1(b)).
+
+The registrator is taken as it is (``sift``), or trained on self-pairs of the target modality, in which the translation
+claims to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from regbench import Objective, PairInfo, Registration, Registrator, Stage, TrainingStrategy, Translator
+from regbench.api.config import ComponentConfig
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench_strategies._recipe import RegistratorRecipe
+
+
+class TranslateFirst(Registrator):
+    """registrator ∘ translator: the translated source is registered to the target."""
+
+    any_size = False
+
+    def __init__(self, translator: Translator, registrator: Registrator, info: PairInfo) -> None:
+        super().__init__(ComponentConfig(), info)
+        self.translator, self.registrator = translator, registrator
+
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
+        """As the registrator. Each pair's noise starts from the same seed: alone or in a batch, the result is one."""
+        translated = [
+            self.translator.translate(s[None], t[None], generator=torch.Generator().manual_seed(0))
+            for s, t in zip(source, target, strict=True)
+        ]
+        return self.registrator(torch.cat(translated), target)
+
+
+class Translate(TrainingStrategy):
+    """The translator's own stages, then, for a registrator that can be trained, self-pairs of the target modality."""
+
+    Config = RegistratorRecipe
+    config: RegistratorRecipe
+    supervision = "none"
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """``translator.unpaired_stages``, and ``registrator`` where there is something to train."""
+        self.translator, self.registrator = ctx.translator("translator"), ctx.registrator("registrator")
+        self._deployed = TranslateFirst(self.translator, self.registrator, ctx.info)
+        stages = list(self.translator.unpaired_stages(ctx))
+        if any(p.requires_grad for p in self.registrator.parameters()):
+            objective = Objective(
+                updates=("registrator",),
+                loss=self._loss,
+                optimiser=self.config.build_optimiser(),
+                lr=self.config.build_lr(),
+                clip=self.config.clip,
+                precision=ctx.precision,
+            )
+            stages.append(
+                Stage(
+                    name="registrator",
+                    steps=self.config.steps,
+                    batch=self.config.batch,
+                    views=("self_target",),
+                    objectives=(objective,),
+                    modules={"registrator": self.registrator},
+                )
+            )
+        return tuple(stages)
+
+    def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        own = batch.self_target
+        found = self.registrator(own.warped, own.image)
+        return {"loss": self.registrator.loss(found, own.displacement)}
+
+    def deployed(self) -> Registrator:
+        """Registrator ∘ translator."""
+        return self._deployed

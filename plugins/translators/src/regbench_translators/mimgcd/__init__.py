@@ -1,0 +1,5 @@
+"""MIMGCD: the MIM-guided conditional diffusion translator of CoLReg, under its published name."""
+
+from regbench_translators.mimgcd.translator import MIMGCD, MIMGCDConfig
+
+__all__ = ["MIMGCD", "MIMGCDConfig"]
