@@ -40,3 +40,9 @@ def packs(tmp_path_factory) -> Path:
 @pytest.fixture
 def regbench(tmp_path, packs) -> Regbench:
     return Regbench(tmp_path, packs)
+
+
+@pytest.fixture(scope="module")
+def regbench_once(tmp_path_factory, packs) -> Regbench:
+    """A folder that tests of a module share."""
+    return Regbench(tmp_path_factory.mktemp("shared"), packs)

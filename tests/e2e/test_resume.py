@@ -14,7 +14,7 @@ import os, signal
 from regbench.engine.trainer import Trainer
 step = Trainer._step
 def dying(self, stage, running, number, flag):
-    if number == 4:
+    if stage.name == {stage!r} and number == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     return step(self, stage, running, number, flag)
 Trainer._step = dying
@@ -32,33 +32,62 @@ def dying(tensors, path, metadata):
         os.kill(os.getpid(), signal.SIGKILL)
 checkpoint.save_file = dying
 """
+COLREG = ["--strategy", "colreg", "--translator", "mimgcd", *SMOKE[:2], *SMOKE[6:]]
+COMMANDS = {
+    "supervised": ["--strategy", "supervised", *SMOKE],
+    "self-supervised": ["--strategy", "self-supervised", *SMOKE],
+    "colreg": COLREG,
+}
+KILLS = [
+    ("supervised", DIE_IN_STEP.format(stage="supervised")),
+    ("supervised", DIE_IN_WRITE),
+    ("self-supervised", DIE_IN_STEP.format(stage="self-supervised")),
+    *(
+        ("colreg", DIE_IN_STEP.format(stage=stage))
+        for stage in ("mimgcd", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-1")
+    ),
+    ("colreg", DIE_IN_WRITE),
+]
+IDS = [
+    "supervised", "write", "self-supervised", "mimgcd", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1",
+    "source-encoder-1", "r-1", "colreg-write",
+]  # fmt: skip
 
 
-def train(regbench, strategy: str, out: str, inject: str = ""):
+def train(regbench, name: str, out: str, inject: str = ""):
     return regbench(
-        "run", "--registrator", "mcnet", "--strategy", strategy, *SMOKE,
-        "--set", "run.checkpoint_seconds=0", "--out", out, "--json", "-q", inject=inject,
+        "run", "--registrator", "mcnet", *COMMANDS[name], "--set", "run.checkpoint_seconds=0", "--out", out, "--json",
+        "-q", inject=inject,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("strategy", "inject"),
-    [("supervised", DIE_IN_STEP), ("self-supervised", DIE_IN_STEP), ("supervised", DIE_IN_WRITE)],
-    ids=["supervised-step", "self-supervised-step", "checkpoint-write"],
-)
+@pytest.fixture(scope="module")
+def whole(regbench_once):
+    """Runs that nothing disturbed, one a command."""
+    done = {}
+
+    def of(name: str):
+        if name not in done:
+            done[name] = train(regbench_once, name, name)
+            assert done[name].code == 0, done[name].err
+        return done[name].json, next((regbench_once.folder / name).glob("*/pairs.h5"))
+
+    return of
+
+
+@pytest.mark.parametrize(("name", "inject"), KILLS, ids=IDS)
 @pytest.mark.slow
-def test_killed_run_resumes_to_identical_metrics(regbench, strategy, inject):
-    whole = train(regbench, strategy, "whole")
-    assert whole.code == 0, whole.err
-    killed = train(regbench, strategy, "killed", inject)
+def test_killed_run_resumes_to_identical_metrics(regbench, whole, name, inject):
+    expected, undisturbed = whole(name)
+    killed = train(regbench, name, "killed", inject)
     assert killed.code == -signal.SIGKILL
     assert not list((regbench.folder / "killed").glob("*/result.json"))
-    resumed = train(regbench, strategy, "killed")
+    resumed = train(regbench, name, "killed")
     assert resumed.code == 0, resumed.err
-    assert resumed.json["metrics"] == whole.json["metrics"]
-    assert resumed.json["run_id"] == whole.json["run_id"]
-    files = [next((regbench.folder / out).glob("*/pairs.h5")) for out in ("whole", "killed")]
-    with h5py.File(files[0]) as a, h5py.File(files[1]) as b:
+    assert resumed.json["metrics"] == expected["metrics"]
+    assert resumed.json["run_id"] == expected["run_id"]
+    continued = next((regbench.folder / "killed").glob("*/pairs.h5"))
+    with h5py.File(undisturbed) as a, h5py.File(continued) as b:
         np.testing.assert_array_equal(a["estimate"][()], b["estimate"][()])
-    weights = [path.with_name("weights.safetensors").read_bytes() for path in files]
+    weights = [path.with_name("weights.safetensors").read_bytes() for path in (undisturbed, continued)]
     assert weights[0] == weights[1]
