@@ -212,7 +212,7 @@ def test_deploys_are_scored_to_file_and_do_not_change_training(tmp_path, referen
     def score(module: nn.Module) -> dict[str, float]:
         torch.rand(3)  # an evaluator may draw random numbers
         module.eval()
-        return {"mace": float(module.weight.sum())}
+        return {"mace": float(module.weight.detach().sum())}
 
     run = toy.trainer(tmp_path, m, stages=stages, score=score)
     run.config = run.config.model_copy(update={"eval_every": 5})
