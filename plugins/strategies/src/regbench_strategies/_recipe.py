@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from regbench import ComponentConfig, Steps
-from regbench.schedules import LearningRate, constant, one_cycle
+from regbench import ComponentConfig, Objective, Steps
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench.schedules import constant, one_cycle
+
+Loss = Callable[[Batch, Shared], Mapping[str, Tensor]]
 
 
 class RegistratorRecipe(ComponentConfig):
@@ -30,12 +36,19 @@ class RegistratorRecipe(ComponentConfig):
         "smoke": {"steps": 20, "batch": 8},
     }
 
-    def build_optimiser(self) -> Callable[..., torch.optim.Optimizer]:
-        """Parameters to optimiser."""
+    def objective(self, ctx: Context, loss: Loss, updates: str = "registrator") -> Objective:
+        """One objective that updates one registrator by this recipe."""
+        total = self.steps + 100
+        return Objective(
+            updates=(updates,),
+            loss=loss,
+            optimiser=self._optimiser(),
+            lr=one_cycle(self.lr, total) if self.schedule == "one-cycle" else constant(self.lr),
+            clip=self.clip,
+            precision=ctx.precision,
+        )
+
+    def _optimiser(self) -> Callable[..., torch.optim.Optimizer]:
         if self.optimiser == "sgd":
             return partial(torch.optim.SGD, lr=self.lr, momentum=0.9, weight_decay=self.weight_decay)
         return partial(torch.optim.AdamW, lr=self.lr, weight_decay=self.weight_decay)
-
-    def build_lr(self) -> LearningRate:
-        """Step to learning rate."""
-        return one_cycle(self.lr, self.steps + 100) if self.schedule == "one-cycle" else constant(self.lr)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from regbench import Objective, Registrator, Stage, TrainingStrategy
+from regbench import Registrator, Stage, TrainingStrategy
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
@@ -28,20 +28,12 @@ class SelfSupervised(TrainingStrategy):
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """A single stage on ``self_source`` and ``self_target``, ``batch / 2`` images of each."""
         self.registrator = ctx.registrator("registrator")
-        objective = Objective(
-            updates=("registrator",),
-            loss=self._loss,
-            optimiser=self.config.build_optimiser(),
-            lr=self.config.build_lr(),
-            clip=self.config.clip,
-            precision=ctx.precision,
-        )
         stage = Stage(
             name="self-supervised",
             steps=self.config.steps,
             batch=self.config.batch // 2,
             views=("self_source", "self_target"),
-            objectives=(objective,),
+            objectives=(self.config.objective(ctx, self._loss),),
             modules={"registrator": self.registrator},
             deploys={"registrator": self.registrator},
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from regbench import Objective, Registrator, Stage, TrainingStrategy
+from regbench import Registrator, Stage, TrainingStrategy
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
@@ -27,20 +27,12 @@ class Supervised(TrainingStrategy):
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """A single stage on ``pair``."""
         self.registrator = ctx.registrator("registrator")
-        objective = Objective(
-            updates=("registrator",),
-            loss=self._loss,
-            optimiser=self.config.build_optimiser(),
-            lr=self.config.build_lr(),
-            clip=self.config.clip,
-            precision=ctx.precision,
-        )
         stage = Stage(
             name="supervised",
             steps=self.config.steps,
             batch=self.config.batch,
             views=("pair",),
-            objectives=(objective,),
+            objectives=(self.config.objective(ctx, self._loss),),
             modules={"registrator": self.registrator},
             deploys={"registrator": self.registrator},
         )

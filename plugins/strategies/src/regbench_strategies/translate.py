@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from regbench import Objective, PairInfo, Registration, Registrator, Stage, TrainingStrategy, Translator
+from regbench import PairInfo, Registration, Registrator, Stage, TrainingStrategy, Translator
 from regbench.api.config import ComponentConfig
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
@@ -50,21 +50,13 @@ class Translate(TrainingStrategy):
         self._deployed = TranslateFirst(self.translator, self.registrator, ctx.info)
         stages = list(self.translator.unpaired_stages(ctx))
         if any(p.requires_grad for p in self.registrator.parameters()):
-            objective = Objective(
-                updates=("registrator",),
-                loss=self._loss,
-                optimiser=self.config.build_optimiser(),
-                lr=self.config.build_lr(),
-                clip=self.config.clip,
-                precision=ctx.precision,
-            )
             stages.append(
                 Stage(
                     name="registrator",
                     steps=self.config.steps,
                     batch=self.config.batch,
                     views=("self_target",),
-                    objectives=(objective,),
+                    objectives=(self.config.objective(ctx, self._loss),),
                     modules={"registrator": self.registrator},
                 )
             )
