@@ -89,6 +89,7 @@ def check(folder, *names, load):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_faults_are_caught_and_the_example_passes(tmp_path):
     install(EXAMPLE, write_plugin(tmp_path, "faulty", FAULTY))
     done = check(tmp_path, load="faulty,regbench-example")

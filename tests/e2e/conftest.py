@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from command_line import Outcome, Regbench
+from command_line import TINY, Outcome, Regbench
 
 
 @pytest.fixture
@@ -34,7 +34,10 @@ def inline(tmp_path, packs, monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def packs(tmp_path_factory) -> Path:
     """Packs are prepared once for all end-to-end tests."""
-    return tmp_path_factory.mktemp("packs")
+    folder = tmp_path_factory.mktemp("packs")
+    prepared = Regbench(folder, folder)("datasets", "prepare", "synthetic", *TINY)
+    assert prepared.code == 0, prepared.err
+    return folder
 
 
 @pytest.fixture

@@ -7,23 +7,34 @@ import numpy as np
 import pytest
 from command_line import SMOKE, TINY
 
+COMMAND = ("run", "--registrator", "mcnet", "--strategy", "supervised", *SMOKE, "--json")
 
-def test_run_writes_everything_and_is_not_repeated(regbench):
-    command = ("run", "--registrator", "mcnet", "--strategy", "supervised", *SMOKE, "--json")
-    first = regbench(*command)
-    assert first.code == 0, first.err
-    folder = next((regbench.folder / "runs").iterdir())
+
+@pytest.fixture(scope="module")
+def finished(regbench_once):
+    """One run, for the tests of what it leaves behind."""
+    done = regbench_once(*COMMAND)
+    assert done.code == 0, done.err
+    return done.json, next((regbench_once.folder / "runs").iterdir())
+
+
+def test_run_writes_everything(finished):
+    result, folder = finished
     for name in ("config.json", "result.json", "pairs.h5", "log.jsonl", "curve.jsonl", "weights.safetensors"):
         assert (folder / name).is_file(), name
-    assert first.json["identity"]["supervision"] == "homography"
-    assert first.json["metrics"]["mace"]["n"] >= 256
-    assert first.json == json.loads((folder / "result.json").read_text())
-    again = regbench(*command)
+    assert result["identity"]["supervision"] == "homography"
+    assert result["metrics"]["mace"]["n"] >= 256
+    assert result == json.loads((folder / "result.json").read_text())
+
+
+def test_a_finished_run_is_not_repeated(finished, regbench_once):
+    again = regbench_once(*COMMAND)
     assert again.code == 0
     assert "already done" in again.err
-    assert again.json == first.json
+    assert again.json == finished[0]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_judged_again_elsewhere_and_registers_files(regbench):
     assert regbench("run", "--registrator", "mcnet", "--strategy", "self-supervised", *SMOKE, "-q").code == 0
     folder = next((regbench.folder / "runs").iterdir())
@@ -78,4 +89,3 @@ def test_a_plugin_that_breaks_in_the_middle_is_a_failed_row(regbench):
     result = json.loads(next((regbench.folder / "runs").glob("*/result.json")).read_text())
     assert result["status"] == "failed"
     assert "boom" in result["reason"]
-    assert regbench("evaluate", "--registrator", "sift", "--budget", "quick", *TINY, "-q").code == 0
