@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench import Registration, geometry
+from regbench.ops import to_grey
 
 Grey = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
@@ -17,9 +18,7 @@ Matrix = NDArray[np.float64]
 
 def grey_images(image: Tensor) -> list[Grey]:
     """``(B, 3, H, W)`` in [0, 1] to B grey uint8 images (ITU-R 601 luma, as OpenCV weighs RGB)."""
-    weights = image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
-    grey = (image * weights).sum(dim=1).clamp(0, 1).mul(255).round().byte().cpu().numpy()
-    return list(grey)
+    return list(to_grey(image).squeeze(1).clamp(0, 1).mul(255).round().byte().cpu().numpy())
 
 
 def register_each(source: Tensor, target: Tensor, estimate: Callable[[Grey, Grey], Matrix | None]) -> Registration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regbench.ops.log_gabor import maximum_index_map
+from regbench.ops import maximum_index_map
 
 
 def fidelity(source: Tensor, target: Tensor, translated: Tensor) -> tuple[float, float]:

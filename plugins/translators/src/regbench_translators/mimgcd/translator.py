@@ -30,7 +30,7 @@ from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.translator import Estimate
 from regbench.api.types import Batch
-from regbench.ops.log_gabor import maximum_index_map, to_grey
+from regbench.ops import maximum_index_map, to_grey
 from regbench.schedules import constant
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.encoder import MIMEncoder
