@@ -59,8 +59,9 @@ class _Running:
         self.optimiser = objective.optimiser(self.parameters)
         self.average = [p.detach().clone() for p in self.parameters] if objective.ema else None
 
-    def update(self, loss: Tensor, lr: float, keep_graph: bool) -> None:
+    def update(self, loss: Tensor, step: int, keep_graph: bool) -> None:
         """One gradient step on these parameters alone."""
+        lr = self.objective.lr(step)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
         if self.objective.clip is not None:
@@ -71,7 +72,9 @@ class _Running:
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             assert self.objective.ema is not None
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - self.objective.ema)
+            # A young average must not remember the weights the stage began with: the decay rises to its full value.
+            decay = min(self.objective.ema, (1 + step) / (10 + step))
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         if self.objective.after is not None:
             self.objective.after()
 
@@ -222,7 +225,7 @@ class Trainer:
                 losses = dict(r.objective.loss(batch, shared))
             loss = losses["loss"]
             flag = flag | ~torch.isfinite(loss.detach())
-            r.update(loss, r.objective.lr(step), keep_graph=bool(shared) and i + 1 < len(running))
+            r.update(loss, step, keep_graph=bool(shared) and i + 1 < len(running))
             prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
             logged |= {prefix + name: value.detach() for name, value in losses.items()}
         return flag, logged
