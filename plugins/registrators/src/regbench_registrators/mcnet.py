@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
 from regbench.ops import local_correlation
-from regbench_registrators._blocks.head import corners_of_cells
-from regbench_registrators._blocks.residual import ResidualBlock, kaiming_fan_out
+from regbench_registrators._blocks.decoder import ProjectingDecoder, poolings
+from regbench_registrators._blocks.encoder import ResidualEncoder
 
 _SMALL = {"scales": 2, "finest": 4, "stem_stride": 2}
 
@@ -63,65 +63,10 @@ class MCNetConfig(ComponentConfig):
 
 def range_of_levels(config: MCNetConfig) -> list[int]:
     """Strides of the encoder's levels, fine to coarse, down to the coarsest scale."""
-    levels = [config.stem_stride]
+    levels: list[int] = [config.stem_stride]
     while levels[-1] < config.strides[0]:
         levels.append(levels[-1] * 2)
     return levels
-
-
-class Encoder(nn.Module):
-    """Features of one image at every scale's stride; shared by both images."""
-
-    def __init__(self, config: MCNetConfig) -> None:
-        super().__init__()
-        self.stem = nn.Conv2d(3, config.stem, 3, config.stem_stride, 1)
-        self.norm = nn.InstanceNorm2d(config.stem)
-        self.strides = range_of_levels(config)
-        widths = [config.stem, *config.widths]
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                ResidualBlock(widths[i], widths[i + 1], 1 if i == 0 else 2), ResidualBlock(widths[i + 1], widths[i + 1])
-            )
-            for i in range(len(self.strides))
-        )
-        self.heads = nn.ModuleDict(
-            {
-                str(stride): nn.Conv2d(widths[i + 1], config.dim, 1)
-                for i, stride in enumerate(self.strides)
-                if stride in config.strides
-            }
-        )
-        kaiming_fan_out(self)
-
-    def forward(self, image: Tensor) -> dict[int, Tensor]:
-        """``(B, 3, H, W)`` in [0, 1] to {stride: ``(B, dim, H / stride, W / stride)``}."""
-        x = torch.relu(self.norm(self.stem(image)))
-        features = {}
-        for stride, level in zip(self.strides, self.levels, strict=True):
-            x = level(x)
-            if str(stride) in self.heads:
-                features[stride] = self.heads[str(stride)](x)
-        return features
-
-
-class Decoder(nn.Module):
-    """From local correlations to the increment of the four corner displacements."""
-
-    def __init__(self, window: int, width: int, pools: int) -> None:
-        super().__init__()
-        self.project = nn.Conv2d(window * window, width, 1)
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(width, width, 3, 1, 1), nn.GroupNorm(8, width), nn.ReLU(), nn.MaxPool2d(2))
-            for _ in range(pools)
-        )
-        self.head = nn.Conv2d(width, 2, 1)
-
-    def forward(self, correlation: Tensor) -> Tensor:
-        """``(B, window^2, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
-        x = self.project(correlation)
-        for layer in self.layers:
-            x = layer(x)
-        return corners_of_cells(self.head(x))
 
 
 class MCNet(Registrator):
@@ -157,14 +102,19 @@ class MCNet(Registrator):
     def __init__(self, config: MCNetConfig, info: PairInfo) -> None:
         super().__init__(config, info)
         self.config = config
-        self.encoder = Encoder(config)
-        pools = [(info.patch // stride).bit_length() - 2 for stride in config.strides]
-        if any(2 ** (n + 1) * s != info.patch or n < 1 for n, s in zip(pools, config.strides, strict=True)):
-            raise ValueError(
-                f"MCNet with strides {config.strides} needs a patch that is a power of two, at least "
-                f"{4 * config.strides[0]} px; got {info.patch}"
-            )
-        self.decoders = nn.ModuleList(Decoder(2 * config.radius + 1, config.decoder, n) for n in pools)
+        self.encoder = ResidualEncoder(
+            stem=config.stem,
+            kernel=3,
+            stem_stride=config.stem_stride,
+            levels=dict(zip(range_of_levels(config), config.widths, strict=False)),
+            heads=config.strides,
+            dim=config.dim,
+        )
+        window = (2 * config.radius + 1) ** 2
+        self.decoders = nn.ModuleList(
+            ProjectingDecoder(window, config.decoder, pools, groups=8)
+            for pools in poolings("MCNet", info.patch, config.strides)
+        )
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """Estimate the displacements; one entry an iteration, ``(scales * iterations, B, 4, 2)``."""
