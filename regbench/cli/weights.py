@@ -20,7 +20,8 @@ def command() -> None:
 @click.option("--set", "sets", multiple=True, metavar="registrator.NAME=VALUE", help="Settings of the network.")
 @click.option("--supervision", type=click.Choice(["none", "homography"]), default="homography", show_default=True,
               help="What the weights were trained with; becomes part of every result that uses them.")  # fmt: skip
-def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision: str) -> None:
+@click.option("--part", metavar="KEY", help="One of several networks in FILE, such as SSHNet-D.")
+def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision: str, part: str | None) -> None:
     """Convert the published checkpoint FILE of the registrator NAME; every key must find its place.
 
     \b
@@ -29,7 +30,7 @@ def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision
     from regbench.config import parse_sets
     from regbench.engine.weights import import_checkpoint
 
-    count = import_checkpoint(name, file, out, parse_sets(sets).get("registrator", {}), supervision)
+    count = import_checkpoint(name, file, out, parse_sets(sets).get("registrator", {}), supervision, part)
     click.echo(f"{out}: {count:,} parameters")
 
 

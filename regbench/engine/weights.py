@@ -21,7 +21,12 @@ from regbench.errors import DataError, UsageError
 
 
 def import_checkpoint(
-    name: str, file: Path, out: Path, settings: Mapping[str, Any] | None = None, supervision: str = "homography"
+    name: str,
+    file: Path,
+    out: Path,
+    settings: Mapping[str, Any] | None = None,
+    supervision: str = "homography",
+    part: str | None = None,
 ) -> int:
     """Convert a published checkpoint of a registrator.
 
@@ -31,6 +36,7 @@ def import_checkpoint(
         out: safetensors file to write.
         settings: of the network.
         supervision: what the weights were trained with.
+        part: name of one of several networks in the file; by default the one with most tensors.
 
     Returns:
         The number of parameters.
@@ -44,12 +50,13 @@ def import_checkpoint(
     network = RunContext(PairInfo(), torch.device("cpu"), {"registrator": chosen}, seed=0).registrator()
     if not network.published_keys:
         raise UsageError(f"{name}: no published checkpoint can be imported; `regbench weights list` names those")
-    state = read_published(file)
+    state = read_published(file, part)
     renamed = {}
     for key, value in state.items():
         for pattern, replacement in network.published_keys:
             key = re.sub(pattern, replacement, key)
-        renamed[key] = value
+        if key:  # a rule that leaves nothing of it drops the tensor: it belongs to another component
+            renamed[key] = value
     try:
         network.load_state_dict(renamed)
     except RuntimeError as error:
@@ -67,9 +74,10 @@ def import_checkpoint(
     return sum(p.numel() for p in network.parameters())
 
 
-def read_published(file: Path) -> dict[str, Tensor]:
+def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:
     """The tensors of a ``.pth`` file, unwrapped from whatever dictionaries its authors put around them.
 
+    Where the file holds several networks side by side, ``part`` names one (the outermost key above its tensors).
     Only tensors and plain containers are read (``weights_only``): a pickle that would run code is refused.
     """
     if not file.is_file():
@@ -79,6 +87,13 @@ def read_published(file: Path) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file}: not a readable checkpoint ({reason}); it may be truncated") from error
+    if part is not None:
+        parts = (
+            {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
+        )
+        if part not in parts:
+            raise DataError(f"{file}: has no part {part!r}; it has {', '.join(map(str, parts)) or 'none'}")
+        found = parts[part]
     while isinstance(found, dict) and not any(isinstance(v, Tensor) for v in found.values()):
         inner = [v for v in found.values() if isinstance(v, dict) and v]
         if not inner:
