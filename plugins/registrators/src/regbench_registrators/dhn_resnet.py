@@ -1,0 +1,57 @@
+"""The DHN of later papers: a ResNet-34 over the stacked pair regresses the eight corner offsets at once.
+
+biHomE and, after it, AltO put a ResNet-34 in the place of DeTone's network (:mod:`regbench_registrators.dhn`): six
+channels, two colour images in [-1, 1]; a linear layer of 512 to 8 offsets in pixels (21,298,184 parameters). A paper
+that writes "DHN" without more may mean either.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from regbench import ComponentConfig, PairInfo, Registration, Registrator
+from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Widths, offsets_regressor
+
+
+class DHNResNetConfig(ComponentConfig):
+    """Defaults are AltO's network."""
+
+    colour: Literal["rgb", "grey"] = Field("rgb", description="six channels, or the two grey images of DeTone's DHN")
+    depths: Depths = DEPTHS
+    widths: Widths = WIDTHS
+    pretrained: bool = Field(False, description="start from ImageNet weights, downloaded by timm")
+
+    presets = {
+        "quick": {"depths": (2, 2, 2, 2), "widths": (32, 64, 128, 256)},
+        "smoke": {"depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32)},
+        "tiny": {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16)},
+    }
+
+
+class DHNResNet(Registrator):
+    """ResNet-34 with eight outputs, for patches of any size.
+
+    Raises:
+        ValueError: ``pretrained`` at another size than ResNet-34.
+    """
+
+    Config = DHNResNetConfig
+    config: DHNResNetConfig
+
+    def __init__(self, config: DHNResNetConfig, info: PairInfo) -> None:
+        super().__init__(config, info)
+        self.config = config
+        channels = 6 if config.colour == "rgb" else 2
+        self.network = offsets_regressor(channels, config.depths, config.widths, config.pretrained)
+
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
+        """One iteration, ``(1, B, 4, 2)`` pixels."""
+        pair = [source, target]
+        if self.config.colour == "grey":
+            pair = [image.mean(dim=1, keepdim=True) for image in pair]
+        offsets = self.network(2 * torch.cat(pair, dim=1) - 1).float()
+        return Registration(offsets.reshape(1, -1, 4, 2), (source.shape[-2], source.shape[-1]))
