@@ -30,7 +30,8 @@ class Objective:
         lr: learning rate as a pure function of the step within the stage (from 0).
         clip: largest gradient norm over all updated parameters; None for no clipping.
         ema: decay of an exponential moving average of the updated weights; the average replaces the weights at the
-            end of the stage. The decay of step n is at most (1 + n) / (10 + n), so that short stages forget their start.
+            end of the stage. The decay of step n is at most (1 + n) / (10 + n), so that a short stage
+            forgets its start.
         precision: ``fp32`` or ``bf16`` (autocast around ``loss``).
         after: called after the update, such as U-GAT-IT's clipping of rho.
     """

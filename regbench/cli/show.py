@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -46,4 +46,20 @@ def result(found: Result, folder: Path, as_json: bool) -> None:
         f"{found.training['parameters']:,} parameters  {found.timing['register_ms']:.1f} ms/pair  "
         f"trained {found.training['seconds']:.0f} s"
     )
+    _deploys(found.training.get("deploys", []))
     click.echo(f"  {folder}")
+
+
+def _deploys(entries: list[dict[str, Any]]) -> None:
+    """What the stages deployed, where there is something to compare."""
+    from regbench.results.schema import Measure
+
+    if len(entries) < 2:
+        return
+    for entry in entries:
+        ratio = Measure(**entry["mace_over_identity"])
+        line = f"  {entry['module']} after {entry['stage']}: {interval(ratio)} of identity"
+        for other, words in (("minus_previous", "the one before"), ("minus_last", "the last")):
+            if other in entry:
+                line += f"; MACE minus {words} {interval(Measure(**entry[other]))}"
+        click.echo(line)

@@ -81,12 +81,6 @@ class Evaluator:
         source = cut(self._source, index, hidden.to(self.device), self.patch)
         return source, cut(self._target, index, shift.to(self.device), self.patch)
 
-    def score(self, registrator: nn.Module) -> dict[str, float]:
-        """MACE and its ratio to identity's, for training curves; no interval."""
-        errors = self.pairs(registrator).errors
-        mace, identity = float(errors.scored.mean()), float(errors.identity.mean())
-        return {"mace": round(mace, 6), "mace_over_identity": round(mace / identity, 6)}
-
     def time(self, registrator: nn.Module, repeats: int = 20) -> Timing:
         """Time of registering one pair at batch 1, on this device."""
         source, target = self.images(0, 1)

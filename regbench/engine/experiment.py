@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,6 +17,8 @@ import torch
 from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import TrainingState, module_tensors, write_tensors
+from regbench.engine.deploys import FOLDER as DEPLOYS
+from regbench.engine.deploys import Deploys
 from regbench.engine.evaluator import Evaluator, judge
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
@@ -75,7 +78,7 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
 def _run(plan: Plan, reporter: Reporter) -> Result:
     device = plan.context.device
     evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
-    state = TrainingState()
+    state, deploys = TrainingState(), Deploys(plan.folder, evaluator)
     if plan.stages:
         sampler = PairSampler(plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels)
         trainer = Trainer(
@@ -86,7 +89,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
             folder=plan.folder,
             config=plan.trainer,
             reporter=reporter,
-            score=evaluator.score,
+            score=deploys,
         )
         state = trainer.fit()
         metadata = {
@@ -110,7 +113,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         identity=plan.identity,
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
-        training=_training(plan, state),
+        training=_training(plan, state) | {"deploys": deploys.summary(plan.stages)},
         provenance=collect(),
     )
 
@@ -150,6 +153,7 @@ def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
 def _forget(folder: Path) -> None:
     for name in ("result.json", "pairs.h5", "checkpoint.safetensors", "log.jsonl", "curve.jsonl", WEIGHTS):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / DEPLOYS, ignore_errors=True)
 
 
 @contextmanager

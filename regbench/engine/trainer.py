@@ -107,7 +107,8 @@ class Trainer:
         folder: of the run; checkpoint, log.jsonl and curve.jsonl are written there.
         config: how to execute.
         reporter: what a person sees.
-        score: judges a deployed module (the evaluator, to file only); None skips it.
+        score: judges a deployed module, to file only: ``(module, its name, stage whose end this is or None)``; None
+            judges nothing.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Trainer:
         folder: Path,
         config: TrainerConfig | None = None,
         reporter: Reporter | None = None,
-        score: Callable[[nn.Module], dict[str, float]] | None = None,
+        score: Callable[[nn.Module, str, str | None], dict[str, float]] | None = None,
     ) -> None:
         names = [s.name for s in stages]
         if len(set(names)) != len(names):
@@ -272,9 +273,8 @@ class Trainer:
                 with r.averaged():
                     return self._evaluate(stage, step, [])
         for name, module in stage.deploys.items():
-            _append(
-                self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | self.score(module)
-            )
+            found = self.score(module, name, stage.name if step == stage.steps else None)
+            _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -210,7 +210,10 @@ def test_deploys_are_scored_to_file_and_do_not_change_training(tmp_path, referen
     m = toy.modules()
     stages = [dataclasses.replace(s, deploys={"b": m["b"]}) for s in toy.stages(m)]
 
-    def score(module: nn.Module) -> dict[str, float]:
+    ends = []
+
+    def score(module: nn.Module, name: str, end_of: str | None) -> dict[str, float]:
+        ends.append((name, end_of))
         torch.rand(3)  # an evaluator may draw random numbers
         module.eval()
         return {"mace": float(module.weight.detach().sum())}
@@ -220,4 +223,5 @@ def test_deploys_are_scored_to_file_and_do_not_change_training(tmp_path, referen
     run.fit()
     curve = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
     assert [(e["stage"], e["step"]) for e in curve] == [(s, i) for s in ("first", "second") for i in (5, 10, 12)]
+    assert ends == [("b", end) for s in ("first", "second") for end in (None, None, s)]
     assert same(weights(m), reference)
