@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from regbench import PairInfo
-from regbench.api.types import Batch, SelfPair
+from regbench import PairInfo, geometry
+from regbench.api.types import Batch, Pair, SelfPair
 from regbench_translators.mimgcd import MIMGCD, MIMGCDConfig
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.translator import eroded
@@ -77,6 +79,45 @@ def test_translation_is_one_pass_in_the_source_geometry_slot():
     torch.testing.assert_close(x[:, 1:2], 2 * target[:, :1] - 1)  # the clean reference
     torch.testing.assert_close(x[:, 2:3], network.source_map(source))
     assert (step == 450).all()
+
+
+def smooth(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(2, 1, 6, 6, generator=generator)
+    return torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+def test_reducing_keeps_the_place_of_every_pixel(monkeypatch):
+    network, target = tiny(reduce=2), smooth(0)
+    monkeypatch.setattr(network, "_redraw", lambda image, guide, noise, step: image)
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))  # the rim of an enlarged image is constant
+    error = (network.translate(smooth(1), target) - target)[inner].abs()
+    moved = (target.roll(1, dims=-1) - target)[inner].abs()
+    assert error.mean() < 0.3 * moved.mean()
+
+
+class Same(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+@pytest.mark.parametrize("reduce", [1, 2])
+def test_maps_are_moved_by_the_estimate_whatever_the_reduction(reduce, monkeypatch):
+    network, source = tiny(reduce=reduce), smooth(0)
+    displacement = torch.tensor([[6.0, 3], [2, -5], [-4, 4], [5, 5]]).expand(2, -1, -1)
+    h = geometry.homography_from_displacement(displacement, (64, 64))
+    made = Batch(2, 0, torch.Generator())
+    made.views["pair"] = Pair(source, geometry.warp(source, h, padding="border"))
+    # Maps that move exactly as pictures do, and a perfect encoder: only the place of things can be wrong.
+    monkeypatch.setattr(network, "_handcrafted", lambda image: 2 * image[:, :1] - 1)
+    network.target_encoder = Same()
+
+    def loss(estimate: torch.Tensor) -> float:
+        stage = network.aligned_stages(SimpleNamespace(modules={"translator": network}, precision="fp32"), 1,
+                                       lambda source, target: estimate)[0]  # fmt: skip
+        return float(stage.objectives[0].loss(made, {})["loss"])
+
+    assert loss(h) < 0.25 * loss(torch.eye(3).expand(2, -1, -1))
 
 
 def test_grey_targets_are_one_channel_inside():

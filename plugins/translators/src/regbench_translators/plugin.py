@@ -17,6 +17,12 @@ def register_translators(register: Any) -> None:
         provides=("differentiable",),
     )
     register(
+        "copy-target",
+        "regbench_translators.copy_target:CopyTarget",
+        summary="the unaligned target as it is: the control for translations that leak the target's geometry",
+        provides=("unpaired_training",),
+    )
+    register(
         "mimgcd",
         "regbench_translators.mimgcd:MIMGCD",
         summary="one-step diffusion guided by a maximum index map (22 M U-Net at 128 px)",

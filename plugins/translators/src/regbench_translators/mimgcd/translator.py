@@ -54,6 +54,7 @@ class MIMGCDConfig(ComponentConfig):
     ema: float = Field(0.9999, ge=0, lt=1, description="of the U-Net's weights; 0.995 below 5000 steps")
     mim: Literal["value", "index", "vector"] = Field("value", description="kind of maximum index map")
     prediction: Literal["eps", "v"] = Field("eps", description="what the U-Net predicts")
+    t1_high: int = Field(999, ge=0, le=999, description="largest noise step of the denoising pass in training")
     t2_low: int = Field(300, ge=0, le=999, description="least noise step of the translating pass in training")
     t2_high: int = Field(599, ge=0, le=999, description="largest noise step of the translating pass in training")
     t2: int = Field(450, ge=0, le=999, description="noise step at inference")
@@ -65,14 +66,18 @@ class MIMGCDConfig(ComponentConfig):
     blocks: int = Field(2, ge=1, description="residual blocks a level")
     attention: bool = Field(True, description="attention at an eighth of the patch and in the middle")
     dropout: float = Field(0.0, ge=0, lt=1)
+    reduce: Literal[1, 2, 4] = Field(1, description="translate images reduced so many times (short presets)")
     encoder: tuple[int, int, int] = Field((32, 64, 128), description="channels of the MIM encoders")
 
     presets = {
         "small": {"base": 32, "multipliers": (1, 2, 4, 4)},
-        "quick": _TINY | {"steps": 500, "refine_steps": 120, "encoder_steps": 60, "lr": 1e-3, "erode": 6},
-        "smoke": _TINY | {"steps": 6, "refine_steps": 3, "encoder_steps": 3, "batch": 4, "erode": 6},
+        "quick": _TINY | {
+            "steps": 300, "refine_steps": 60, "encoder_steps": 60, "lr": 1e-3, "refine_lr": 5e-4, "encoder_lr": 2e-3,
+            "erode": 3, "prediction": "v", "reduce": 2,
+        },
+        "smoke": _TINY | {"steps": 6, "refine_steps": 3, "encoder_steps": 3, "batch": 4, "erode": 3, "reduce": 2},
         "tiny": _TINY | {"steps": 4, "refine_steps": 2, "encoder_steps": 2, "base": 8, "batch": 2, "erode": 4},
-    }
+    }  # fmt: skip
 
 
 class MIMGCD(Translator):
@@ -87,9 +92,9 @@ class MIMGCD(Translator):
 
     def __init__(self, config: MIMGCDConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        deepest = 2 ** (len(config.multipliers) - 1)
-        if info.patch % deepest or info.patch % 4:
-            raise ValueError(f"MIMGCD's U-Net needs a patch that is a multiple of {max(deepest, 4)}, got {info.patch}")
+        unit = config.reduce * max(2 ** (len(config.multipliers) - 1), 4)
+        if info.patch % unit:
+            raise ValueError(f"MIMGCD's U-Net needs a patch that is a multiple of {unit}, got {info.patch}")
         if config.t2_low > config.t2_high:
             raise ValueError(f"t2_low={config.t2_low} lies above t2_high={config.t2_high}")
         self.config = config
@@ -113,14 +118,14 @@ class MIMGCD(Translator):
 
     def translate(self, source: Tensor, target: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """One pass of the U-Net at step t2 (eqs. 9 and 14), clamped to [0, 1]; ``(B, 3, H, W)``."""
-        image = self._inside(target)
+        image = self._inside(self._reduced(target))
         step = torch.full((len(image),), self.config.t2, device=image.device)
         noise = torch.randn(image.shape, generator=generator).to(image.device)
-        found = self._redraw(image, self.source_map(source), noise, step)
-        return _outside(found.clamp(-1, 1))
+        found = self._redraw(image, self.source_map(self._reduced(source)), noise, step)
+        return self._outside(found.clamp(-1, 1))
 
     def source_map(self, source: Tensor) -> Tensor:
-        """The map that guides the translation of a source, ``(B, M, H, W)`` in [-1, 1]."""
+        """The map that guides the translation of a (reduced) source, ``(B, M, H, W)`` in [-1, 1]."""
         return self.source_encoder(2 * to_grey(source) - 1) if self._guided_by_encoder else self._handcrafted(source)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
@@ -147,20 +152,28 @@ class MIMGCD(Translator):
             with torch.no_grad():
                 return self._handcrafted(source) if round == 1 else self.anchor(2 * to_grey(source) - 1)
 
-        def target_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        def pair_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+            """Reduced source and target, and the current estimate between them."""
             source, target = batch.pair.source, batch.pair.target
             with torch.no_grad():
                 h = estimate(source, target)
+            before = _size(source)
+            source, target = self._reduced(source), self._reduced(target)
+            sizes = (before, _size(source))
+            return source, target, geometry.rescale(h, sizes, sizes)
+
+        def target_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+            source, target, h = pair_of(batch)
+            with torch.no_grad():
                 moved = geometry.warp(reference_map(source), h, padding="border")
                 mask = eroded(_covered(geometry.invert(h), source), c.erode)
             found = self.target_encoder(2 * to_grey(target) - 1)
             return {"loss": ((moved - found).abs() * mask).mean(), "mask": mask.mean()}
 
         def source_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
-            source, target = batch.pair.source, batch.pair.target
+            source, target, h = pair_of(batch)
             image = self._inside(target)
             with torch.no_grad():
-                h = estimate(source, target)
                 aligned = geometry.sample(image, h, padding="border")  # the target in the source's frame
                 mask = eroded(_covered(h, source), c.erode)
             encoded = self.source_encoder(2 * to_grey(source) - 1)
@@ -202,20 +215,22 @@ class MIMGCD(Translator):
     def _diffusion_loss(self, batch: Batch, shared: Shared, map_of) -> Mapping[str, Tensor]:  # type: ignore[no-untyped-def]
         """L_n + L_t (eqs. 8, 10, 11): both reverse passes, in one pass of the U-Net over 2B images."""
         c, pair = self.config, batch.self_target
-        image, warped = self._inside(pair.image), self._inside(pair.warped)
+        own, moved = self._reduced(pair.image), self._reduced(pair.warped)
+        image, warped = self._inside(own), self._inside(moved)
         b = len(image)
-        t1 = torch.randint(0, len(self.schedule), (b,), generator=batch.generator).to(image.device)
+        t1 = torch.randint(0, c.t1_high + 1, (b,), generator=batch.generator).to(image.device)
         t2 = torch.randint(c.t2_low, c.t2_high + 1, (b,), generator=batch.generator).to(image.device)
         noise1 = batch.noise(image)
         noise2 = noise1 if c.same_noise else batch.noise(image)
         noisy1, noisy2 = self.schedule.noised(image, noise1, t1), self.schedule.noised(image, noise2, t2)
         # Denoise x in its own geometry beside a misaligned reference; redraw x in the geometry of its warp.
-        first = torch.cat([noisy1, warped, map_of(pair.image)], dim=1)
-        second = torch.cat([noisy2, image, map_of(pair.warped)], dim=1)
+        first = torch.cat([noisy1, warped, map_of(own)], dim=1)
+        second = torch.cat([noisy2, image, map_of(moved)], dim=1)
         p1, p2 = self.unet(torch.cat([first, second]), torch.cat([t1, t2])).chunk(2)
         l_n = (self.schedule.noise(noisy1, p1, t1, c.prediction) - noise1).abs().mean()
         redrawn = self.schedule.clean(noisy2, p2, t2, c.prediction)
-        l_t = ((warped - redrawn).abs() * eroded(pair.mask, c.erode)).mean()
+        mask = (self._reduced(pair.mask) > 0.999).float()
+        l_t = ((warped - redrawn).abs() * eroded(mask, c.erode)).mean()
         return {"loss": l_n + l_t, "l_n": l_n, "l_t": l_t}
 
     def _redraw(self, image: Tensor, guide: Tensor, noise: Tensor, step: Tensor) -> Tensor:
@@ -231,18 +246,27 @@ class MIMGCD(Translator):
         """[0, 1] to [-1, 1], one channel where the target is grey."""
         return 2 * image[:, : self.channels] - 1
 
+    def _reduced(self, image: Tensor) -> Tensor:
+        return F.avg_pool2d(image, self.config.reduce) if self.config.reduce > 1 else image
+
+    def _outside(self, image: Tensor) -> Tensor:
+        """[-1, 1] to [0, 1], three channels, the full size."""
+        image = ((image + 1) / 2).expand(-1, 3, -1, -1)
+        if self.config.reduce == 1:
+            return image
+        return F.interpolate(image, scale_factor=float(self.config.reduce), mode="bilinear", align_corners=False)
+
     def _role(self, ctx: Context) -> str:
         return next(name for name, module in ctx.modules.items() if module is self)
 
 
-def _outside(image: Tensor) -> Tensor:
-    return ((image + 1) / 2).expand(-1, 3, -1, -1)
+def _size(image: Tensor) -> geometry.Size:
+    return (image.shape[-2], image.shape[-1])
 
 
 def _covered(backward: Tensor, like: Tensor) -> Tensor:
     """Where ``sample(x, backward)`` finds its pixel inside x, ``(B, 1, H, W)``."""
-    size = (like.shape[-2], like.shape[-1])
-    return geometry.inside(backward, size, size)
+    return geometry.inside(backward, _size(like), _size(like))
 
 
 def eroded(mask: Tensor, pixels: int) -> Tensor:
