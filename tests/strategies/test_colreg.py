@@ -28,7 +28,7 @@ def strategy(**settings) -> CoLReg:
 
 
 def test_stages_are_those_of_algorithm_1():
-    stages = strategy(rounds=3).stages(context())
+    stages = strategy(rounds=3, warm_up=0).stages(context())
     refine = ["target-encoder-{0}", "mimgcd-{0}", "source-encoder-{0}", "r-self-{0}", "r-{0}"]
     expected = ["mimgcd", "r-self-0", "r-0", *(s.format(i) for i in (1, 2) for s in refine)]
     assert [s.name for s in stages] == expected
@@ -41,6 +41,14 @@ def test_stages_are_those_of_algorithm_1():
     assert all(s.deploys for s in stages if s.name.startswith("r-"))
 
 
+def test_the_warm_up_trains_r_s_before_round_0():
+    stages = strategy(rounds=2, warm_up=3).stages(context())
+    assert [s.name for s in stages][:3] == ["mimgcd", "r-warm-up", "r-self-0"]
+    assert stages[1].updated == ("r_self",)
+    assert stages[1].views == ("self_source",)
+    assert [s.name for s in stages].count("r-warm-up") == 1
+
+
 def test_the_fourth_configuration_of_figure_10_has_no_r():
     made = strategy(rounds=2, refine_r=False)
     stages = made.stages(context())
@@ -51,6 +59,7 @@ def test_the_fourth_configuration_of_figure_10_has_no_r():
 def test_published_schedule():
     c = CoLRegConfig()
     assert (c.self_steps, c.student_steps, c.refine_steps, c.batch, c.lr) == (300_000, 10_000, 60_000, 16, 4e-4)
+    assert c.warm_up == 0
 
 
 def test_a_translator_without_aligned_stages_is_refused_for_more_rounds(monkeypatch):
@@ -61,6 +70,26 @@ def test_a_translator_without_aligned_stages_is_refused_for_more_rounds(monkeypa
     with pytest.raises(UsageError, match=r"--set strategy\.rounds=1"):
         strategy(rounds=2).stages(context())
     assert strategy(rounds=1).stages(context())
+
+
+def test_a_translator_that_learns_nothing_has_no_stage():
+    assert [s.name for s in strategy(rounds=1, warm_up=0).stages(context("copy-target"))] == ["r-self-0", "r-0"]
+
+
+@pytest.mark.parametrize(("reference", "shown"), [("paired", [0, 1]), ("random", [1, 0])])
+def test_the_reference_is_the_pairs_own_target_or_another(reference, shown):
+    made = strategy(reference=reference)
+    batch, seen = unaligned(torch.zeros(2, 4, 2)), []
+
+    class Spy:
+        def translate(self, source, target, *, generator):
+            seen.append(target)
+            return source
+
+    made.translator, made.r_self = Spy(), Student(torch.zeros(2, 4, 2))
+    made.r_self.loss = lambda found, label: label.sum()
+    made._self_loss(batch, {})
+    assert torch.equal(seen[0], batch.pair.target[shown])
 
 
 class Teacher:
