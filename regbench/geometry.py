@@ -67,18 +67,26 @@ def homography_from_displacement(displacement: Tensor, size: Size) -> Tensor:
     )
 
 
-def transform_points(homography: Tensor, points: Tensor) -> Tensor:
+HORIZON = 1e-6
+"""Least denominator of sampling coordinates (H[2,2] = 1: at the origin it is one)."""
+
+
+def transform_points(homography: Tensor, points: Tensor, *, horizon: float = 0.0) -> Tensor:
     """Map points by a homography.
 
     Args:
         homography: ``(..., 3, 3)``.
         points: ``(..., N, 2)`` pixels, broadcast against the homography's leading dimensions.
+        horizon: least absolute denominator. A point on the horizon of a folded homography goes to infinity, and
+            gradients through it are not numbers; networks that look features up there pass a small value.
 
     Returns:
         ``(..., N, 2)`` pixels.
     """
     xy = points @ homography[..., :2, :2].mT + homography[..., None, :2, 2]
     z = points @ homography[..., 2, :2, None] + homography[..., None, 2, 2:]
+    if horizon:
+        z = torch.where(z.abs() < horizon, torch.full_like(z, horizon), z)
     return xy / z
 
 
@@ -151,7 +159,7 @@ def sampling_grid(homography: Tensor, out_size: Size, in_size: Size) -> Tensor:
     """The ``grid_sample`` grid ``(B, H, W, 2)`` of ``sample(x, homography)`` for ``align_corners=True``."""
     homography = _at_least_float32(homography)
     points = pixel_grid(out_size, dtype=homography.dtype, device=homography.device)
-    moved = transform_points(homography, points)
+    moved = transform_points(homography, points, horizon=HORIZON)
     x, y = moved.unbind(-1)
     unit = torch.stack([x * (2.0 / (in_size[1] - 1)), y * (2.0 / (in_size[0] - 1))], dim=-1) - 1.0
     return unit.reshape(homography.shape[0], *out_size, 2)

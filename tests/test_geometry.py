@@ -335,3 +335,14 @@ def test_corner_error_is_the_mean_distance_of_the_corners():
     estimate = torch.zeros(2, 4, 2)
     estimate[1] = torch.tensor([[3.0, 4.0], [0, 0], [0, 1], [0, 0]])
     assert geometry.corner_error(estimate, truth).tolist() == [0.0, 1.5]
+
+
+def test_pixels_on_the_horizon_of_a_folded_homography_have_finite_values_and_gradients():
+    h = torch.eye(3).repeat(1, 1, 1)
+    h[0, 2, 0] = -1 / 16  # the denominator is zero on the whole column x = 16
+    h.requires_grad_()
+    out = geometry.sample(torch.rand(1, 1, 32, 32), h, padding="border")
+    (gradient,) = torch.autograd.grad(out.sum(), h)
+    assert out.isfinite().all()
+    assert gradient.isfinite().all()
+    assert not geometry.transform_points(h, torch.tensor([[16.0, 3.0]])).isfinite().all()  # but a metric must see it

@@ -24,7 +24,8 @@ def flow_of(displacement: Tensor, stride: int, size: geometry.Size) -> Tensor:
         ``(B, 2, height, width)``, x then y.
     """
     grid = geometry.pixel_grid(size, device=displacement.device)
-    moved = geometry.transform_points(geometry.homography_from_displacement(displacement / stride, size), grid)
+    h = geometry.homography_from_displacement(displacement / stride, size)
+    moved = geometry.transform_points(h, grid, horizon=geometry.HORIZON)
     return (moved - grid).mT.reshape(-1, 2, *size)
 
 
