@@ -13,10 +13,12 @@ $(STAMP): requirements.txt pyproject.toml datasets/pyproject.toml $(wildcard plu
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-# The main job on the embedded data: a registrator trained and judged beside doing nothing, SIFT and the control.
+# The main job on the embedded data: CoLReg trained and judged, beside doing nothing, SIFT, the no-translator control and
+# the supervised reference.
 demo: $(STAMP)
 	$(REGBENCH) evaluate --registrator identity --budget quick --out runs/demo
 	$(REGBENCH) evaluate --registrator sift --budget quick --out runs/demo
+	$(REGBENCH) run --translator mimgcd --registrator mcnet --strategy colreg --pairing online --out runs/demo
 	$(REGBENCH) run --registrator mcnet --strategy self-supervised --pairing online --out runs/demo
 	$(REGBENCH) run --registrator mcnet --strategy supervised --pairing online --out runs/demo
 	$(REGBENCH) leaderboard add runs/demo/* --board demo --root runs/boards

@@ -57,8 +57,8 @@ class CoLRegConfig(ComponentConfig):
 
     presets = {
         "quick": {
-            "warm_up": 150, "self_steps": 450, "student_steps": 200, "refine_steps": 100, "lr": 2e-3,
-            "refine_lr": 5e-4, "student_lr": 5e-4,
+            "warm_up": 150, "self_steps": 300, "student_steps": 300, "refine_steps": 40, "lr": 2e-3,
+            "refine_lr": 5e-4, "student_lr": 1e-3,
         },
         "smoke": {"warm_up": 4, "self_steps": 8, "student_steps": 4, "refine_steps": 4, "batch": 4},
         "tiny": {"warm_up": 2, "self_steps": 2, "student_steps": 2, "refine_steps": 2, "batch": 2},
