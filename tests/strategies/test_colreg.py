@@ -87,8 +87,9 @@ def test_the_reference_is_the_pairs_own_target_or_another(reference, shown):
             return source
 
     made.translator, made.r_self = Spy(), Student(torch.zeros(2, 4, 2))
-    made.r_self.loss = lambda found, label: label.sum()
-    made._self_loss(batch, {})
+    made.r_self.loss, made._fidelity = lambda found, label: label.sum(), {}
+    logged = made._self_loss(batch, {})
+    assert logged["follows_source"] > logged["follows_target"]  # the spy's translation is the source
     assert torch.equal(seen[0], batch.pair.target[shown])
 
 

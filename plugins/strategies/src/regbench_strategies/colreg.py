@@ -79,6 +79,7 @@ class CoLReg(TrainingStrategy):
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """Translator, (warm-up,) R_s, R; then per round translator, R_s, R."""
         c = self.config
+        self._fidelity: dict[str, Tensor] = {}
         self.translator = ctx.translator("translator")
         self.r_self = ctx.registrator("r_self")
         self.r = ctx.registrator("r") if c.refine_r else self.r_self
@@ -140,10 +141,11 @@ class CoLReg(TrainingStrategy):
         reference = pair.target if self.config.reference == "paired" else pair.target.roll(1, dims=0)
         with torch.no_grad():
             translated = self.translator.translate(pair.source, reference, generator=batch.generator)
-        if batch.step == 0:
-            self._probe(pair.source, reference, translated)
+        if batch.step == 0 or not self._fidelity:  # once a stage, and once more after a resume
+            self._fidelity = self._probe(pair.source, reference, translated)
         found = self.r_self(own.warped, translated)
-        return {"loss": self.r_self.loss(found, own.displacement), "ace": _ace(found, own.displacement)}
+        loss = self.r_self.loss(found, own.displacement)
+        return {"loss": loss, "ace": _ace(found, own.displacement)} | self._fidelity
 
     def _student_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """Eq. 18: R on the real pair, against the label the frozen R_s gives it."""
@@ -178,17 +180,18 @@ class CoLReg(TrainingStrategy):
             size = (source.shape[-2], source.shape[-1])
             return geometry.homography_from_displacement(self.r(source, target).displacement, size)
 
-    def _probe(self, source: Tensor, target: Tensor, translated: Tensor) -> None:
-        """Whose geometry do translations follow? Said once, before R_s learns from them."""
+    def _probe(self, source: Tensor, target: Tensor, translated: Tensor) -> dict[str, Tensor]:
+        """Whose geometry do translations follow? Said and logged before R_s learns from them."""
         to_source, to_target = fidelity(source, target, translated)
         _log.info("translations follow the source's geometry by %.2f, the target's by %.2f", to_source, to_target)
         if to_target >= to_source:
             _log.warning(
-                "translations follow the target's geometry (%.2f) at least as much as the source's (%.2f): R_s will "
-                "learn wrong labels; train the translator longer or raise translator.t2",
+                "translations follow the target's geometry (%.2f) at least as much as the source's (%.2f): what R_s "
+                "learns is half of the truth at best (docs/colreg.md); train the translator longer",
                 to_target,
                 to_source,
             )
+        return {"follows_source": torch.tensor(to_source), "follows_target": torch.tensor(to_target)}
 
 
 def _copy(from_: Registrator, to: Registrator) -> Callable[[], None]:
