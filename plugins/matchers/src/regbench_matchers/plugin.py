@@ -11,6 +11,24 @@ from regbench import hookimpl
 def register_registrators(register: Any) -> None:
     """Register every matcher of this distribution."""
     register(
+        "ecc",
+        "regbench_matchers.ecc:ECC",
+        summary="enhanced correlation coefficient, homography, Gaussian pyramid (OpenCV)",
+        paper="Evangelidis and Psarakis, PAMI 2008",
+    )
+    register(
+        "orb",
+        "regbench_matchers.orb:ORB",
+        summary="ORB keypoints, cross-checked, homography by MAGSAC++ (OpenCV)",
+        paper="Rublee et al., ICCV 2011; Barath et al., MAGSAC++, CVPR 2020",
+    )
+    register(
+        "phase-correlation",
+        "regbench_matchers.phase_correlation:PhaseCorrelation",
+        summary="Fourier-Mellin: rotation, scale and translation by phase correlation",
+        paper="Reddy and Chatterji, TIP 1996; Guizar-Sicairos et al., Optics Letters 2008",
+    )
+    register(
         "sift",
         "regbench_matchers.sift:SIFT",
         summary="SIFT keypoints, ratio test, homography by MAGSAC++ (OpenCV)",

@@ -1,0 +1,52 @@
+"""Nearest neighbours of descriptors, with the two customary tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.intp]
+Distances = NDArray[np.float64]
+
+
+def euclidean(source: NDArray[np.float32], target: NDArray[np.float32]) -> Distances:
+    """Euclidean distances ``(N, M)`` between descriptors ``(N, D)`` and ``(M, D)``."""
+    return np.sqrt(_squared(source, target))
+
+
+def hamming(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> Distances:
+    """Numbers of differing bits ``(N, M)`` between packed descriptors ``(N, D)`` and ``(M, D)``."""
+    return _squared(np.unpackbits(source, axis=1), np.unpackbits(target, axis=1))
+
+
+def _squared(source: NDArray[Any], target: NDArray[Any]) -> Distances:
+    # One matrix product, in float64: SIFT's squared distances are whole numbers beyond what float32 holds.
+    a, b = source.astype(np.float64), target.astype(np.float64)
+    return np.maximum((a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T), 0.0)
+
+
+def nearest(found: Distances, *, ratio: float = 1.0, mutual: bool = False) -> tuple[Indices, Indices]:
+    """For each source descriptor its nearest target descriptor.
+
+    Args:
+        found: ``(N, M)``, distances; either may be 0.
+        ratio: largest ratio of first to second distance (Lowe 2004); 1 switches the test off.
+        mutual: keep only pairs that are each other's nearest.
+
+    Returns:
+        Two index arrays of the same length, into source and target.
+    """
+    n, m = found.shape
+    i = np.arange(n)
+    if n == 0 or m == 0 or (ratio < 1 and m < 2):
+        return i[:0], i[:0]
+    j = found.argmin(axis=1)
+    keep = np.ones(n, bool)
+    if ratio < 1:
+        first, second = np.partition(found, 1, axis=1)[:, :2].T
+        keep &= first < ratio * second
+    if mutual:
+        keep &= found.argmin(axis=0)[j] == i
+    return i[keep], j[keep]
