@@ -12,12 +12,15 @@ from regbench import PairInfo, geometry
 from regbench_matchers.ecc import ECC, ECCConfig
 from regbench_matchers.orb import ORB, ORBConfig
 from regbench_matchers.phase_correlation import PhaseCorrelation, PhaseCorrelationConfig
+from regbench_matchers.rift import RIFT, RIFTConfig
 
 # What each can undo: corners moved by so many pixels of 128 at random, or a similarity.
 MADE = {
     "orb": (ORB(ORBConfig(), PairInfo()), 16),
     "ecc": (ECC(ECCConfig(), PairInfo()), 6),
     "phase-correlation": (PhaseCorrelation(PhaseCorrelationConfig(), PairInfo()), None),
+    "rift": (RIFT(RIFTConfig(), PairInfo()), 16),
+    "rift2": (RIFT(RIFTConfig(rotation=True), PairInfo()), 16),
 }
 each = pytest.mark.parametrize("name", MADE)
 
@@ -114,6 +117,7 @@ def test_settings_out_of_range_are_refused():
         (ORBConfig, {"features": 0}), (ORBConfig, {"ratio": 1.1}), (ORBConfig, {"contrast": 0}),
         (ECCConfig, {"levels": 0}), (ECCConfig, {"blur": 4}), (ECCConfig, {"correlation": 1.0}),
         (PhaseCorrelationConfig, {"angles": 3}), (PhaseCorrelationConfig, {"max_scale": 1.0}),
+        (RIFTConfig, {"patches": ()}), (RIFTConfig, {"patches": (5,)}), (RIFTConfig, {"moment": "mean"}),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):
             config(**wrong)

@@ -29,6 +29,19 @@ def register_registrators(register: Any) -> None:
         paper="Reddy and Chatterji, TIP 1996; Guizar-Sicairos et al., Optics Letters 2008",
     )
     register(
+        "rift",
+        "regbench_matchers.rift:RIFT",
+        summary="phase congruency keypoints, maximum index map descriptor, upright",
+        paper="Li, Hu and Ai, RIFT, TIP 2020",
+    )
+    register(
+        "rift2",
+        "regbench_matchers.rift:RIFT",
+        summary="RIFT whose patches are turned to their main orientation",
+        paper="Li et al., RIFT2, arXiv 2303.00319, 2023",
+        config={"rotation": True},
+    )
+    register(
         "sift",
         "regbench_matchers.sift:SIFT",
         summary="SIFT keypoints, ratio test, homography by MAGSAC++ (OpenCV)",
