@@ -1,8 +1,8 @@
-"""Between torch batches and OpenCV, one pair at a time."""
+"""Between torch batches and methods that take one pair at a time, OpenCV's above all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -30,13 +30,26 @@ def register_each(source: Tensor, target: Tensor, estimate: Callable[[Grey, Grey
         estimate: grey source and target to a ``(3, 3)`` homography of pixels, or None where there is no answer.
 
     Returns:
-        One iteration; ``ok`` is False and the displacement zero where ``estimate`` gave None or folded the image.
+        As :func:`collect`.
+    """
+    pairs = zip(grey_images(source), grey_images(target), strict=True)
+    return collect((estimate(a, b) for a, b in pairs), source)
+
+
+def collect(homographies: Iterable[Matrix | None], source: Tensor) -> Registration:
+    """The registration of a batch from one answer a pair.
+
+    Args:
+        homographies: ``(3, 3)`` maps of source pixels to target pixels, or None, one for each image of ``source``.
+        source: ``(B, 3, H, W)``, for its size and device.
+
+    Returns:
+        One iteration; ``ok`` is False and the displacement zero where there is no answer or it folds the image.
     """
     size = (source.shape[-2], source.shape[-1])
     displacement = torch.zeros(source.shape[0], 4, 2, dtype=torch.float64)
     ok = torch.zeros(source.shape[0], dtype=torch.bool)
-    for i, (a, b) in enumerate(zip(grey_images(source), grey_images(target), strict=True)):
-        found = estimate(a, b)
+    for i, found in enumerate(homographies):
         if found is None or not np.isfinite(found).all():
             continue
         moved = geometry.displacement_from_homography(torch.from_numpy(found), size)

@@ -17,6 +17,18 @@ def register_registrators(register: Any) -> None:
         paper="Evangelidis and Psarakis, PAMI 2008",
     )
     register(
+        "lightglue",
+        "regbench_matchers.lightglue:LightGlue",
+        summary="LightGlue on DISK, ALIKED, SuperPoint or SIFT keypoints (kornia; weights to be fetched)",
+        paper="Lindenberger, Sarlin and Pollefeys, ICCV 2023",
+    )
+    register(
+        "loftr",
+        "regbench_matchers.loftr:LoFTR",
+        summary="LoFTR, detector-free (kornia; weights to be fetched)",
+        paper="Sun et al., CVPR 2021",
+    )
+    register(
         "orb",
         "regbench_matchers.orb:ORB",
         summary="ORB keypoints, cross-checked, homography by MAGSAC++ (OpenCV)",
@@ -46,4 +58,10 @@ def register_registrators(register: Any) -> None:
         "regbench_matchers.sift:SIFT",
         summary="SIFT keypoints, ratio test, homography by MAGSAC++ (OpenCV)",
         paper="Lowe, IJCV 2004; Barath et al., MAGSAC++, CVPR 2020",
+    )
+    register(
+        "superpoint-superglue",
+        "regbench_matchers.superpoint_superglue:SuperPointSuperGlue",
+        summary="SuperPoint keypoints matched by SuperGlue (weights to be fetched)",
+        paper="DeTone et al., CVPR Workshops 2018; Sarlin et al., CVPR 2020",
     )
