@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regbench import hookimpl
+from regbench_matchers._offered import vismatch_names
 
 
 @hookimpl
@@ -65,3 +66,10 @@ def register_registrators(register: Any) -> None:
         summary="SuperPoint keypoints matched by SuperGlue (weights to be fetched)",
         paper="DeTone et al., CVPR Workshops 2018; Sarlin et al., CVPR 2020",
     )
+    for name in vismatch_names():
+        register(
+            f"vismatch:{name}",
+            "regbench_matchers.vismatch:Vismatch",
+            summary=f"{name} through the package vismatch, which fetches its weights itself",
+            config={"matcher": name},
+        )

@@ -1,0 +1,24 @@
+"""What an installed ``vismatch`` offers, read without importing it: listing plugins must stay quick."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def vismatch_names() -> list[str]:
+    """Names of the matchers of the installed vismatch; none where it is not installed or keeps no such list."""
+    spec = find_spec("vismatch")
+    if spec is None or spec.origin is None:
+        return []
+    try:
+        body = ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body
+        for node in body:
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
+                "available_models"
+            ]:
+                return [str(name) for name in ast.literal_eval(node.value)]
+    except (OSError, SyntaxError, ValueError):  # of a version we do not know: ours must still load
+        return []
+    return []

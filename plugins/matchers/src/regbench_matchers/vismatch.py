@@ -1,0 +1,69 @@
+"""Every matcher of the package ``vismatch``, where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from regbench import PairInfo, Registration, Registrator
+from regbench.errors import DataError
+from regbench_matchers._opencv import Matrix, collect
+from regbench_matchers._robust import RobustConfig, robust_homography
+
+
+class VismatchConfig(RobustConfig):
+    """Which of its matchers; the registered names set it."""
+
+    matcher: str = Field("sift-nn", description="name in vismatch.available_models")
+    count: int = Field(2048, ge=4, description="strongest keypoints kept, where the matcher has keypoints")
+
+
+class Vismatch(Registrator):
+    """A matcher of vismatch gives correspondences, USAC_MAGSAC the homography.
+
+    The matcher is built at its first use. vismatch then fetches its weights itself: set ``HF_HUB_OFFLINE=1`` where it
+    must not. Matchers that draw samples are seeded for each pair.
+    """
+
+    Config = VismatchConfig
+    any_size = True
+
+    def __init__(self, config: VismatchConfig, info: PairInfo) -> None:
+        super().__init__(config, info)
+        self.config = config
+        self._built: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {}
+
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
+        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where an answer was found.
+
+        Raises:
+            DataError: vismatch cannot build the matcher, for want of its weights as a rule.
+        """
+        match = self._matcher(str(source.device))
+        with torch.random.fork_rng():
+            return collect([self._estimate(match, s, t) for s, t in zip(source, target, strict=True)], source)
+
+    def _matcher(self, device: str) -> Callable[[Tensor, Tensor], dict[str, Any]]:
+        if device not in self._built:
+            try:
+                build = import_module("vismatch").get_matcher
+                self._built[device] = build(self.config.matcher, device=device, max_num_keypoints=self.config.count)
+            except Exception as error:  # whatever the wrapped repository raises
+                reason = " ".join(str(error).split())[:200]
+                raise DataError(f"vismatch cannot build {self.config.matcher!r}: {reason}") from error
+        return self._built[device]
+
+    def _estimate(
+        self, match: Callable[[Tensor, Tensor], dict[str, Any]], source: Tensor, target: Tensor
+    ) -> Matrix | None:
+        torch.manual_seed(0)
+        found = match(source, target)
+        points = [np.asarray(found[f"matched_kpts{side}"], np.float64).reshape(-1, 2) for side in (0, 1)]
+        solved = robust_homography(points[0], points[1], self.config)
+        return None if solved is None else solved[0]
