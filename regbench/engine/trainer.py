@@ -172,6 +172,8 @@ class Trainer:
             stage.begin()
         if stage.setup is not None:
             stage.setup()
+        for module in self.modules.values():
+            module.eval()  # a module that the stage does not list may still be asked, and must not learn statistics
         running = [_Running(objective, stage) for objective in stage.objectives]
         if resumed and self.state.step:
             for i, r in enumerate(running):

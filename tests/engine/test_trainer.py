@@ -200,6 +200,19 @@ def test_frozen_is_not_eval(tmp_path):
     assert modes[0] == {"a": True, "b": False, "frozen": True}
 
 
+def test_modules_a_stage_does_not_list_are_in_evaluation_mode(tmp_path):
+    m = toy.modules()
+    m["frozen"].train()
+    stage = toy.stages(m)[0]
+    seen = []
+    objective = dataclasses.replace(stage.objectives[0], after=lambda: seen.append(m["frozen"].training))
+    listed = {name: module for name, module in stage.modules.items() if name != "frozen"}
+    stage = dataclasses.replace(stage, objectives=(objective,), modules=listed)
+    toy.trainer(tmp_path, m, stages=(stage,)).fit()
+    assert seen
+    assert not any(seen)
+
+
 def test_a_module_that_is_not_the_runs_is_refused(tmp_path):
     m = toy.modules()
     with pytest.raises(RegbenchError, match="'b' is not the run's module"):

@@ -112,6 +112,9 @@ def _trains(component: Component, stages_of: StageMaker) -> None:
     network = ctx.translator()
     before = snapshot({"": network})
     stages = stages_of(network, ctx)
+    if not any(p.requires_grad for p in network.parameters()):
+        assert stages == (), "a translator without parameters has nothing to train"
+        return
     assert stages
     assert all(isinstance(stage, Stage) for stage in stages)
     assert_same_weights(snapshot({"": network}), before)  # planning trains nothing
