@@ -40,20 +40,17 @@ COMMANDS = {
     "self-supervised": ["--strategy", "self-supervised", *SMOKE],
     "colreg": COLREG,
 }
+COLREG = [
+    "mimgcd", "r-warm-up", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-self-1", "r-1",
+]  # fmt: skip
 KILLS = [
     ("supervised", DIE_IN_STEP.format(stage="supervised")),
     ("supervised", DIE_IN_WRITE),
     ("self-supervised", DIE_IN_STEP.format(stage="self-supervised")),
-    *(
-        ("colreg", DIE_IN_STEP.format(stage=stage))
-        for stage in ("mimgcd", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-1")
-    ),
+    *(("colreg", DIE_IN_STEP.format(stage=stage)) for stage in COLREG),
     ("colreg", DIE_IN_WRITE),
 ]
-IDS = [
-    "supervised", "write", "self-supervised", "mimgcd", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1",
-    "source-encoder-1", "r-1", "colreg-write",
-]  # fmt: skip
+IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write"]
 
 
 def train(regbench, name: str, out: str, inject: str = ""):
