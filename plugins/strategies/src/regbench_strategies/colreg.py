@@ -57,7 +57,7 @@ class CoLRegConfig(ComponentConfig):
 
     presets = {
         "quick": {
-            "warm_up": 150, "self_steps": 300, "student_steps": 300, "refine_steps": 40, "lr": 2e-3,
+            "warm_up": 120, "self_steps": 300, "student_steps": 275, "refine_steps": 40, "lr": 2e-3,
             "refine_lr": 5e-4, "student_lr": 1e-3,
         },
         "smoke": {"warm_up": 4, "self_steps": 8, "student_steps": 4, "refine_steps": 4, "batch": 4},

@@ -72,7 +72,7 @@ class MIMGCDConfig(ComponentConfig):
     presets = {
         "small": {"base": 32, "multipliers": (1, 2, 4, 4)},
         "quick": _TINY | {
-            "steps": 200, "refine_steps": 40, "encoder_steps": 40, "lr": 1e-3, "refine_lr": 5e-4, "encoder_lr": 2e-3,
+            "steps": 110, "refine_steps": 40, "encoder_steps": 40, "lr": 1e-3, "refine_lr": 5e-4, "encoder_lr": 2e-3,
             "erode": 3, "prediction": "v", "reduce": 2,
         },
         "smoke": _TINY | {"steps": 6, "refine_steps": 3, "encoder_steps": 3, "batch": 4, "erode": 3, "reduce": 2},
