@@ -22,6 +22,7 @@ VERBS = {
     "plugins": "list, explain and check what is installed",
     "datasets": "list, explain, prepare, verify and preview data sets",
     "weights": "import published checkpoints as safetensors",
+    "ablate": "run a grid of combinations from a recipe and write its board",
     "leaderboard": "build and check leaderboards from committed results",
     "doctor": "look for problems of this installation",
 }

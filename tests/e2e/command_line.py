@@ -32,11 +32,21 @@ class Regbench:
     folder: Path
     data: Path
 
-    def __call__(self, *args: str, inject: str = "") -> Outcome:
-        """Run it; ``inject`` is Python executed first, to make the process die where a test wants it to."""
-        code = f"{inject}\nfrom regbench.cli import main\nmain()"
-        env = os.environ | {"REGBENCH_DATA": str(self.data), "OMP_NUM_THREADS": "1"}
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"REGBENCH_DATA": str(self.data), "OMP_NUM_THREADS": "1"}
+
+    def command(self, *args: str, inject: str = "") -> list[str]:
+        """The command; ``inject`` is Python executed first, to make the process die where a test wants it to."""
+        return [sys.executable, "-c", f"{inject}\nfrom regbench.cli import main\nmain()", *args]
+
+    def __call__(self, *args: str, inject: str = "", timeout: float = 120) -> Outcome:
         done = subprocess.run(
-            [sys.executable, "-c", code, *args], cwd=self.folder, env=env, capture_output=True, text=True, timeout=120
+            self.command(*args, inject=inject),
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,236 @@
+"""From a recipe to cells: the command line of each, what each waits for, and what cannot be run and why.
+
+A cell is one ``regbench run`` or ``regbench evaluate`` in a folder of its own, ``<out>/<cell>/``, with ``cell.json``
+beside the run: the command and what became of it. A cell whose command is the recorded one and whose run is ok is not
+run again; deleting its folder redoes it and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from regbench.errors import DataError
+from regbench.recipe import Recipe, Row, Sets
+from regbench.results import Result, load_result
+from regbench.results.store import RESULT, find_runs, write_json
+
+RECORD = "cell.json"
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One job of a grid."""
+
+    name: str
+    row: Row
+    dataset: str
+    """Whose training pairs it learns from, or whose test pairs it is judged on when nothing is trained."""
+    seed: int
+    words: tuple[str, ...]
+    """The command line without ``--out`` and without the run it needs."""
+    needs: str | None = None
+    """Cell whose finished run comes in through ``needs_as``."""
+    needs_as: str = ""
+    reason: str | None = None
+    """Why it is not run; None for a cell that is."""
+
+    def command(self, out: Path) -> list[str]:
+        """The whole command line after ``regbench``; raises DataError when the run it needs is not there."""
+        needed = []
+        if self.needs is not None:
+            run = finished_run(out / self.needs)
+            if run is None:
+                raise DataError(f"{self.name} needs the run of {self.needs}, which is not finished")
+            needed = [self.needs_as, str(run)]
+        return [*self.words, *needed, "--out", str(out / self.name)]
+
+    def result(self, out: Path) -> Result | None:
+        """Its result if it is done: the recorded command is today's, and the run is ok."""
+        record = read_record(out / self.name)
+        if record is None or record.get("words") != list(self.words) or record.get("needs") != self.needs:
+            return None
+        run = finished_run(out / self.name)
+        if run is None or (self.needs is not None and not _descends(load_result(run / RESULT), out / self.needs)):
+            return None
+        return load_result(run / RESULT)
+
+    def record(self, out: Path, status: str, **more: Any) -> None:
+        """Write ``cell.json``."""
+        content = {"words": list(self.words), "needs": self.needs, "status": status, **more}
+        write_json(out / self.name / RECORD, content)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """``cell.json`` of a cell's folder; None where there is none that can be read."""
+    try:
+        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def finished_run(folder: Path) -> Path | None:
+    """The run directory a cell's record names, if its result is ok."""
+    record = read_record(folder)
+    run = folder / str(record["run"]) if record and record.get("run") else None
+    if run is None or not (run / RESULT).is_file():
+        return None
+    return run if load_result(run / RESULT).status == "ok" else None
+
+
+def _descends(result: Result, folder: Path) -> bool:
+    """Whether a run was made from what the cell in ``folder`` holds today."""
+    parent = finished_run(folder)
+    return parent is not None and load_result(parent / RESULT).run_id in result.identity.ancestors
+
+
+def cells_of(recipe: Recipe, roots: Mapping[str, Path], prepared: Callable[[str], bool], device: str) -> list[Cell]:
+    """Every cell of a recipe, those it waits for before it.
+
+    Args:
+        recipe: what to run.
+        roots: folders of data sets by name.
+        prepared: whether a data set can be used without a folder.
+        device: ``auto``, ``cpu``, ``cuda``.
+
+    Raises:
+        UsageError: a row names an unknown component.
+    """
+
+    def data(name: str) -> list[str]:
+        folder = ["--root", str(roots[name].resolve())] if name in roots else []
+        return ["--dataset", name, *folder, *_settings({"dataset": recipe.data.get(name, {})})]
+
+    cells: list[Cell] = []
+    ordered = sorted(recipe.rows, key=lambda row: row.teacher is not None)
+    why = {row.name: row.why_not() for row in ordered}
+    for dataset in recipe.datasets:
+        missing = _missing(dataset, roots, prepared)
+        for row in ordered:
+            for seed in row.seeds:
+                cell = _cell(row, dataset, seed, data(dataset), device)
+                reason = missing or why[row.name] or (row.teacher and why[row.teacher]) or None
+                cells.append(replace(cell, reason=reason))
+                for test in recipe.transfer if row.strategy is not None else ():
+                    if test != dataset:
+                        judged = _judged(cell, test, data(test), device)
+                        cells.append(replace(judged, reason=reason or _missing(test, roots, prepared)))
+    return cells
+
+
+def _missing(dataset: str, roots: Mapping[str, Path], prepared: Callable[[str], bool]) -> str | None:
+    if dataset in roots or prepared(dataset):
+        return None
+    return f"data set {dataset} is not here; add --root {dataset}=DIR"
+
+
+def _cell(row: Row, dataset: str, seed: int, data: list[str], device: str) -> Cell:
+    if row.strategy is None:
+        words = ["evaluate", "--registrator", row.registrator]
+        sets = {k: v for k, v in row.set.items() if k != "strategy"}
+    else:
+        words = ["run", "--registrator", row.registrator, "--strategy", row.strategy, "--precision", row.precision]
+        words += ["--translator", row.translator] if row.translator else []
+        words += ["--pairing", row.pairing] if row.pairing else []
+        sets = row.set
+    words += ["--budget", row.budget, "--seed", str(seed), "--device", device, *data, *_settings(sets)]
+    needs = _name(row.teacher, dataset, seed) if row.teacher else None
+    return Cell(_name(row.name, dataset, seed), row, dataset, seed, tuple(words), needs, "--teacher" if needs else "")
+
+
+def _judged(trained: Cell, test: str, data: list[str], device: str) -> Cell:
+    words = ("evaluate", "--device", device, *data)
+    name = f"{trained.name}-on-{_slug(test)}"
+    return Cell(name, trained.row, test, trained.seed, words, needs=trained.name, needs_as="--run")
+
+
+def _settings(sets: Sets) -> list[str]:
+    words = []
+    for section, values in sets.items():
+        for name, value in values.items():
+            words += ["--set", f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return words
+
+
+def _name(row: str, dataset: str, seed: int) -> str:
+    return f"{_slug(row)}-{_slug(dataset)}-{seed}"
+
+
+def _slug(text: str) -> str:
+    text = text.replace("*", "-star").replace("×", "x").replace("+", "-plus")
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-").lower()
+
+
+def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that can run at once, wave after wave: nothing needs a cell of its own wave."""
+    found: list[list[Cell]] = []
+    level: dict[str, int] = {}
+    for cell in cells:  # what a cell needs stands before it
+        level[cell.name] = level[cell.needs] + 1 if cell.needs is not None else 0
+        while len(found) <= level[cell.name]:
+            found.append([])
+        found[level[cell.name]].append(cell)
+    return found
+
+
+def measured_seconds(cells: Sequence[Cell], *folders: Path) -> dict[str, float]:
+    """Seconds of training a cell can be expected to take, by cell, from finished runs of the same combination.
+
+    A run counts when its roles and their settings' sources agree: the names, the budget and the ``--set`` values that
+    can be seen in its identity. Cells nothing is known about are left out; judging is not counted.
+    """
+    seconds: dict[tuple[object, ...], list[float]] = {}
+    for folder in folders:
+        for path in _results_below(folder):
+            try:
+                result = load_result(path)
+            except DataError:
+                continue
+            if result.status == "ok" and isinstance(spent := result.training.get("seconds"), int | float):
+                seconds.setdefault(_kind_of(result), []).append(float(spent))
+    found = {}
+    for cell in cells:
+        if cell.words[0] == "evaluate":
+            continue
+        for kind, spent in seconds.items():
+            if kind[:4] == _roles(cell.row) and _agree(cell.row, kind[4]):  # type: ignore[arg-type]
+                found[cell.name] = median(spent)
+    return found
+
+
+def _results_below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [run / RESULT for run in find_runs(folder)] + sorted(folder.glob("results/*/*.json"))
+
+
+def _roles(row: Row) -> tuple[object, ...]:
+    return (row.strategy, row.translator, row.registrator, row.budget)
+
+
+def _kind_of(result: Result) -> tuple[object, ...]:
+    i = result.identity
+    names = (i.strategy and i.strategy.name, i.translator and i.translator.name, i.registrator.name, i.budget)
+    configs = {
+        role: component.config
+        for role in ("strategy", "translator", "registrator")
+        if (component := getattr(i, role)) is not None
+    }
+    return (*names, json.dumps(configs, sort_keys=True))
+
+
+def _agree(row: Row, configs: str) -> bool:
+    known = json.loads(configs)
+    return all(
+        known.get(section, {}).get(name, value) == value
+        for section, values in row.set.items()
+        for name, value in values.items()
+        if section in known
+    )

@@ -1,0 +1,181 @@
+"""A grid through the real command line: run, go on, redo one cell, keep failures, on a cluster's launcher too."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from slurm import slurm_on_loopback
+
+from regbench.engine.grid import LOG, Cell, cells_of, read_record
+from regbench.engine.launch import STDOUT, finish, run_grid
+from regbench.recipe import read_recipe
+
+RECIPE = """
+title = "A grid"
+description = "For a test."
+controls = false
+budget = "smoke"
+seeds = [0]
+[data.synthetic]
+train = 6
+test = 6
+size = 112
+[[row]]
+name = "nothing"
+registrator = "identity"
+[[row]]
+name = "again"
+registrator = "identity"
+"""
+TRAINED = """
+[[row]]
+name = "trained"
+registrator = "dhn"
+strategy = "supervised"
+set.strategy.steps = {steps}
+set.run.checkpoint_seconds = 0
+set.run.log_every = 1
+"""
+
+
+def recipe(folder: Path, more: str = "") -> str:
+    path = folder / "grid.toml"
+    path.write_text(RECIPE + more)
+    return str(path)
+
+
+def results(folder: Path) -> dict[str, int]:
+    """Time of writing of each cell's result."""
+    return {path.parent.parent.name: path.stat().st_mtime_ns for path in folder.glob("runs/grid-smoke/*/*/result.json")}
+
+
+class Inline:
+    """A launcher in this process: the same commands and records, without starting Python for each cell."""
+
+    def __init__(self, inline) -> None:
+        self.inline = inline
+        self.started: list[str] = []
+
+    def run(self, cells, out, done) -> None:
+        for cell in cells:
+            self.started.append(cell.name)
+            cell.record(out, "running")
+            outcome = self.inline(*cell.command(out), "--json")
+            (out / cell.name / STDOUT).write_text(outcome.out)
+            (out / cell.name / LOG).write_text(outcome.err)
+            finish(cell, out, outcome.code)
+            done(cell, {})
+
+
+def go(inline, folder: Path, more: str = "") -> tuple[Inline, list[Cell]]:
+    """Run the recipe in this process; what was started, and all cells."""
+    cells = cells_of(read_recipe(Path(recipe(folder, more))), {}, lambda name: True, "cpu")
+    launcher = Inline(inline)
+    run_grid(cells, folder / "runs/grid-smoke", launcher, lambda cell, record: None)
+    return launcher, cells
+
+
+def test_only_what_is_missing_is_run(inline, tmp_path):
+    assert len(go(inline, tmp_path)[0].started) == 2
+    first = results(tmp_path)
+    assert set(first) == {"nothing-synthetic-0", "again-synthetic-0"}
+    assert go(inline, tmp_path)[0].started == []
+
+    shutil.rmtree(tmp_path / "runs/grid-smoke/again-synthetic-0")
+    assert go(inline, tmp_path)[0].started == ["again-synthetic-0"]
+    second = results(tmp_path)
+    assert second["nothing-synthetic-0"] == first["nothing-synthetic-0"]
+    assert second["again-synthetic-0"] > first["again-synthetic-0"]
+
+
+def test_another_setting_is_another_cell_to_run(inline, tmp_path):
+    go(inline, tmp_path)
+    more = '[[row]]\nname = "third"\nregistrator = "identity"\n'
+    assert go(inline, tmp_path, more)[0].started == ["third-synthetic-0"]
+    more += "set.protocol.rho = 12\n"
+    assert go(inline, tmp_path, more)[0].started == ["third-synthetic-0"], "its command is another one now"
+
+
+def test_what_needs_a_failed_cell_fails_with_the_reason(inline, tmp_path):
+    more = """
+    [[row]]
+    name = "teacher"
+    registrator = "dhn"
+    strategy = "supervised"
+    set.strategy.nonsense = 1
+    [[row]]
+    name = "student"
+    registrator = "sift"
+    teacher = "teacher"
+    """
+    launcher, cells = go(inline, tmp_path, more)
+    out = tmp_path / "runs/grid-smoke"
+    records = {cell.name: read_record(out / cell.name) for cell in cells}
+    assert "unknown setting of strategy 'supervised' 'nonsense'" in records["teacher-synthetic-0"]["reason"]
+    assert "needs the run of teacher-synthetic-0" in records["student-synthetic-0"]["reason"]
+    assert "student-synthetic-0" not in launcher.started
+    assert records["nothing-synthetic-0"]["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_the_command_runs_keeps_failures_and_writes_the_board(regbench):
+    more = '[[row]]\nname = "wrong"\nregistrator = "dhn"\nstrategy = "supervised"\nset.strategy.nonsense = 1\n'
+    more += '[[row]]\nname = "never"\nregistrator = "sift"\nstrategy = "supervised"\n'
+    path = recipe(regbench.folder, more)
+    done = regbench("ablate", path)
+    assert done.code == 1
+    assert "wrong-synthetic-0: failed: unknown setting of strategy 'supervised' 'nonsense'" in done.err
+    assert "skipped never-synthetic-0: supervised needs a registrator with train" in done.err
+    assert len(results(regbench.folder)) == 2
+    page = (regbench.folder / "leaderboards" / "grid-smoke.md").read_text()
+    assert "# A grid (smoke budget)" in page
+    assert "never on synthetic was not run" in page
+    dry = regbench("ablate", path, "--dry-run")
+    assert dry.out.count(" done ") == 2
+
+
+@pytest.mark.slow
+def test_the_clusters_way_gives_the_same_on_this_machine(regbench):
+    pytest.importorskip("submitit")
+    done = regbench("ablate", recipe(regbench.folder), "--launcher", "submitit-local", "--slurm", "timeout_min=5")
+    assert done.code == 0, done.err
+    assert set(results(regbench.folder)) == {"nothing-synthetic-0", "again-synthetic-0"}
+
+
+@pytest.mark.slow
+def test_a_killed_grid_goes_on_within_the_cell(regbench):
+    """SIGKILL of the grid ends its cell, too; the next attempt resumes that cell from its checkpoint."""
+    path = recipe(regbench.folder, TRAINED.format(steps=150))
+    process = subprocess.Popen(regbench.command("ablate", path), cwd=regbench.folder, env=regbench.environment)
+    cell = regbench.folder / "runs/grid-smoke/trained-synthetic-0"
+    until = time.monotonic() + 90
+    while not list(cell.glob("*/checkpoint.safetensors")):
+        assert time.monotonic() < until, "no checkpoint came"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed = results(regbench.folder)
+    done = regbench("ablate", path)
+    assert done.code == 0, done.err
+    after = results(regbench.folder)
+    assert "resuming in stage supervised" in (cell / "log.txt").read_text()
+    assert all(after[name] == killed[name] for name in ("nothing-synthetic-0", "again-synthetic-0") if name in killed)
+    assert "trained-synthetic-0" in after
+
+
+@pytest.mark.slow
+def test_four_cells_through_a_real_slurm(regbench, tmp_path):
+    pytest.importorskip("submitit")
+    more = '[[row]]\nname = "ORB"\nregistrator = "orb"\n[[row]]\nname = "ECC"\nregistrator = "ecc"\n'
+    with slurm_on_loopback(tmp_path / "slurm"):
+        done = regbench(
+            "ablate", recipe(regbench.folder, more), "--launcher", "slurm", "--slurm", "timeout_min=5", timeout=300
+        )
+    assert done.code == 0, done.err
+    assert len(results(regbench.folder)) == 4
+    assert len(list((regbench.folder / "runs/grid-smoke/jobs").glob("*"))) >= 4

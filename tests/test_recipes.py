@@ -1,0 +1,24 @@
+"""The recipes that are shipped can be read, and name what exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from regbench.engine.grid import cells_of
+from regbench.plugins import registry
+from regbench.recipe import read_recipe
+
+FOLDER = Path(__file__).parents[1] / "leaderboards" / "recipes"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda path: path.stem)
+def test_a_shipped_recipe_names_what_exists_and_fits(path):
+    recipe = read_recipe(path)
+    for name in {*recipe.datasets, *recipe.transfer}:
+        registry().get("dataset", name)
+    cells = cells_of(recipe, {}, lambda name: True, "cpu")
+    assert not [cell.reason for cell in cells if cell.reason]
+    if recipe.paper:
+        assert (FOLDER / recipe.paper / "paper.csv").is_file()
