@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 LearningRate = Callable[[int], float]
@@ -30,6 +31,11 @@ def one_cycle(max_lr: float, total: int, warm_up: float = 0.05) -> LearningRate:
         return max_lr + (end - max_lr) * share
 
     return at
+
+
+def cosine(lr: float, total: int, end: float = 0.0) -> LearningRate:
+    """Half a cosine from ``lr`` to ``end`` in ``total`` steps: torch's CosineAnnealingLR."""
+    return lambda step: end + (lr - end) * (1 + math.cos(math.pi * min(step / total, 1.0))) / 2
 
 
 def step_decay(lr: float, every: int, factor: float = 0.1) -> LearningRate:

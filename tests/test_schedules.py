@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from regbench.schedules import constant, one_cycle, step_decay
+from regbench.schedules import constant, cosine, one_cycle, step_decay
 
 
 @pytest.mark.parametrize("total", [7, 33, 100, 120, 1600])
@@ -34,6 +34,17 @@ def test_one_cycle_with_a_warm_up_of_one_step_is_finite():
     lr = one_cycle(1.0, 20)  # where torch divides by zero
     assert lr(0) == 1.0
     assert 0 < lr(19) < 1e-4
+
+
+def test_cosine_equals_torch_and_stays_at_its_end():
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    torch_lr = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, 50, eta_min=1e-7)
+    ours = cosine(1e-3, 50, end=1e-7)
+    for step in range(51):
+        assert ours(step) == pytest.approx(torch_lr.get_last_lr()[0], rel=1e-9), step
+        optimiser.step()
+        torch_lr.step()
+    assert ours(80) == pytest.approx(1e-7)
 
 
 def test_step_decay_multiplies_after_every_interval():

@@ -6,6 +6,7 @@ import hashlib
 import json
 import pickle
 import re
+from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,9 @@ def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
     try:
-        found = torch.load(file, map_location="cpu", weights_only=True)
+        # Settings of a training script are often saved along, as a Namespace: a plain container too.
+        with torch.serialization.safe_globals([Namespace]):
+            found = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file}: not a readable checkpoint ({reason}); it may be truncated") from error

@@ -42,6 +42,13 @@ def register_registrators(register: Any) -> None:
         paper="Reddy and Chatterji, TIP 1996; Guizar-Sicairos et al., Optics Letters 2008",
     )
     register(
+        "redfeat",
+        "regbench_matchers.redfeat:ReDFeat",
+        summary="ReDFeat: cross-modal detector and descriptor, trained from known homographies, homography by MAGSAC++",
+        paper="Deng and Ma, ReDFeat, arXiv 2205.07439, 2022",
+        provides=("train",),
+    )
+    register(
         "rift",
         "regbench_matchers.rift:RIFT",
         summary="phase congruency keypoints, maximum index map descriptor, upright",
