@@ -16,8 +16,8 @@ from regbench import Registration, Registrator, Translator, hookimpl
 
 @hookimpl
 def register_registrators(register):
-    for name in ("Inverted", "Coupled", "Scribbler", "Forgetful", "Deaf"):
-        register(name.lower(), "faulty:" + name, summary="s", provides=("train",) * (name == "Deaf"))
+    for name in ("Inverted", "Coupled", "Scribbler", "Forgetful", "Deaf", "Coarse"):
+        register(name.lower(), "faulty:" + name, summary="s", provides=("train",) * (name in ("Deaf", "Coarse")))
 
 @hookimpl
 def register_translators(register):
@@ -63,6 +63,15 @@ class Deaf(Base):
     def forward(self, source, target):
         return self.answer(source, self.weight.detach() + 0 * self.weight)
 
+class Coarse(Base):
+    """Computes its coordinates in whatever precision it is run in."""
+    def __init__(self, config, info):
+        super().__init__(config, info)
+        self.layer = torch.nn.Linear(1, 8)
+    def forward(self, source, target):
+        moved = self.layer(source.mean(dim=(1, 2, 3))[:, None]).reshape(1, -1, 4, 2)
+        return Registration((moved + 63.3).sub(63.3), tuple(source.shape[-2:]))
+
 class Bright(Translator):
     def translate(self, source, target, *, generator=None):
         return (source * 2 + torch.rand(1)).detach()
@@ -74,6 +83,7 @@ CAUGHT = {
     "test_registrator_is_deterministic[forgetful]",
     "test_registrator_has_a_loss_with_gradients[deaf]",
     "test_registrator_learns[deaf]",
+    "test_registrator_trains_in_mixed_precision[coarse]",
     "test_component_says_what_it_is[translator:bright]",
     "test_translator_returns_images[bright]",
     "test_translator_draws_from_its_generator_alone[bright]",

@@ -173,6 +173,33 @@ def test_registrator_has_a_loss_with_gradients(component: Component) -> None:
 
 
 @each("registrator", provides="train")
+def test_registrator_trains_in_mixed_precision(component: Component) -> None:
+    """Under bf16 autocast estimates stay float32 and near those without; loss and gradients are finite, the loss near.
+
+    Eight bits address 64 px to half a pixel: coordinates, homographies and angles need float32 whatever the features.
+    """
+    source, target, label = labelled_pair(1, PROTOCOL)  # one: bf16 is slow on CPUs
+    network = build_registrator(component).train()
+
+    def step(bf16: bool) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(0)  # the same dropout
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            found = network(source, target)
+            return found.displacements, network.loss(found, label)
+
+    with torch.no_grad():
+        expected, expected_loss = step(bf16=False)
+    estimates, loss = step(bf16=True)
+    assert estimates.dtype == loss.dtype == torch.float32
+    off = (estimates - expected).norm(dim=-1).mean()
+    assert off < 0.5, f"estimates are {float(off):.2f} px off in bf16"
+    assert (loss - expected_loss).abs() < 0.02 * expected_loss.abs(), f"{float(loss)} is not {float(expected_loss)}"
+    loss.backward()  # type: ignore[no-untyped-call]
+    broken = [k for k, p in network.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    assert not broken, f"gradients that are not finite in bf16: {broken[:5]}"
+
+
+@each("registrator", provides="train")
 def test_registrator_weighs_samples(component: Component) -> None:
     """Weights of one leave the loss as it is; a sample of weight zero has no say."""
     network = build_registrator(component)
