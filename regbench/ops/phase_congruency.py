@@ -74,16 +74,18 @@ def phase_congruency(
         padded = F.pad(255.0 * grey.float(), (PAD,) * 4, mode="reflect")
         bank = log_gabor_bank(*padded.shape[-2:], scales, orientations, mult=mult, device=grey.device)
         spectrum = torch.fft.fft2(padded)  # (B, 1, H', W')
+        inner = (..., slice(PAD, PAD + h), slice(PAD, PAD + w))
         for o in range(orientations):
             response = torch.fft.ifft2(spectrum * bank[o])  # (B, S, H', W')
+            noise_energy = _noise_energy(response[:, 0].abs(), scales, mult, noise)
+            response = response[inner].contiguous()  # the margin has served the FFT and the noise
             amplitude = response.abs()
             total, largest = amplitude.sum(dim=1), amplitude.amax(dim=1)
             mean = response.sum(dim=1)
             unit = mean / (mean.abs() + _EPSILON)
             # Of the conjugate product with the mean direction: cosine part less the modulus of the sine part.
             turned = response * unit.conj().unsqueeze(1)
-            energy = (turned.real - turned.imag.abs()).sum(dim=1)
-            energy = (energy - _noise_energy(amplitude[:, 0], scales, mult, noise)).clamp_min(0)
+            energy = ((turned.real - turned.imag.abs()).sum(dim=1) - noise_energy).clamp_min(0)
             width = (total / (largest + _EPSILON) - 1) / (scales - 1)
             congruency = torch.sigmoid(gain * (width - cut_off)) * energy / total.clamp_min(_EPSILON)
             angle = o * math.pi / orientations
@@ -93,9 +95,8 @@ def phase_congruency(
         half = orientations / 2
         cxx, cyy, cxy = cxx / half, cyy / half, 2 * cxy / half
         spread = torch.sqrt(cxy**2 + (cxx - cyy) ** 2) + _EPSILON
-        inner = (..., slice(PAD, PAD + h), slice(PAD, PAD + w))
-        maximum, minimum = ((cxx + cyy + sign * spread)[inner].unsqueeze(1) / 2 for sign in (1, -1))
-        return PhaseCongruency(maximum, minimum, torch.stack(sums, dim=1)[inner])
+        maximum, minimum = ((cxx + cyy + sign * spread).unsqueeze(1) / 2 for sign in (1, -1))
+        return PhaseCongruency(maximum, minimum, torch.stack(sums, dim=1))
 
 
 def _noise_energy(finest: Tensor, scales: int, mult: float, deviations: float) -> Tensor:

@@ -1,6 +1,7 @@
 """ReDFeat: its size, its losses against plain arithmetic, its matching on features that are known to be right."""
 
 import math
+from argparse import Namespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from scenes import nothing, textured
 from torch import nn
 
 from regbench import PairInfo, Registration, geometry
+from regbench.engine.checkpoint import read_tensors
 from regbench.engine.weights import import_checkpoint
 from regbench_matchers import _redfeat_loss as losses
 from regbench_matchers._redfeat_network import Network, peaks, standardised
@@ -48,9 +50,7 @@ def test_network_has_the_layers_of_the_released_code():
     with torch.device("meta"):
         network = Network()
     convolution = lambda a, b, side, bias=True: a * b * side * side + b * bias  # noqa: E731
-    adapter = sum(
-        convolution(a, b, 3) for a, b in [(3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128)]
-    )
+    adapter = sum(convolution(a, b, 3) for a, b in [(3, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128)])
     detector = sum(
         convolution(a, b, 3, bias=False)
         for a, b in [(128, 64), (64, 32), (32, 16), (16, 16), (16, 16), (16, 16), (16, 2)]
@@ -374,10 +374,6 @@ def released_state():
 
 
 def test_published_checkpoints_find_their_place(tmp_path):
-    from argparse import Namespace
-
-    from regbench.engine.checkpoint import read_tensors
-
     state = released_state()
     file = tmp_path / "VIS_SAR.pth"
     torch.save({"args": Namespace(lr=1e-3), "epoch_idx": 50, "model": state, "optimizer": {"state": {}}}, file)

@@ -35,8 +35,8 @@ def histograms(
     Returns:
         ``(N, cells^2 * orientations)`` float32 of length 1 (0 for a patch outside the image).
     """
-    votes = F.one_hot(index, orientations).cumsum(0).cumsum(1)  # exact: whole numbers
-    whole = F.pad(votes, (0, 0, 1, 0, 1, 0))  # sum of all pixels above and left of a pixel
+    votes = F.one_hot(index, orientations).int().cumsum(0, dtype=torch.int32).cumsum(1, dtype=torch.int32)
+    whole = F.pad(votes, (0, 0, 1, 0, 1, 0)).flatten(0, 1)  # sum of all pixels above and left of a pixel
     h, w = index.shape
     side = max(1, patch // cells)
     offset = (torch.arange(cells, dtype=torch.float64) - (cells - 1) / 2) * side
@@ -51,7 +51,9 @@ def histograms(
         top = (at[:, 1:] + sin * u + cos * v - side / 2 + 1).floor().long()
         x0, x1 = left.clamp(0, w), (left + side).clamp(0, w)
         y0, y1 = top.clamp(0, h), (top + side).clamp(0, h)
-        counts = whole[y1, x1] - whole[y0, x1] - whole[y1, x0] + whole[y0, x0]  # (n, cells^2, orientations)
+        corners = [(y * (w + 1) + x).flatten() for y, x in ((y1, x1), (y0, x1), (y1, x0), (y0, x0))]
+        a, b, c, d = (whole.index_select(0, corner) for corner in corners)
+        counts = (a - b - c + d).view(*left.shape, orientations)  # (n, cells^2, orientations)
         if angle is not None:
             dominant = counts.sum(dim=1).argmax(dim=1)
             shifted = (torch.arange(orientations) + dominant[:, None]) % orientations

@@ -44,7 +44,7 @@ def register_registrators(register: Any) -> None:
     register(
         "redfeat",
         "regbench_matchers.redfeat:ReDFeat",
-        summary="ReDFeat: cross-modal detector and descriptor, trained from known homographies, homography by MAGSAC++",
+        summary="ReDFeat: detector and descriptor learned across modalities, then matched (1.12 M)",
         paper="Deng and Ma, ReDFeat, arXiv 2205.07439, 2022",
         provides=("train",),
     )

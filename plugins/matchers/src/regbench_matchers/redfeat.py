@@ -59,8 +59,10 @@ class ReDFeat(Registrator):
     ``ok`` False, so that an error logged from it is identity's.
 
     The published training is Adam at 1e-3 with weight decay 5e-4, annealed by a cosine over 50 epochs, gradients
-    clipped at 5, two crops of 192 px a step: ``--set strategy.optimiser=adam strategy.schedule=cosine
-    strategy.lr=1e-3 strategy.weight_decay=5e-4 strategy.clip=5 strategy.batch=2 protocol.patch=192``.
+    clipped at 5, two crops of 192 px a step: ``--set`` each of ``strategy.optimiser=adam``,
+    ``strategy.schedule=cosine``, ``strategy.lr=1e-3``, ``strategy.weight_decay=5e-4``, ``strategy.clip=5``,
+    ``strategy.batch=2`` and ``protocol.patch=192``. Maps are of full resolution throughout, so that a large batch
+    takes memory and time: 2 to 4 pairs a step suit a small budget too.
 
     Differences. Images are standardised patch by patch, theirs before they are cropped. Theirs are at least 256 px
     and also searched at half the size down to that; patches are smaller, so there is one scale. They fit by RANSAC at

@@ -86,11 +86,12 @@ class RIFT(Registrator):
 
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
         found, inliers = np.eye(3), 0
-        wanted = self._detect(target)
+        detected = self._detect(target)
+        wanted = {patch: self._describe(detected, patch) for patch in set(self.config.patches)}
         for turn, patch in enumerate(self.config.patches):
             moved = source if turn == 0 else _warped(source, found, target)
             points_s, described_s = self._describe(self._detect(moved), patch)
-            points_t, described_t = self._describe(wanted, patch)
+            points_t, described_t = wanted[patch]
             if turn > 0:  # what reflection filled in beyond the source's rim is no content
                 kept = _inside(points_s, found, source)
                 points_s, described_s = points_s[kept], described_s[kept]
@@ -110,7 +111,7 @@ class RIFT(Registrator):
             maps = phase_congruency(grey, self.config.scales, self.config.orientations)
         moments = [m for kind, m in (("maximum", maps.maximum), ("minimum", maps.minimum)) if self._looks_at(kind)]
         points = np.concatenate([_corners(m[0, 0].numpy(), self.config.features) for m in moments])
-        return _Detected(np.unique(points, axis=0), maps.maximum[0, 0], maps.amplitude[0].argmax(dim=0))
+        return _Detected(np.unique(points, axis=0), maps.maximum[0, 0], maps.amplitude[0].max(dim=0).indices)
 
     def _looks_at(self, kind: str) -> bool:
         return self.config.moment in (kind, "both")
@@ -130,14 +131,11 @@ def _corners(moment: NDArray[np.float32], count: int) -> Points:
     if not high > low:
         return np.empty((0, 2))
     grey = np.round((moment - low) * (255.0 / (high - low))).astype(np.uint8)
-    h, w = grey.shape
-    found = [
-        k
-        for k in cv2.FastFeatureDetector.create(threshold=1, nonmaxSuppression=True).detect(grey)
-        if _BORDER <= k.pt[0] < w - _BORDER and _BORDER <= k.pt[1] < h - _BORDER
-    ]
-    strongest = sorted(found, key=lambda k: -k.response)[:count]
-    return np.array([k.pt for k in strongest], np.float64).reshape(-1, 2)
+    found = cv2.FastFeatureDetector.create(threshold=1, nonmaxSuppression=True).detect(grey)
+    points = np.array(cv2.KeyPoint.convert(found), np.float64).reshape(-1, 2)
+    inner = ((points >= _BORDER) & (points < np.array(grey.shape[::-1]) - _BORDER)).all(axis=1)
+    strength = np.array([k.response for k in found])[inner]
+    return points[inner][np.argsort(-strength, kind="stable")[:count]]
 
 
 def _warped(source: Grey, homography: Matrix, target: Grey) -> Grey:
