@@ -87,10 +87,12 @@ class RIFT(Registrator):
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
         found, inliers = np.eye(3), 0
         detected = self._detect(target)
-        wanted = {patch: self._describe(detected, patch) for patch in set(self.config.patches)}
+        wanted: dict[int, tuple[Points, NDArray[np.float32]]] = {}
         for turn, patch in enumerate(self.config.patches):
             moved = source if turn == 0 else _warped(source, found, target)
             points_s, described_s = self._describe(self._detect(moved), patch)
+            if patch not in wanted:
+                wanted[patch] = self._describe(detected, patch)
             points_t, described_t = wanted[patch]
             if turn > 0:  # what reflection filled in beyond the source's rim is no content
                 kept = _inside(points_s, found, source)
