@@ -17,9 +17,8 @@ import numpy as np
 
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
-from regbench.report import tables
 from regbench.report.board import load_board
-from regbench.report.render import csv_rows, to_latex, to_markdown
+from regbench.report.render import to_csv, to_latex, to_markdown
 from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
 from regbench.results.pairs import corner_error
 from regbench.results.store import PAIRS, RESULT
@@ -134,10 +133,7 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
 def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
     """Boards as CSV (unrounded) or LaTeX (as on the page)."""
     loaded = [load_board(root / "results" / name) for name in boards(root, names)]
-    if form == "latex":
-        return "\n".join(to_latex(board) for board in loaded)
-    parts = [csv_rows(board) for board in loaded]
-    return tables.comma_separated(parts[0][0], [row for _, rows in parts for row in rows]) if parts else ""
+    return to_csv(loaded) if form == "csv" else "\n".join(to_latex(board) for board in loaded)
 
 
 def _verify_run(path: Path) -> list[str]:
