@@ -1,8 +1,8 @@
 """Leaderboards: a pure function of committed results, and the checks that keep both true.
 
 ``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and perhaps
-``board.toml`` (title, description, notes, manifest_sha256) and ``reported.csv`` (numbers printed in papers).
-``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
+``board.toml`` (title, description, notes, manifest_sha256, papers). ``leaderboards/recipes/<paper>/`` holds numbers
+printed in papers. ``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
 from regbench.report.board import load_board
 from regbench.report.render import to_csv, to_latex, to_markdown
 from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
 from regbench.results.store import PAIRS, RESULT
 
@@ -138,11 +139,14 @@ def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> s
 
 def _verify_run(path: Path) -> list[str]:
     result = load_result(path, committed=True)
+    problems = [
+        f"{path} says that nothing saw labels, but its ancestor {name} did; run it again"
+        for name in hidden_supervision(result)
+    ]
     if result.status != "ok":
-        return []
+        return problems
     stored = path.with_suffix(".pairs.h5")
     pairs = read_pairs(stored)
-    problems = []
     if stored.stat().st_size > MAX_PAIRS_BYTES * max(1.0, len(pairs.ok) / 400):
         problems.append(f"{stored} is larger than {MAX_PAIRS_BYTES // 1000} kB for 400 pairs")
     if not _errors_follow(pairs):

@@ -18,6 +18,7 @@ from regbench.results.schema import Component
 METRICS = ("MACE", "AUC@3", "AUC@5", "AUC@10", "AUC@20", "time_ms")
 EVERYWHERE = "all"
 """The data set of a number that is of no data set, such as a time."""
+_PLAIN = ("pairing", "trained_on")
 
 
 class _Names(BaseModel):
@@ -86,12 +87,14 @@ def is_method(identity: Identity, pattern: Mapping[str, Any]) -> bool:
     Args:
         identity: of the run.
         pattern: the parts that must match: ``translator``, ``registrator``, ``strategy`` (names; an empty one means
-            none), ``pairing``, and settings such as ``strategy.rounds``. What it does not name may be anything.
+            none), ``pairing``, ``trained_on`` (a data set), and settings such as ``strategy.rounds``. What it does not
+            name may be anything, but what was trained was trained on the data set it is tested on.
     """
-    for key, wanted in pattern.items():
+    trained_on = identity.train_dataset.name if identity.train_dataset else None
+    for key, wanted in {"trained_on": trained_on and identity.test_dataset.name, **pattern}.items():
         role, _, setting = key.partition(".")
-        if role == "pairing":
-            found: object = identity.protocol.pairing
+        if key in _PLAIN:
+            found: object = trained_on if key == "trained_on" else identity.protocol.pairing
         else:
             part: Component | None = getattr(identity, role)
             found = (part.config.get(setting) if setting else part.name) if part else ""
@@ -109,11 +112,10 @@ def _names(path: Path) -> _Names:
         raise DataError(f"{path} does not say what the paper's names are: {' '.join(str(error).split())}") from error
     for method, pattern in names.methods.items():
         for key in pattern:
-            role, dot, _ = key.partition(".")
-            if role not in ("translator", "registrator", "strategy") and (dot or role != "pairing"):
+            if key not in _PLAIN and key.partition(".")[0] not in ("translator", "registrator", "strategy"):
                 raise DataError(
                     f"{path}: {method}: {key!r} is no part of a run; use translator, registrator, strategy, a setting "
-                    "of theirs (strategy.rounds), or pairing"
+                    "of theirs (strategy.rounds), pairing or trained_on"
                 )
     return names
 

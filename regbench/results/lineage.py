@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from regbench.results.schema import Identity, Result
+from regbench.results.schema import Identity, Result, run_id_of
 
 Lineage = Mapping[str, Mapping[str, Any]]
 """Identities by run id, as their own results hold them."""
@@ -19,8 +19,11 @@ def lineage_of(ancestors: Iterable[Result]) -> dict[str, dict[str, Any]]:
     """The identities of results, and of everything those start from, by run id."""
     found: dict[str, dict[str, Any]] = {}
     for result in ancestors:
-        # Unset fields are left out: the hash is of the identity as it was written, perhaps by an older version.
-        found[result.run_id] = result.identity.model_dump(mode="json", exclude_unset=True)
+        # A file written before a field was added lacks it, and its hash is without it.
+        for missing in (False, True):
+            identity = result.identity.model_dump(mode="json", exclude_unset=missing)
+            if run_id_of(identity) == result.run_id:
+                found[result.run_id] = identity
         found |= {run_id: dict(identity) for run_id, identity in result.lineage.items()}
     return found
 
