@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,8 +138,7 @@ def load_board(folder: Path) -> Board:
         entries.append(Entry(result, pairs))
     settings = _settings(folder / "board.toml")
     current = _current_manifests(entries, settings)
-    sections: dict[Group, dict[str, list[Entry]]] = {}
-    stale = []
+    kept, stale = [], []
     for entry in entries:
         group = Group.of(entry.result.identity)
         if entry.result.identity.metric_version != METRIC_VERSION:
@@ -146,18 +146,30 @@ def load_board(folder: Path) -> Board:
         elif group.manifest not in current[group.question]:
             stale.append((entry.result, "another test manifest"))
         else:
-            sections.setdefault(group, {}).setdefault(row_key(entry.result), []).append(entry)
+            kept.append(entry)
+    recipes = folder.parent.parent / "recipes"
+    papers = [load_paper(recipes / name) for name in settings.papers]
+    return Board(folder.name, settings, rows_of(kept), stale, papers)
+
+
+def rows_of(entries: Sequence[Entry]) -> dict[Group, list[Row]]:
+    """Runs in rows by configuration, rows in groups by their test pairs, all in a stable order.
+
+    Raises:
+        DataError: runs that share a manifest hold different pairs.
+    """
+    found: dict[Group, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        found.setdefault(Group.of(entry.result.identity), {}).setdefault(row_key(entry.result), []).append(entry)
     grouped = {}
-    for group in sorted(sections, key=lambda g: (*g.question, g.manifest)):
+    for group in sorted(found, key=lambda g: (*g.question, g.manifest)):
         rows = [
-            Row(key, tuple(sorted(found, key=lambda e: e.result.identity.seed)))
-            for key, found in sorted(sections[group].items())
+            Row(key, tuple(sorted(same, key=lambda e: (e.result.identity.seed, e.result.run_id))))
+            for key, same in sorted(found[group].items())
         ]
         _require_same_pairs(rows)
         grouped[group] = rows
-    recipes = folder.parent.parent / "recipes"
-    papers = [load_paper(recipes / name) for name in settings.papers]
-    return Board(folder.name, settings, grouped, stale, papers)
+    return grouped
 
 
 def _current_manifests(entries: list[Entry], settings: Settings) -> dict[tuple[str, int, int, str], set[str]]:
