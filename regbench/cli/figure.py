@@ -74,6 +74,7 @@ def _pairs(runs: Sequence[Path], root: Path | None, settings: dict[str, Any]) ->
     names = []
     for entry in entries:
         i = entry.result.identity
-        names.append(" × ".join(part.name for part in (i.translator, i.registrator, i.strategy) if part))
+        parts = [part.name for part in (i.translator, i.registrator, i.strategy) if part]
+        names.append(f"{' × '.join(parts)}, seed {i.seed}")
     rows = [(f"{label}: pair {i}", [scenes.scene(pairs, i) for pairs in found]) for label, i in chosen.items()]
     return draw_pairs(rows, names)

@@ -63,7 +63,7 @@ def curves(group: Group, rows: Sequence[Row]) -> Figure:
         drawn.set_dashes(dashes)
     axes.set(xlabel="corner error, px", ylabel="test pairs, %", xlim=(0, REACH), ylim=(0, 100))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    _legend(figure)
     return figure
 
 
@@ -81,7 +81,7 @@ def bars(group: Group, rows: Sequence[Row]) -> Figure:
         axes.bar(place, values, width, yerr=reach, error_kw={"elinewidth": 0.8}, **style)
     axes.set_xticks(range(len(AUCS)), [m.upper() for m in AUCS])
     axes.set(ylabel="%, with 95 % intervals over test images", ylim=(0, 100))
-    axes.legend(fontsize=8)
+    _legend(figure)
     return figure
 
 
@@ -109,7 +109,8 @@ def radar(groups: Mapping[Group, Sequence[Row]]) -> Figure:
         drawn.set_dashes(dashes)
     axes.set_xticks(turn, spokes)
     axes.set_ylim(0, 100)
-    figure.legend(fontsize=8, loc="outside lower center")
+    axes.tick_params(axis="x", pad=14)
+    _legend(figure)
     return figure
 
 
@@ -135,7 +136,7 @@ def training(runs: Sequence[Path]) -> Figure:
     axes.axhline(1.0, color="grey", linewidth=0.8)
     axes.set(xlabel="training step", ylabel="MACE, × identity", ylim=(0, None))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    _legend(figure)
     return figure
 
 
@@ -186,6 +187,11 @@ def _figure(heading: str) -> tuple[Figure, Any]:
     axes = figure.subplots()
     axes.set_title(heading, fontsize=9)
     return figure, axes
+
+
+def _legend(figure: Figure) -> None:
+    """Below the axes, where it hides no line."""
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
 
 
 def _finished(rows: Sequence[Row]) -> list[Ranked]:

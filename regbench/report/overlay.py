@@ -46,6 +46,10 @@ class Scene:
     """The same of the estimate; None where the method found no answer."""
 
 
+class OtherPairsError(DataError):
+    """Images that do not give the test pairs of a run."""
+
+
 class Scenes:
     """Draws the test pairs of a pack.
 
@@ -107,13 +111,13 @@ def scenes_of(
 
     Raises:
         UsageError: the data set needs a folder, or its settings are wrong.
-        DataError: these images do not give the run's test pairs.
+        DataError: the images cannot be read, or do not give the run's test pairs (OtherPairsError).
     """
     pack = ensure(identity.test_dataset.name, root=root, settings=settings)
     asked = identity.protocol.model_dump() | {"test_pairs": max(256, count)}
     scenes = Scenes(pack, Protocol(**asked | ({} if pack.aligned else {"pairing": "given"})))
     if scenes.manifest.sha256 != identity.test_dataset.manifest_sha256:
-        raise DataError(
+        raise OtherPairsError(
             f"{pack.path} does not hold the test pairs of this run (manifest {scenes.manifest.sha256[:12]}, not "
             f"{identity.test_dataset.manifest_sha256[:12]}); give the settings it was prepared with: --set dataset.…"
         )

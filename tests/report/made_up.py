@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from regbench.results.lineage import lineage_of
 GOLDEN = Path(__file__).parents[1] / "golden"
 IMAGES, EACH = 24, 4
 PACK = "b" * 64
+
+
+def require_golden(name: str, text: str) -> None:
+    """Compare with the golden page; REGBENCH_GOLDEN=write renews it first."""
+    if os.environ.get("REGBENCH_GOLDEN") == "write":
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")
 
 
 def component(name: str, **config: Any) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 from pathlib import Path
 
 import h5py
 import pytest
 from click.testing import CliRunner
-from made_up import GOLDEN, component, identity_of, pairs_of, save_run, student_of
+from made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
 
 from regbench import leaderboard
 from regbench.cli.leaderboard import command
@@ -26,12 +25,6 @@ from regbench.report.board import load_board
 from regbench.report.ranking import rank, seed_interval
 from regbench.results import load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
-
-
-def require_golden(name: str, text: str) -> None:
-    if os.environ.get("REGBENCH_GOLDEN") == "write":
-        (GOLDEN / name).write_text(text, encoding="utf-8")
-    assert text == (GOLDEN / name).read_text(encoding="utf-8")
 
 
 def test_golden_page(page):
