@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from regbench.report import tables
 from regbench.report.board import Board, Group
@@ -47,6 +48,7 @@ def to_html(board: Board, scenes: Mapping[Group, Draw | str] | None = None) -> s
     environment = Environment(
         loader=PackageLoader("regbench.report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
+    environment.filters["code"] = _code
     sections = ranked_sections(board)
     return environment.get_template("board.html").render(
         title=board.settings.title or board.name,
@@ -90,6 +92,11 @@ def _section(number: int, board: Board, group: Group, ranking: Ranking, draw: Dr
     }
 
 
+def _code(text: str) -> Markup:
+    """A person's text, with what stands in backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
 def _sorts(number: int, ranked: Ranked) -> list[str]:
     """What each cell of a row is sorted by; empty for none."""
     values = [float(number), *(column.value(ranked) if column.value else None for column in COLUMNS)]
@@ -126,11 +133,11 @@ def _line(number: int, ranked: Ranked, order: int) -> dict[str, Any]:
 
 
 def _x(px: float) -> float:
-    return round(50 + 560 * px / REACH, 1)
+    return round(40 + 430 * px / REACH, 1)
 
 
 def _y(percent: float) -> float:
-    return round(350 - 3.3 * percent, 1)
+    return round(290 - 2.7 * percent, 1)
 
 
 def _examples(number: int, ranked: Ranked, draw: Draw) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from regbench.config import Protocol
 from regbench.data.manifest import test_manifest
 from regbench.data.pack import Pack, ensure
 from regbench.engine.evaluator import Evaluator
-from regbench.errors import DataError
+from regbench.errors import DataError, UsageError
 from regbench.plugins import registry
 from regbench.results import Identity, Pairs
 
@@ -115,7 +115,10 @@ def scenes_of(
     """
     pack = ensure(identity.test_dataset.name, root=root, settings=settings)
     asked = identity.protocol.model_dump() | {"test_pairs": max(256, count)}
-    scenes = Scenes(pack, Protocol(**asked | ({} if pack.aligned else {"pairing": "given"})))
+    try:
+        scenes = Scenes(pack, Protocol(**asked | ({} if pack.aligned else {"pairing": "given"})))
+    except UsageError as error:  # too small for these pairs
+        raise OtherPairsError(f"{error}; or give the settings it was prepared with: --set dataset.…") from error
     if scenes.manifest.sha256 != identity.test_dataset.manifest_sha256:
         raise OtherPairsError(
             f"{pack.path} does not hold the test pairs of this run (manifest {scenes.manifest.sha256[:12]}, not "

@@ -160,7 +160,7 @@ def test_curves_end_where_auc_ends(page, board):
     below = np.mean(supervised.finished[0].pairs.errors.for_auc <= 20)
     first = re.search(r'<polyline[^>]*points="([^"]*)"', page).group(1)
     x, y = map(float, first.split()[-1].split(","))
-    assert (x, y) == pytest.approx((610, 350 - 330 * below), abs=0.1)
+    assert (x, y) == pytest.approx((470, 290 - 270 * below), abs=0.1)
 
 
 def test_pictures_are_of_embedded_data_alone(tmp_path):
@@ -221,9 +221,7 @@ frame.addEventListener("load", () => {
 """
 
 
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="no chromium is installed; with one the page is opened, sorted and filtered"
-)
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed, so the page is not opened in one")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_in_a_browser(page, tmp_path, width):
     """In a frame, because a headless window is never narrower than 500 px. Pictures go where REGBENCH_SHOTS says."""
