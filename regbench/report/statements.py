@@ -21,9 +21,9 @@ LEGEND = (
     "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
     " are in percent. Brackets are 95 % intervals over test images for the networks at hand; only those over seeds"
     " speak of training again. Rank is one more than the number of rows significantly better (paired sign-flip test"
-    " over images, Holm, 5 %): rows that share a rank are not ordered. A verdict names all that its interval reaches:"
-    " aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak of the run,"
-    " training included."
+    " over images, Holm, 5 %); it counts, and only the supported statements order two rows. A verdict names all that"
+    " its interval reaches: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the"
+    " peak of the run, training included."
 )
 
 
