@@ -1,8 +1,8 @@
 """Leaderboards: a pure function of committed results, and the checks that keep both true.
 
 ``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and perhaps
-``board.toml`` (title, description, notes, manifest_sha256) and ``reported.csv`` (numbers printed in papers).
-``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
+``board.toml`` (title, description, notes, manifest_sha256, papers). ``leaderboards/recipes/<paper>/`` holds numbers
+printed in papers. ``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ import difflib
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
-from regbench.report import tables
-from regbench.report.board import load_board
-from regbench.report.render import csv_rows, to_latex, to_markdown
+from regbench.report.board import Row, load_board
+from regbench.report.render import to_csv, to_latex, to_markdown
 from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
 from regbench.results.store import PAIRS, RESULT
+
+if TYPE_CHECKING:
+    from regbench.report.html import Draw
+    from regbench.report.overlay import Scene
+    from regbench.report.ranking import Ranked
 
 MAX_PAIRS_BYTES = 100_000
 TOLERANCE = 1e-9
@@ -134,19 +139,62 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
 def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
     """Boards as CSV (unrounded) or LaTeX (as on the page)."""
     loaded = [load_board(root / "results" / name) for name in boards(root, names)]
-    if form == "latex":
-        return "\n".join(to_latex(board) for board in loaded)
-    parts = [csv_rows(board) for board in loaded]
-    return tables.comma_separated(parts[0][0], [row for _, rows in parts for row in rows]) if parts else ""
+    return to_csv(loaded) if form == "csv" else "\n".join(to_latex(board) for board in loaded)
+
+
+def write_html(root: Path, names: Iterable[str], out: Path, *, pictures: bool = True) -> list[Path]:
+    """Write each board as one static page, ``<out>/<board>.html``.
+
+    Args:
+        root: the folder of the leaderboards.
+        names: boards; none means all.
+        out: where the pages go.
+        pictures: draw best, median and worst pairs, where the test data are embedded ones.
+    """
+    from regbench.report.html import to_html
+
+    written = []
+    for name in boards(root, names):
+        board = load_board(root / "results" / name)
+        scenes = {group: _draws(rows) for group, rows in board.sections.items()} if pictures else {}
+        written.append(out / f"{name}.html")
+        write_text(written[-1], to_html(board, scenes))
+    return written
+
+
+def _draws(rows: Sequence[Row]) -> Draw | str:
+    """What draws the test pairs of a section, or why they are not shown."""
+    from regbench.report.overlay import OtherPairsError, is_embedded, scenes_of
+
+    first = next((entry for row in rows for entry in row.finished), None)
+    if first is None or first.pairs is None:
+        return ""
+    identity = first.result.identity
+    if not is_embedded(identity):
+        return f"No pictures: they are shown of embedded data alone, not of {identity.test_dataset.name}."
+    try:
+        scenes = scenes_of(identity, len(first.pairs.ok))
+    except OtherPairsError:
+        return "No pictures: the embedded data at their default settings do not give these test pairs."
+
+    def draw(ranked: Ranked, index: int) -> Scene:
+        pairs = ranked.row.finished[0].pairs
+        assert pairs is not None
+        return scenes.scene(pairs, index)
+
+    return draw
 
 
 def _verify_run(path: Path) -> list[str]:
     result = load_result(path, committed=True)
+    problems = [
+        f"{path} says that nothing saw labels, but its ancestor {name} did; run it again"
+        for name in hidden_supervision(result)
+    ]
     if result.status != "ok":
-        return []
+        return problems
     stored = path.with_suffix(".pairs.h5")
     pairs = read_pairs(stored)
-    problems = []
     if stored.stat().st_size > MAX_PAIRS_BYTES * max(1.0, len(pairs.ok) / 400):
         problems.append(f"{stored} is larger than {MAX_PAIRS_BYTES // 1000} kB for 400 pairs")
     if not _errors_follow(pairs):

@@ -24,6 +24,8 @@ VERBS = {
     "weights": "import published checkpoints as safetensors",
     "ablate": "run a grid of combinations from a recipe and write its board",
     "leaderboard": "build and check leaderboards from committed results",
+    "compare": "compare two runs on the same test pairs",
+    "figure": "draw runs: curves, bars, pairs, matrices",
     "doctor": "look for problems of this installation",
 }
 

@@ -18,7 +18,7 @@ _boards = click.argument("boards", nargs=-1, metavar="[BOARD]...")
 
 @click.group()
 def command() -> None:
-    """Build, check, extend and export the leaderboards."""
+    """Build, check, extend and export the leaderboards, as markdown, HTML, CSV and LaTeX."""
 
 
 @command.command()
@@ -64,6 +64,25 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
 
     for path in leaderboard.add(root, board, runs, failed=failed):
         click.echo(f"added {path}")
+
+
+@command.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("runs/boards"),
+    show_default=True,
+    help="Folder to write BOARD.html to.",
+)
+@click.option("--pictures/--no-pictures", default=True, help="Best, median and worst pairs, of embedded data alone.")
+@_root
+@_boards
+def html(out: Path, pictures: bool, root: Path, boards: tuple[str, ...]) -> None:
+    """Write boards as static pages: sortable, filterable, with curves and pairs; nothing is fetched from anywhere."""
+    from regbench import leaderboard
+
+    for path in leaderboard.write_html(root, boards, out, pictures=pictures):
+        click.echo(f"wrote {path}")
 
 
 @command.command()

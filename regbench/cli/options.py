@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +37,14 @@ def run_options(function: Decorated) -> Decorated:
     for option in reversed(options):
         function = option(function)
     return data_options(function)
+
+
+def dataset_settings(sets: Sequence[str]) -> dict[str, Any]:
+    """The ``--set dataset.NAME=VALUE`` of a verb where only the data set has settings; raises UsageError."""
+    from regbench.config import parse_sets
+    from regbench.errors import UsageError
+
+    parsed = parse_sets(sets)
+    if other := sorted(set(parsed) - {"dataset"}):
+        raise UsageError(f"--set {other[0]}.…: here only the data set has settings, write dataset.NAME=VALUE")
+    return parsed.get("dataset", {})

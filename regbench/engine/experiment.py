@@ -26,6 +26,7 @@ from regbench.engine.trainer import InterruptedRun, Trainer
 from regbench.errors import RegbenchError
 from regbench.plugins import registry
 from regbench.report.gallery import write_gallery
+from regbench.results.lineage import lineage_of
 from regbench.results.pairs import write_pairs
 from regbench.results.provenance import collect
 from regbench.results.schema import Measure, Result
@@ -111,6 +112,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         status="ok",
         verdict=verdict,
         identity=plan.identity,
+        lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
         training=_training(plan, state) | {"deploys": deploys.summary(plan.stages)},
@@ -143,7 +145,14 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
 
 def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
     """Keep a failed or interrupted run as a row; a full disk must not hide the first error."""
-    result = Result(run_id=plan.run_id, status=status, reason=reason, identity=plan.identity, provenance=collect())
+    result = Result(
+        run_id=plan.run_id,
+        status=status,
+        reason=reason,
+        identity=plan.identity,
+        lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
+        provenance=collect(),
+    )
     try:
         write_result(path, result)
     except (OSError, RegbenchError):

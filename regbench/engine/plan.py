@@ -223,7 +223,7 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         }
     )
     run_id = run_id_of(identity)
-    context = RunContext(pair_info(pack, protocol), device, {}, request.seed)
+    context = RunContext(pair_info(pack, protocol), device, {}, request.seed, ancestors=[run])
     folder = request.out / f"transfer-{run.run_id}-{pack.name}-{run_id}"
     return Plan(
         identity, run_id, folder, budget_of(before.budget), protocol, TrainerConfig(), pack, manifest, context, (),

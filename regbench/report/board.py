@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import tomllib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -17,8 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
+from regbench.report.paper import Paper, load_paper
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs
-from regbench.results.schema import Component
+from regbench.results.lineage import row_key
 
 SCORES = {
     name: metric
@@ -26,8 +25,6 @@ SCORES = {
     if isinstance(metric, MeanMetric) and not isinstance(metric, MedianMetric)
 }
 """The metrics of a board: means over pairs, so that seeds can be averaged pair by pair."""
-
-Reported = list[dict[str, str]]
 
 
 class Settings(BaseModel):
@@ -40,6 +37,8 @@ class Settings(BaseModel):
     notes: list[str] = []
     manifest_sha256: list[str] = []
     """The test manifests that are current; empty: the one most runs of a data set and protocol use."""
+    papers: list[str] = []
+    """Recipes whose ``paper.csv`` holds numbers to print beside ours."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one configuration, which differ in their seed alone."""
+    """The runs of one configuration, which differ in nothing but seeds: their own and those of their ancestors."""
 
     key: str
     entries: tuple[Entry, ...]
@@ -79,9 +78,10 @@ class Row:
         return {name: np.mean([metric.per_pair(e) for e in errors], axis=0) for name, metric in SCORES.items()}
 
     @cached_property
-    def seed_maces(self) -> list[float]:
-        """MACE of each finished run in pixels."""
-        return [SCORES["mace"](entry.pairs.errors) for entry in self.entries if entry.pairs is not None]
+    def by_run(self) -> dict[str, list[float]]:
+        """By metric: the score of each finished run."""
+        errors = [entry.pairs.errors for entry in self.entries if entry.pairs is not None]
+        return {name: [metric(e) for e in errors] for name, metric in SCORES.items()}
 
     def mean_of(self, block: str, name: str) -> float | None:
         """Mean over the finished runs of a number in ``timing`` or ``training``; None where absent."""
@@ -121,8 +121,8 @@ class Board:
     sections: dict[Group, list[Row]]
     stale: list[tuple[Result, str]]
     """Runs not comparable with the sections, and why."""
-    reported: Reported
-    """Numbers printed in papers."""
+    papers: list[Paper]
+    """Numbers printed in papers, and what their names are here."""
 
 
 def load_board(folder: Path) -> Board:
@@ -138,8 +138,7 @@ def load_board(folder: Path) -> Board:
         entries.append(Entry(result, pairs))
     settings = _settings(folder / "board.toml")
     current = _current_manifests(entries, settings)
-    sections: dict[Group, dict[str, list[Entry]]] = {}
-    stale = []
+    kept, stale = [], []
     for entry in entries:
         group = Group.of(entry.result.identity)
         if entry.result.identity.metric_version != METRIC_VERSION:
@@ -147,47 +146,30 @@ def load_board(folder: Path) -> Board:
         elif group.manifest not in current[group.question]:
             stale.append((entry.result, "another test manifest"))
         else:
-            sections.setdefault(group, {}).setdefault(row_key(entry.result.identity), []).append(entry)
+            kept.append(entry)
+    recipes = folder.parent.parent / "recipes"
+    papers = [load_paper(recipes / name) for name in settings.papers]
+    return Board(folder.name, settings, rows_of(kept), stale, papers)
+
+
+def rows_of(entries: Sequence[Entry]) -> dict[Group, list[Row]]:
+    """Runs in rows by configuration, rows in groups by their test pairs, all in a stable order.
+
+    Raises:
+        DataError: runs that share a manifest hold different pairs.
+    """
+    found: dict[Group, dict[str, list[Entry]]] = {}
+    for entry in entries:
+        found.setdefault(Group.of(entry.result.identity), {}).setdefault(row_key(entry.result), []).append(entry)
     grouped = {}
-    for group in sorted(sections, key=lambda g: (*g.question, g.manifest)):
+    for group in sorted(found, key=lambda g: (*g.question, g.manifest)):
         rows = [
-            Row(key, tuple(sorted(found, key=lambda e: e.result.identity.seed)))
-            for key, found in sorted(sections[group].items())
+            Row(key, tuple(sorted(same, key=lambda e: (e.result.identity.seed, e.result.run_id))))
+            for key, same in sorted(found[group].items())
         ]
         _require_same_pairs(rows)
         grouped[group] = rows
-    return Board(folder.name, settings, grouped, stale, _reported(folder / "reported.csv"))
-
-
-def row_key(identity: Identity) -> str:
-    """What makes a row: the identity without its seed, as canonical JSON."""
-    return json.dumps(identity.model_dump(mode="json", exclude={"seed"}), sort_keys=True)
-
-
-def labels(rows: list[Row], role: str) -> dict[str, str]:
-    """Name of each row's component of a role, by row key, with the settings in which its namesakes differ."""
-    found: dict[str, Component | None] = {row.key: getattr(row.identity, role) for row in rows}
-    facts = {key: _facts(component) for key, component in found.items() if component}
-    named = {}
-    for key, component in found.items():
-        if component is None:
-            named[key] = ""
-            continue
-        namesakes = [facts[k] for k, c in found.items() if c and c.name == component.name]
-        differ = sorted(
-            fact
-            for fact in {name for namesake in namesakes for name in namesake}
-            if len({namesake.get(fact) for namesake in namesakes}) > 1
-        )
-        shown = ", ".join(f"{fact}={facts[key][fact]}" for fact in differ if fact in facts[key])
-        named[key] = component.name + (f" ({shown})" if shown else "")
-    return named
-
-
-def _facts(component: Component) -> dict[str, str]:
-    facts = {name: json.dumps(value, sort_keys=True).strip('"') for name, value in component.config.items()}
-    weights = component.weights_sha256
-    return {**facts, "version": component.version, **({"weights": weights[:8]} if weights else {})}
+    return grouped
 
 
 def _current_manifests(entries: list[Entry], settings: Settings) -> dict[tuple[str, int, int, str], set[str]]:
@@ -203,17 +185,19 @@ def _current_manifests(entries: list[Entry], settings: Settings) -> dict[tuple[s
 
 
 def _require_same_pairs(rows: list[Row]) -> None:
-    finished = [entry for row in rows for entry in row.finished]
-    for entry in finished[1:]:
-        first, other = finished[0].pairs, entry.pairs
-        assert first is not None
-        assert other is not None
-        same = np.array_equal(first.image, other.image) and np.array_equal(first.displacement, other.displacement)
-        if not same:
-            raise DataError(
-                f"runs {finished[0].result.run_id} and {entry.result.run_id} name the same test manifest but "
-                "their pairs.h5 hold different pairs; evaluate both again"
-            )
+    """Runs that name one manifest hold its pairs: the manifest itself is not on the board, but they can be compared."""
+    found: dict[bytes, list[str]] = {}
+    for entry in (entry for row in rows for entry in row.finished):
+        assert entry.pairs is not None
+        content = entry.pairs.displacement.tobytes() + entry.pairs.image.tobytes()
+        found.setdefault(content, []).append(entry.result.run_id)
+    if len(found) > 1:
+        *few, most = sorted(found.values(), key=len)
+        odd = ", ".join(sorted(run_id for runs in few for run_id in runs))
+        raise DataError(
+            f"{odd}: not the pairs of the {len(most)} other run{'s' if len(most) > 1 else ''} that name the same test "
+            f"manifest ({', '.join(sorted(most))}); evaluate what differs again or take it off the board"
+        )
 
 
 def _settings(path: Path) -> Settings:
@@ -223,14 +207,3 @@ def _settings(path: Path) -> Settings:
         return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise DataError(f"{path} is not a board description: {' '.join(str(error).split())}") from error
-
-
-def _reported(path: Path) -> Reported:
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    needed = {"paper", "dataset", "method", "metric", "value"}
-    if rows and (missing := needed - {key for key, value in rows[0].items() if value is not None}):
-        raise DataError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-    return rows

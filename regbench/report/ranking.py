@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from regbench.metrics.types import Floats
 from regbench.metrics.uncertainty import Bootstrap, Interval, holm, sign_flip
 from regbench.report.board import SCORES, Row
+from regbench.report.names import Names, names_of
 
 ALPHA = 0.05
 _T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -24,13 +25,14 @@ class Ranked:
     """A row with its place and its numbers. ``rank`` is None, and the numbers empty, where no run is ok."""
 
     row: Row
+    names: Names
     rank: int | None
     values: dict[str, float]
     """By metric of :data:`~regbench.report.board.SCORES`: mean over seeds and pairs."""
-    mace_interval: Interval | None = None
-    """Over test images."""
-    seed_interval: Interval | None = None
-    """Of the MACE over seeds, from three seeds on."""
+    intervals: dict[str, Interval | None] = field(default_factory=dict)
+    """By metric: over test images."""
+    seed_intervals: dict[str, Interval | None] = field(default_factory=dict)
+    """By metric: over seeds, from three on."""
     identity: float = math.nan
     """MACE of doing nothing, px."""
     ratio_interval: Interval | None = None
@@ -58,8 +60,9 @@ def rank(rows: list[Row]) -> Ranking:
     over all comparisons of the section and the paired 95 % interval of the difference does not contain zero.
     Its rank is one more than the number of rows better than it: rows nothing separates share a rank.
     """
+    names = names_of(rows)
     finished = sorted((row for row in rows if row.finished), key=lambda row: (row.scores["mace"].mean(), row.key))
-    unfinished = [Ranked(row, None, {}) for row in rows if not row.finished]
+    unfinished = [Ranked(row, names[row.key], None, {}) for row in rows if not row.finished]
     if not finished:
         return Ranking(unfinished, {})
     pairs = finished[0].finished[0].pairs
@@ -73,10 +76,14 @@ def rank(rows: list[Row]) -> Ranking:
     ranked = [
         Ranked(
             row=finished[index],
+            names=names[finished[index].key],
             rank=ranks[index],
             values={name: float(finished[index].scores[name].mean()) for name in SCORES},
-            mace_interval=draws.interval(draws.means(scores[:, index])),
-            seed_interval=seed_interval(finished[index].seed_maces),
+            intervals={name: draws.interval(draws.means(finished[index].scores[name])) for name in SCORES},
+            seed_intervals={
+                name: seed_interval(runs, math.inf if name == "mace" else 100.0)
+                for name, runs in finished[index].by_run.items()
+            },
             identity=float(pairs.identity_error.mean()),
             ratio_interval=draws.ratio(scores[:, index], pairs.identity_error),
         )
@@ -85,14 +92,14 @@ def rank(rows: list[Row]) -> Ranking:
     return Ranking(ranked + unfinished, {(place[i], place[j]): bounds for (i, j), bounds in beats.items()})
 
 
-def seed_interval(maces: Sequence[float]) -> Interval | None:
-    """95 % t-interval of the mean over seeds; None for fewer than three."""
-    if len(maces) < 3:
+def seed_interval(scores: Sequence[float], most: float = math.inf) -> Interval | None:
+    """95 % t-interval of the mean over seeds, within the range 0 to ``most`` of a score; None for fewer than three."""
+    if len(scores) < 3:
         return None
-    t = _T975[min(len(maces) - 1, len(_T975)) - 1]
-    half = t * statistics.stdev(maces) / math.sqrt(len(maces))
-    middle = statistics.fmean(maces)
-    return middle - half, middle + half
+    t = _T975[min(len(scores) - 1, len(_T975)) - 1]
+    half = t * statistics.stdev(scores) / math.sqrt(len(scores))
+    middle = statistics.fmean(scores)
+    return max(0.0, middle - half), min(most, middle + half)
 
 
 def _significant(scores: Floats, image: ArrayLike, draws: Bootstrap) -> dict[tuple[int, int], Interval]:

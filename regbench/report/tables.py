@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tabulate import tabulate
 
@@ -35,21 +36,32 @@ def with_interval(value: float | None, bounds: Sequence[float] | None, digits: i
     return number(value, digits) + ("" if bounds is None else f" {interval(bounds, digits)}")
 
 
-def quantity(value: object, unit: float = 1.0, digits: int = 1) -> str:
-    """A free-form number of a result divided by ``unit``; a dash for anything that is no number."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return number(float(value) / unit, digits) if known else NONE  # type: ignore[arg-type]
+def apart(bounds: Sequence[float]) -> str:
+    """An interval without zero in words, ``0.20 to 1.35``: with as many decimals as zero needs to stay out."""
+    low, high = (number(value) if abs(value) >= 0.005 else f"{value:.1g}" for value in bounds)
+    return f"{low} to {high}"
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """A pipe table; the columns from ``left`` on are right-aligned. Cells must be escaped already."""
-    align = ["left"] * left + ["right"] * (len(header) - left)
-    return tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align if rows else None)
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, not escaped. ``words`` says which columns hold words: to the left, and of unknown origin."""
+
+    heads: Sequence[str]
+    words: Sequence[bool]
+    rows: Sequence[Sequence[str]]
 
 
-def latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(table: Table) -> str:
+    """A pipe table; what others wrote is made harmless."""
+    rows = [[escape(cell) if word else cell for cell, word in zip(row, table.words, strict=True)] for row in table.rows]
+    align = ["left" if word else "right" for word in table.words]
+    return tabulate(rows, table.heads, tablefmt="pipe", disable_numparse=True, colalign=align if rows else None)
+
+
+def latex(table: Table) -> str:
     """A booktabs table; special characters are escaped."""
-    return tabulate(rows, header, tablefmt="latex_booktabs", disable_numparse=True)
+    align = ["left" if word else "right" for word in table.words] if table.rows else None
+    return tabulate(table.rows, table.heads, tablefmt="latex_booktabs", disable_numparse=True, colalign=align)
 
 
 def comma_separated(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 SCHEMA_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -101,6 +101,8 @@ class Result(_Record):
     reason: str | None = None
     verdict: Literal["aligned", "collapsed", "diverged"] | None = None
     identity: Identity
+    lineage: dict[RunId, dict[str, Any]] = {}
+    """Identities of the runs this one starts from, theirs included, by run id."""
     metrics: dict[str, Measure] = {}
     timing: dict[str, Any] = {}
     """``register_ms``: median milliseconds a pair; others free."""
@@ -115,6 +117,11 @@ class Result(_Record):
             raise ValueError("a run that is ok needs a verdict and the metric mace")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"a run that is {self.status} needs a reason")
+        for name, identity in self.lineage.items():
+            try:
+                Identity.model_validate(identity)
+            except ValidationError as error:
+                raise ValueError(f"the ancestor {name} has no valid identity") from error
         return self
 
 

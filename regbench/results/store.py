@@ -84,6 +84,9 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
     expected = run_id_of(raw["identity"])
     if result.run_id != expected:
         raise DataError(f"{path}: run_id {result.run_id} is not the hash of the identity, {expected}; was it edited?")
+    for name, identity in raw.get("lineage", {}).items():
+        if name != run_id_of(identity):
+            raise DataError(f"{path}: the ancestor {name} is not the hash of the identity it is given; was it edited?")
     if committed and path.stem != result.run_id:
         raise DataError(f"{path} holds run {result.run_id}; rename it to {result.run_id}.json")
     return result

@@ -42,6 +42,7 @@ def test_a_finished_run_is_judged_again_elsewhere_and_registers_files(regbench):
     assert moved.code == 0, moved.err
     original = json.loads((folder / "result.json").read_text())
     assert moved.json["identity"]["ancestors"] == [original["run_id"]]
+    assert moved.json["lineage"] == {original["run_id"]: original["identity"]}
     assert moved.json["identity"]["supervision"] == "none"
     for name, size in (("a.png", (80, 100, 3)), ("b.png", (120, 90, 3))):
         cv2.imwrite(str(regbench.folder / name), np.random.RandomState(0).randint(0, 255, size, np.uint8))

@@ -1,0 +1,70 @@
+"""How far two lists of numbers put the same methods into the same order, and how sure that is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from regbench.metrics.types import Floats
+from regbench.metrics.uncertainty import DRAWS, SEED, Bootstrap, Interval
+
+ENOUGH = 5
+"""Methods from which on an agreement is claimed: four agree perfectly by chance once in 24 orders, five once in 120."""
+
+
+class Agreement(NamedTuple):
+    """Kendall's tau-b of our scores with another list's."""
+
+    tau: float
+    interval: Interval | None
+    methods: int
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the orders may be called alike, or opposite: enough methods, and an interval without zero."""
+        return self.methods >= ENOUGH and self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
+
+
+def kendall_tau_b(a: ArrayLike, b: ArrayLike, weight: ArrayLike | None = None) -> Floats:
+    """Kendall's tau-b along the last axis: 1 for the same order, -1 for the opposite one, ties taken into account.
+
+    Args:
+        a: ``(..., M)`` numbers of M methods.
+        b: ``(..., M)`` theirs in the other list.
+        weight: ``(..., M)`` how often each method counts; default once. A method is tied with its own copies.
+
+    Returns:
+        ``(...)``; 0 where a list orders nothing.
+
+    Source: M. G. Kendall, The treatment of ties in ranking problems, Biometrika 33 (1945).
+    """
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    i, j = np.triu_indices(a.shape[-1], k=1)
+    w = np.ones(a.shape[-1]) if weight is None else np.asarray(weight, dtype=np.float64)
+    pairs = w[..., i] * w[..., j]
+    x, y = np.sign(a[..., i] - a[..., j]), np.sign(b[..., i] - b[..., j])
+    agreeing = (pairs * x * y).sum(axis=-1)
+    scale = np.sqrt((pairs * x**2).sum(axis=-1) * (pairs * y**2).sum(axis=-1))
+    return np.divide(agreeing, scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def agreement(scores: Floats, image: ArrayLike, other: ArrayLike) -> Agreement:
+    """Compare the order of M methods by their mean score on our pairs with the order of another list.
+
+    The interval resamples the test images and the methods, together: a handful of methods says little about the
+    order of methods in general, however many images there are.
+
+    Args:
+        scores: ``(N, M)`` score of each pair.
+        image: ``(N,)`` number of the image of each pair.
+        other: ``(M,)`` the other list's numbers, of the same sense.
+    """
+    draws, methods = Bootstrap(image), scores.shape[1]
+    stream = np.random.RandomState(SEED + 1)  # not the stream that draws the images
+    drawn = stream.randint(0, methods, size=(DRAWS, methods))
+    times = (drawn[:, :, None] == np.arange(methods)).sum(axis=1)
+    other = np.asarray(other, dtype=np.float64)
+    taus = kendall_tau_b(draws.means(scores), np.broadcast_to(other, (DRAWS, methods)), times)
+    return Agreement(float(kendall_tau_b(scores.mean(axis=0), other)), draws.interval(taus), methods)

@@ -1,0 +1,153 @@
+"""What may be said about a section, in sentences. None claims an order whose interval contains zero."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from regbench.metrics.agreement import ENOUGH, Agreement, agreement
+from regbench.report import tables
+from regbench.report.board import Group
+from regbench.report.columns import is_control, is_identity
+from regbench.report.paper import METRICS, Paper, Printed, is_method
+from regbench.report.ranking import Ranking
+from regbench.report.tables import NONE, Table
+from regbench.results import Result
+
+LEGEND = (
+    "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
+    " are in percent. Brackets are 95 % intervals over test images for the networks at hand; only those over seeds"
+    " speak of training again. Rank is one more than the number of rows significantly better (paired sign-flip test"
+    " over images, Holm, 5 %); it counts, and only the supported statements order two rows. A verdict names all that"
+    " its interval reaches: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the"
+    " peak of the run, training included."
+)
+
+
+def title(group: Group) -> str:
+    """The heading of a section."""
+    return f"{group.dataset}, source {group.source}, {group.patch} px patches, offsets up to {group.rho} px"
+
+
+def facts(group: Group, ranking: Ranking) -> str:
+    """Which test pairs, how many, of how many images."""
+    finished = next((entry for ranked in ranking.rows for entry in ranked.row.finished), None)
+    pairs = finished.pairs if finished else None
+    size = f", {len(pairs.image)} pairs of {len(set(pairs.image.tolist()))} images" if pairs else ""
+    return f"Test manifest {group.manifest[:12]}{size}."
+
+
+def missing_controls(ranking: Ranking) -> list[str]:
+    """The rows every board must carry and this section lacks; a row without a finished run does not count."""
+    rows = [ranked for ranked in ranking.rows if ranked.values]
+    present = {
+        "identity (doing nothing)": any(map(is_identity, rows)),
+        "no-translator control": any(map(is_control, rows)),
+        "supervised reference": any(ranked.row.identity.supervision == "homography" for ranked in rows),
+    }
+    return [name for name, found in present.items() if not found]
+
+
+def warnings(sections: Sequence[tuple[Group, Ranking]]) -> list[str]:
+    """A line for each section that lacks a control, for the top of the page."""
+    return [
+        f"{title(group)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
+        for group, ranking in sections
+        if (missing := missing_controls(ranking))
+    ]
+
+
+def supported(ranking: Ranking) -> list[str]:
+    """Who is better than whom and by how much, and which neighbours nothing separates."""
+    winners: dict[int, list[str]] = {}
+    for (i, j), bounds in sorted(ranking.better.items()):
+        winners.setdefault(i, []).append(f"row {j + 1} by {tables.apart(bounds)} px")
+    lines = [f"row {i + 1} is better than {', '.join(losers)}." for i, losers in winners.items()]
+    places = [place for place, ranked in enumerate(ranking.rows) if ranked.rank is not None]
+    even = [f"row {i + 1} and row {j + 1}" for i, j in itertools.pairwise(places) if (i, j) not in ranking.better]
+    return [*lines, *([f"Not separated: {'; '.join(even)}."] if even else [])]
+
+
+def machines(ranking: Ranking) -> str:
+    """Which rows were timed on what: milliseconds of two machines do not compare. Empty where nothing was timed."""
+    where: dict[str, list[int]] = {}
+    for n, ranked in enumerate(ranking.rows, 1):
+        timed = [entry.result for entry in ranked.row.finished if entry.result.timing]
+        for machine in sorted({_machine(result) for result in timed} - {""}):
+            where.setdefault(machine, []).append(n)
+    listed = [f"{machine} (rows {', '.join(map(str, numbers))})" for machine, numbers in sorted(where.items())]
+    return f"Timed on: {'; '.join(listed)}." if listed else ""
+
+
+def _machine(result: Result) -> str:
+    gpus, cpu = result.provenance.get("gpu") or [], result.provenance.get("cpu") or {}
+    if gpus and result.timing.get("device") != "cpu":
+        return str(gpus[0].get("name", ""))
+    return str(cpu.get("model", ""))
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What papers print for the data set of a section."""
+
+    table: Table
+    """A line a printed method, beside our MACE where we have run it; never ranked."""
+    sentences: list[str]
+    """How far our order of the methods is that of each printed table."""
+
+
+NOTE = "Printed in papers, on their own test pairs and training: not ranked with ours. Rows say where we have run it."
+
+
+def reported(papers: Sequence[Paper], dataset: str, ranking: Ranking) -> Reported | None:
+    """The printed numbers for a data set; None where there are none."""
+    rows, sentences = [], []
+    for paper in papers:
+        lines = paper.lines.get(dataset, [])
+        for line in lines:
+            own = _own_rows(paper, line, ranking)
+            ours = "; ".join(
+                tables.with_interval(ranking.rows[n].values["mace"], ranking.rows[n].intervals["mace"]) for n in own
+            )
+            places = ", ".join(str(n + 1) for n in own)
+            printed = [line.values.get(metric, NONE) for metric in METRICS]
+            rows.append([line.method, line.category, line.source, line.table, *printed, places or NONE, ours or NONE])
+        for source, table in dict.fromkeys((line.source, line.table) for line in lines):
+            ordered = [line for line in lines if (line.source, line.table) == (source, table)]
+            found = _agreement(paper, ordered, ranking)
+            if found is not None:
+                sentences.append(_agreeing(found, f"{source}, table {table}"))
+    if not rows:
+        return None
+    heads = ["method", "category", "source", "table", *METRICS[:-1], "ms/pair", "our rows", "our MACE"]
+    return Reported(Table(heads, [*[True] * 4, *[False] * (len(heads) - 4)], rows), sentences)
+
+
+def _own_rows(paper: Paper, line: Printed, ranking: Ranking) -> list[int]:
+    pattern = paper.methods.get(line.method, {})
+    return [n for n, ranked in enumerate(ranking.rows) if ranked.values and is_method(ranked.row.identity, pattern)]
+
+
+def _agreement(paper: Paper, lines: Sequence[Printed], ranking: Ranking) -> Agreement | None:
+    """Kendall's tau-b of our MACE and the printed one over the methods of a table; None for fewer than two."""
+    scores, theirs = [], []
+    for line in lines:
+        own, mace = _own_rows(paper, line, ranking), line.mace()
+        if own and mace is not None:
+            scores.append(np.mean([ranking.rows[n].row.scores["mace"] for n in own], axis=0))
+            theirs.append(mace)
+    if len(scores) < 2:
+        return None
+    pairs = next(entry.pairs for ranked in ranking.rows for entry in ranked.row.finished if entry.pairs)
+    return agreement(np.stack(scores, axis=1), pairs.image, theirs)
+
+
+def _agreeing(found: Agreement, what: str) -> str:
+    tau = f"Kendall's tau-b {tables.with_interval(found.tau, found.interval)} over {found.methods} methods"
+    if found.claimed:
+        return f"Our order by MACE {'agrees with' if found.tau > 0 else 'runs against'} that of {what}: {tau}."
+    few = f"; from {ENOUGH} methods on something could be said" if found.methods < ENOUGH else ""
+    return f"No agreement or disagreement with the order of {what} is claimed: {tau}{few}."

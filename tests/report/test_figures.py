@@ -1,0 +1,152 @@
+"""Figures show the numbers they are made of: what is drawn is read back from the axes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from made_up import component, identity_of, pairs_of, save_run
+
+from regbench.cli.figure import command
+from regbench.errors import DataError, UsageError
+from regbench.report import figures
+from regbench.report.board import load_board
+from regbench.report.inputs import load_groups
+
+
+@pytest.fixture(scope="module")
+def section(template):
+    board = load_board(template / "results" / "demo")
+    return next(iter(board.sections.items()))
+
+
+def test_the_area_below_a_curve_is_the_auc(section):
+    for row in section[1]:
+        if not row.finished:
+            continue
+        at = np.linspace(0, 20, 20001)
+        area = figures.cumulative(row, at)[:-1].mean()
+        assert area == pytest.approx(row.scores["auc@20"].mean(), abs=0.01)
+
+
+def test_curves_have_a_line_a_row_in_the_order_of_the_board(section):
+    (axes,) = figures.curves(*section).axes
+    labels = [line.get_label() for line in axes.lines]
+    assert labels == ["mcnet × supervised", "mimgcd × mcnet × colreg (rounds=3)", "mimgcd × mcnet × colreg (rounds=1)",
+                      "ihn1 × sshnet-d", "mcnet × self-supervised", "identity"]  # fmt: skip
+    styles = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(styles) == len(labels)
+
+
+def test_bars_are_as_high_as_the_scores(section):
+    group, rows = section
+    (axes,) = figures.bars(group, rows).axes
+    (supervised,) = [row for row in rows if row.identity.strategy and row.identity.strategy.name == "supervised"]
+    heights = [patch.get_height() for patch in axes.containers[1].patches]
+    assert heights == pytest.approx([supervised.scores[m].mean() for m in figures.AUCS])
+
+
+def transfer_runs(folder, names, **changes):
+    """A method trained on each data set and tested on each, the farther the worse."""
+    for i, trained in enumerate(names):
+        for j, tested in enumerate(names):
+            identity = identity_of(
+                "mcnet",
+                strategy=component("supervised"),
+                train_dataset={"name": trained, "pack_sha256": f"{i}" * 64},
+                test_dataset={"name": tested, "manifest_sha256": f"{j}" * 64},
+                **changes,
+            )
+            yield folder / save_run(folder, identity, pairs_of(0.2 + 0.3 * abs(i - j), i)).run_id
+
+
+def test_the_matrix_holds_every_cell(tmp_path):
+    groups = load_groups(list(transfer_runs(tmp_path, ["one", "two"])))
+    axes = figures.transfer(groups).axes[0]
+    drawn = axes.images[0].get_array()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
+    for group, rows in groups.items():
+        for row in rows:
+            place = ("one", "two").index(row.identity.train_dataset.name), ("one", "two").index(group.dataset)
+            pairs = row.finished[0].pairs
+            assert drawn[place] == pytest.approx(row.scores["mace"].mean() / pairs.identity_error.mean())
+
+
+def test_a_matrix_is_of_one_method_under_one_protocol(tmp_path):
+    runs = list(transfer_runs(tmp_path, ["one", "two"]))
+    other = save_run(tmp_path, identity_of("ihn", strategy=component("supervised")), pairs_of(0.2, 9))
+    with pytest.raises(UsageError, match="a matrix is of one method"):
+        figures.transfer(load_groups([*runs, tmp_path / other.run_id]))
+    again = list(transfer_runs(tmp_path, ["one"], budget="full"))
+    with pytest.raises(UsageError, match="two rows were trained on one and tested on one"):
+        figures.transfer(load_groups([*runs, *again]))
+
+
+def test_a_radar_is_of_aucs_or_of_data_sets(tmp_path, section):
+    group, rows = section
+    axes = figures.radar({group: rows}).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["AUC@3", "AUC@5", "AUC@10", "AUC@20"]
+    assert axes.lines[0].get_ydata()[0] == axes.lines[0].get_ydata()[-1]
+    several = load_groups(list(transfer_runs(tmp_path, ["one", "two"])))
+    with pytest.raises(UsageError, match="three axes"):
+        figures.radar(several)
+
+
+def test_training_curves_count_steps_on_from_stage_to_stage(tmp_path):
+    stages = [{"name": "first", "steps": 100}, {"name": "second", "steps": 50}]
+    (tmp_path / "result.json").write_text(json.dumps({"training": {"stages": stages}}))
+    entries = [("first", 50, 0.9), ("first", 100, 0.8), ("second", 50, 0.7)]
+    (tmp_path / "curve.jsonl").write_text(
+        "".join(
+            json.dumps({"stage": s, "step": n, "deploys": "r", "mace_over_identity": v}) + "\n" for s, n, v in entries
+        )
+    )
+    (axes,) = figures.training([tmp_path]).axes
+    assert axes.lines[0].get_xdata().tolist() == [50, 100, 150]
+    assert axes.lines[0].get_ydata().tolist() == [0.9, 0.8, 0.7]
+    (tmp_path / "curve.jsonl").write_text("{")
+    with pytest.raises(DataError, match="is broken"):
+        figures.training([tmp_path])
+    (tmp_path / "curve.jsonl").unlink()
+    with pytest.raises(DataError, match="training curves are drawn of run directories"):
+        figures.training([tmp_path])
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_files_are_the_same_bytes_again(tmp_path, suffix, magic):
+    made = []
+    for name in ("a", "b"):
+        figure = figures.Figure(figsize=(2, 1))
+        figure.subplots().plot([0, 1], label="line")
+        figures.save(figure, tmp_path / "new" / f"{name}.{suffix}")
+        made.append((tmp_path / "new" / f"{name}.{suffix}").read_bytes())
+    assert made[0].startswith(magic)
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("kind", ["curves", "auc", "radar"])
+def test_the_command_line_draws(template, tmp_path, kind):
+    runs = [str(p) for p in sorted((template / "results" / "demo").glob("*.json")) if is_current(p)]
+    path = tmp_path / "figure.pdf"
+    done = CliRunner().invoke(command, [kind, *runs[:3], "--out", str(path)], catch_exceptions=False)
+    assert done.output == f"{path}\n"
+    assert path.read_bytes().startswith(b"%PDF")
+
+
+def is_current(path) -> bool:
+    raw = json.loads(path.read_text())
+    return raw["status"] == "ok" and raw["identity"]["test_dataset"]["manifest_sha256"] == "a" * 64
+
+
+def test_bad_requests(template, tmp_path):
+    folder = template / "results" / "demo"
+    ok = [str(path) for path in sorted(folder.glob("*.json")) if json.loads(path.read_text())["status"] == "ok"]
+
+    def error_of(*args: str) -> Exception | None:
+        return CliRunner().invoke(command, args).exception
+
+    assert "a figure is written as .pdf, .png, .svg" in str(error_of("curves", ok[0], "--out", "x.jpg"))
+    assert "judged on different test pairs" in str(error_of("auc", *ok))
+    assert "only the data set has settings" in str(error_of("pairs", ok[0], "--set", "strategy.steps=1"))

@@ -1,0 +1,246 @@
+"""The page of a board: whole, harmless, usable without a mouse or a network, and looked at in a browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_up import component, identity_of, pairs_of, require_golden, save_run
+
+from regbench import leaderboard
+from regbench.report.board import load_board
+from regbench.report.html import to_html
+from regbench.report.overlay import Scene
+
+SCRIPT = Path(leaderboard.__file__).parent / "report" / "templates" / "board.js"
+VOID = {"meta", "input", "image", "line", "polygon", "br"}
+
+
+class Reader(HTMLParser):
+    """Every element with its attributes, the text of tables, and tags that do not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.parents: list[list[str]] = []
+        self.open: list[str] = []
+        self.unmatched: list[str] = []
+        self.rows: list[list[str]] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.parents.append(list(self.open))
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self.parents.append(list(self.open))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.unmatched.append(tag)
+
+    def handle_data(self, data):
+        if "td" in self.open or "th" in self.open:
+            self.rows[-1][-1] += data
+
+    def all(self, *tags):
+        return [attrs for tag, attrs in self.elements if tag in tags]
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    reader.close()
+    return reader
+
+
+def painted(ranked, index) -> Scene:
+    """A picture of no data: what is tested is the page."""
+    ring = np.array([[8.0, 8.0], [23.0, 8.0], [23.0, 23.0], [8.0, 23.0]])
+    grey = np.full((32, 32, 3), 100, np.uint8)
+    return Scene(index, 1.25, 24.9, grey, grey, ring, ring + 2)
+
+
+@pytest.fixture(scope="module")
+def board(template):
+    return load_board(template / "results" / "demo")
+
+
+@pytest.fixture(scope="module")
+def page(board) -> str:
+    return to_html(board, {group: painted for group in board.sections})
+
+
+def test_golden_html(board):
+    require_golden("leaderboard.html", to_html(board))
+
+
+def test_the_markup_is_whole_and_accessible(page):
+    found = read(page)
+    assert found.unmatched == []
+    assert found.open == []
+    identifiers = [attrs["id"] for _, attrs in found.elements if "id" in attrs]
+    assert len(identifiers) == len(set(identifiers))
+    assert {attrs["aria-labelledby"] for attrs in found.all("section")} <= set(identifiers)
+    assert all(attrs.get("scope") == "col" for attrs in found.all("th"))
+    assert all({"aria-label", "aria-hidden", "class"} & set(attrs) for attrs in found.all("svg"))
+    controls = [parents for (tag, _), parents in zip(found.elements, found.parents, strict=True)
+                if tag in ("input", "select")]  # fmt: skip
+    assert controls
+    assert all("label" in parents for parents in controls)
+    assert len(found.all("h1")) == 1
+
+
+def test_nothing_is_fetched(page):
+    assert "default-src 'none'" in page
+    for _, attrs in read(page).elements:
+        for name in ("src", "href", "srcset", "action", "data", "style"):
+            assert (attrs.get(name) or "data:").startswith("data:"), attrs
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|import\(", page)
+    assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in page
+
+
+def test_the_table_says_what_the_markdown_says(page, template):
+    """Cell by cell, so that neither page can claim what the other does not."""
+    table = leaderboard.render(template, "demo").partition("images.\n\n")[2].partition("\n\n")[0].splitlines()
+    cells = [[c.strip().replace("\\", "") for c in line.strip("|").split(" | ")] for line in [table[0], *table[2:]]]
+    assert read(page).rows[: len(cells)] == cells
+
+
+def test_statements_and_warnings_are_those_of_the_board(page, root):
+    assert "<li>row 1 is better than row 2 by 2.98 to 4.83 px" in page
+    assert "No agreement or disagreement with the order of Other | paper" in page
+    for path in (root / "results" / "demo").glob("*.json"):
+        if json.loads(path.read_text())["identity"]["supervision"] != "none":
+            path.unlink()
+    text = to_html(load_board(root / "results" / "demo"))
+    assert "lacks supervised reference" in text.partition("<main>")[0]
+
+
+def test_data_for_the_script_are_the_errors_of_the_rows(page, board):
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S).group(1))
+    (rows,) = board.sections.values()
+    errors = {row.identity.registrator.name: row.scores["mace"] for row in rows if row.finished}
+    (nothing,) = [row for row in data["rows"] if row["name"] == "identity"]
+    assert nothing["errors"] == pytest.approx(errors["identity"], abs=0.006)
+    assert data["better"]["1,2"].startswith("Row 1 is better than row 2 by")
+    assert "2,3" not in data["better"]
+    assert data["limit"] >= 2 * max(errors["identity"]) - 1
+
+
+def test_what_others_wrote_cannot_break_out(tmp_path):
+    evil = "</script><img src=x onerror=alert(1)>"
+    saved = save_run(tmp_path / "runs", identity_of("mcnet", strategy=component(evil)), pairs_of(0.3, 0))
+    leaderboard.add(tmp_path, "evil", [tmp_path / "runs" / saved.run_id])
+    (tmp_path / "results" / "evil" / "board.toml").write_text(f"title = '{evil}'\nnotes = ['<b>{evil}']\n")
+    found = read(to_html(load_board(tmp_path / "results" / "evil")))
+    assert found.all("img") == []
+    assert found.unmatched == []
+
+
+def test_curves_end_where_auc_ends(page, board):
+    """The last point of a line is the share of pairs below 20 px."""
+    (rows,) = board.sections.values()
+    (supervised,) = [row for row in rows if row.identity.strategy and row.identity.strategy.name == "supervised"]
+    below = np.mean(supervised.finished[0].pairs.errors.for_auc <= 20)
+    first = re.search(r'<polyline[^>]*points="([^"]*)"', page).group(1)
+    x, y = map(float, first.split()[-1].split(","))
+    assert (x, y) == pytest.approx((470, 290 - 270 * below), abs=0.1)
+
+
+def test_pictures_are_of_embedded_data_alone(tmp_path):
+    other = {"test_dataset": {"name": "vedai", "manifest_sha256": "a" * 64}}
+    saved = save_run(tmp_path / "runs", identity_of("mcnet", **other), pairs_of(0.3, 0))
+    leaderboard.add(tmp_path, "real", [tmp_path / "runs" / saved.run_id])
+    (path,) = leaderboard.write_html(tmp_path, [], tmp_path / "out")
+    text = path.read_text()
+    assert "No pictures: they are shown of embedded data alone, not of vedai." in text
+    assert "<image" not in text
+
+
+def test_each_row_shows_three_pairs(page, board):
+    (rows,) = board.sections.values()
+    assert page.count("<image ") == 2 * 3 * sum(bool(row.finished) for row in rows)
+    assert 'class="true" points="8.5,8.5 ' in page
+    assert 'class="found" points="10.5,10.5 ' in page
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed; it runs the page's script alone")
+def test_sorting_puts_what_has_no_number_last():
+    probe = """
+    const fs = require("fs"), vm = require("vm");
+    const found = { document: { querySelectorAll: () => [] } };
+    vm.runInNewContext(fs.readFileSync(process.argv[1], "utf8") + "; this.sortRows = sortRows;", found);
+    const row = (sort, text) => ({ cells: [{ dataset: sort === null ? {} : { sort }, textContent: text }] });
+    const rows = [row("10", "a"), row("", "b"), row("9", "c"), row("-1.5", "d")];
+    const words = [row(null, "Beta"), row(null, "alpha")];
+    const names = (list) => list.map((r) => r.cells[0].textContent).join("");
+    console.log(names(found.sortRows(rows, 0, false)), names(found.sortRows(rows, 0, true)),
+      names(found.sortRows(words, 0, false)));
+    """
+    done = subprocess.run(["node", "-e", probe, str(SCRIPT)], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["dcab", "acdb", "alphaBeta"]
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PROBE = """
+<script>
+const frame = document.querySelector("iframe"), told = {};
+frame.addEventListener("load", () => {
+  const page = frame.contentDocument, body = page.querySelector("table.main").tBodies[0];
+  const words = (column) => [...body.rows].filter((r) => !r.hidden).map((r) => r.cells[column].textContent);
+  told.overflow = page.documentElement.scrollWidth - page.documentElement.clientWidth;
+  page.querySelectorAll("table.main th button")[10].click();
+  page.querySelectorAll("table.main th button")[10].click();
+  told.sorted = words(0);
+  const filter = page.querySelector("input.filter");
+  filter.value = "colreg"; filter.dispatchEvent(new Event("input"));
+  told.filtered = words(4);
+  filter.value = ""; filter.dispatchEvent(new Event("input"));
+  told.status = page.querySelector("output").textContent;
+  told.dots = page.querySelectorAll("svg.scatter circle").length;
+  told.between = page.querySelector(".between").textContent;
+  document.title = JSON.stringify(told);
+});
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed, so the page is not opened in one")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_in_a_browser(page, tmp_path, width):
+    """In a frame, because a headless window is never narrower than 500 px. Pictures go where REGBENCH_SHOTS says."""
+    path = tmp_path / f"page{width}.html"
+    inner = html.escape(page, quote=True)
+    frame = f'<iframe style="border:0;width:{width}px;height:4000px" srcdoc="{inner}"></iframe>'
+    path.write_text(f'<!doctype html><meta charset="utf-8"><body style="margin:0">{frame}{PROBE}', encoding="utf-8")
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+             f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]  # fmt: skip
+    done = subprocess.run([CHROMIUM, *quiet, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120)
+    told = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", done.stdout).group(1)))
+    assert told["overflow"] <= 0
+    assert told["sorted"] == ["6", "5", "4", "3", "2", "1", "7"]
+    assert len(told["filtered"]) == 4
+    assert all("colreg" in cell or "sshnet-d" in cell for cell in told["filtered"])
+    assert told["status"] == "7 of 7 rows"
+    assert told["dots"] == 96
+    assert told["between"].startswith("Row 1 is better than row 2 by")
+    if shots := os.environ.get("REGBENCH_SHOTS"):
+        picture = Path(shots) / f"board-{width}.png"
+        subprocess.run([CHROMIUM, *quiet, f"--window-size={max(width, 500)},4000", f"--screenshot={picture}",
+                        path.as_uri()], capture_output=True, timeout=120, check=True)  # fmt: skip

@@ -1,0 +1,338 @@
+"""Boards are a pure function of committed results, and false results do not pass.
+
+To renew the golden pages after a wanted change: ``REGBENCH_GOLDEN=write pytest tests/report``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner
+from made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
+
+from regbench import leaderboard
+from regbench.cli.leaderboard import command
+from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.metrics import summarise, verdict
+from regbench.report import tables
+from regbench.report.board import load_board
+from regbench.report.ranking import rank, seed_interval
+from regbench.results import load_result, read_pairs, write_json, write_pairs
+from regbench.results.schema import run_id_of
+
+
+def test_golden_page(page):
+    require_golden("leaderboard.md", page)
+
+
+@pytest.mark.parametrize(("form", "name"), [("csv", "leaderboard.csv"), ("latex", "leaderboard.tex")])
+def test_golden_exports(template, form, name):
+    require_golden(name, leaderboard.export(template, [], form))
+
+
+def test_build_is_idempotent_and_check_agrees(root):
+    assert leaderboard.build(root) == [root / "demo.md"]
+    assert leaderboard.build(root) == []
+    assert leaderboard.check(root) == []
+
+
+def test_order_of_files_and_place_do_not_matter(template, page, runs, tmp_path):
+    again = tmp_path / "elsewhere"
+    leaderboard.add(again, "demo", runs[::-1], failed=True)
+    shutil.copy(template / "results" / "demo" / "board.toml", again / "results" / "demo" / "board.toml")
+    shutil.copytree(template / "recipes", again / "recipes")
+    assert leaderboard.render(again, "demo") == page
+
+
+def test_page_says_what_it_must(template, page):
+    assert "Incomplete" not in page
+    assert "colreg (rounds=1)" in page
+    assert "steps=" not in page  # a setting all rows share says nothing
+    assert r"T\|R" in page
+    assert "/home" not in page
+    assert "1 (fewer than 3)" in page
+    assert "1.2 GB RAM" in page
+    assert "aligned or collapsed" in page  # 0.93 [0.85, 1.01] of identity: the interval reaches both
+    assert "## Stale" in page
+    assert str(template) not in page
+
+
+@pytest.mark.parametrize(
+    ("keep", "lacks"),
+    [
+        (lambda i: i.registrator.name != "identity", "identity (doing nothing)"),
+        (lambda i: not (i.strategy and i.strategy.name == "self-supervised"), "no-translator control"),
+        (lambda i: i.supervision == "none", "supervised reference"),
+    ],
+)
+def test_a_board_without_a_control_says_so_at_the_top(root, keep, lacks):
+    for path in (root / "results" / "demo").glob("*.json"):
+        if not keep(load_result(path).identity):
+            path.unlink()
+    text = leaderboard.render(root, "demo")
+    top = text.partition("## ")[0]
+    assert "**Incomplete.**" in top
+    assert f"lacks {lacks};" in top
+    assert f"% lacks {lacks}" in leaderboard.export(root, [], "latex")
+
+
+def places(page: str) -> dict[str, str]:
+    """Rank by row number, of the main table."""
+    table = page.partition("| verdict")[2].partition("Over seeds")[0]
+    cells = [[cell.strip() for cell in line.split("|")] for line in table.splitlines() if line.startswith("| ")]
+    return {cell[1]: cell[2] for cell in cells}
+
+
+def test_claims_are_supported(page):
+    """The best row is separated from all; the two alike are not, and share a rank."""
+    assert places(page) == {"1": "1", "2": "2", "3": "2", "4": "4", "5": "5", "6": "5", "7": "–"}
+    assert "- row 1 is better than row 2 by" in page
+    assert "row 2 and row 3" in page.partition("Not separated")[2]
+    assert "row 2 is better than row 3" not in page
+
+
+def test_no_sentence_claims_what_its_interval_does_not(template):
+    """Every pair of rows a page orders has an interval of the difference without zero, also as printed."""
+    (rows,) = load_board(template / "results" / "demo").sections.values()
+    ranking = rank(rows)
+    assert ranking.better
+    for (i, j), (low, high) in ranking.better.items():
+        difference = ranking.rows[j].row.scores["mace"] - ranking.rows[i].row.scores["mace"]
+        assert 0 < low < difference.mean() < high
+        printed = [float(bound) for bound in tables.apart((low, high)).split(" to ")]
+        assert printed[0] > 0
+    assert tables.apart((0.0004, 1.25)) == "0.0004 to 1.25"
+
+
+def test_rows_over_seeds_of_ancestors_are_one(template):
+    """Three students of three teachers that differ in their seed: one row, with an interval over seeds."""
+    (rows,) = load_board(template / "results" / "demo").sections.values()
+    (students,) = [row for row in rows if row.identity.strategy and row.identity.strategy.name == "sshnet-d"]
+    assert len({entry.result.identity.ancestors[0] for entry in students.entries}) == 3
+    assert [entry.result.identity.seed for entry in students.finished] == [0, 1, 2]
+
+
+def test_students_of_other_teachers_are_other_rows(root, tmp_path):
+    """Another teacher, or one nothing is known of, is not another seed; the page tells them apart."""
+    other = save_run(tmp_path, identity_of("mhn", strategy=component("supervised"), supervision="homography"),
+                     pairs_of(0.2, 30))  # fmt: skip
+    taught = student_of(other, 3).model_copy(update={"supervision": "homography"})
+    unknown = student_of(other, 4)
+    saved = [
+        save_run(tmp_path, taught, pairs_of(0.5, 31), teachers=[other]),
+        save_run(tmp_path, unknown, pairs_of(0.5, 32)),
+    ]
+    leaderboard.add(root, "demo", [tmp_path / result.run_id for result in saved])
+    table = leaderboard.render(root, "demo").partition("Over seeds")[0]
+    trained = {line.split("|")[9].strip() for line in table.splitlines() if "| ihn1 " in line}
+    assert trained == {
+        "synthetic from mimgcd × mcnet × colreg",
+        "synthetic from mhn × supervised",
+        f"synthetic from {other.run_id}",
+    }
+
+
+def test_rows_nothing_else_tells_apart_get_a_mark(root, tmp_path):
+    """Training data of one name and two contents."""
+    single = {"translator": component("mimgcd"), "strategy": component("colreg", rounds=1, steps=100)}
+    data = {"name": "synthetic", "pack_sha256": "d" * 64}
+    again = save_run(tmp_path, identity_of("mcnet", **single, train_dataset=data), pairs_of(0.305, 40))
+    leaderboard.add(root, "demo", [tmp_path / again.run_id])
+    lines = [line for line in leaderboard.render(root, "demo").splitlines() if "(rounds=1)" in line]
+    trained = {line.split("|")[9].strip() for line in lines if "frozen" in line}
+    assert len(trained) == 2
+    assert all(text.startswith("synthetic (") for text in trained)
+
+
+def change(path: Path, edit) -> None:
+    raw = json.loads(path.read_text())
+    edit(raw)
+    write_json(path, raw)
+
+
+@pytest.fixture
+def an_ok_run(root, runs) -> Path:
+    return root / "results" / "demo" / f"{runs[2].name}.json"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda raw: raw["metrics"]["mace"].update(value=raw["metrics"]["mace"]["value"] - 1e-6),
+            "mace is not what",
+        ),
+        (lambda raw: raw["metrics"]["auc@5"].update(ci95=[0.0, 1.0]), "auc@5 is not what"),
+        (lambda raw: raw["metrics"]["mace"].update(ci95=None), "mace is not what"),
+        (lambda raw: raw["metrics"].pop("identity_mace"), "identity_mace is not what"),
+        (lambda raw: raw.update(verdict="diverged"), "verdict"),
+        (lambda raw: raw["identity"].update(seed=77), "not the hash of the identity"),
+    ],
+)
+def test_check_finds_tampered_results(root, an_ok_run, edit, message):
+    change(an_ok_run, edit)
+    assert message in "\n".join(leaderboard.check(root))
+
+
+def test_check_finds_edited_errors(root, an_ok_run):
+    with h5py.File(an_ok_run.with_suffix(".pairs.h5"), "a") as file:
+        file["error"][...] = file["error"][()] / 2
+    assert "do not follow from the displacements" in "\n".join(leaderboard.check(root))
+
+
+def test_check_finds_renamed_and_left_over_files(root, an_ok_run):
+    an_ok_run.rename(an_ok_run.with_name("0123456789ab.json"))
+    found = "\n".join(leaderboard.check(root))
+    assert f"rename it to {an_ok_run.name}" in found
+    assert "belongs to no result" in found
+
+
+def test_check_finds_drift_and_prints_it(root):
+    leaderboard.build(root)
+    page = root / "demo.md"
+    page.write_text(page.read_text().replace("Synthetic results.", "The best results."))
+    found = leaderboard.check(root)
+    assert "-The best results." in found
+    assert "+Synthetic results." in found
+
+
+def test_check_finds_pairs_that_are_not_the_manifests(root, an_ok_run):
+    """Easier pairs under the name of the manifest: errors and metrics follow, but the other runs hold other pairs."""
+    stored = an_ok_run.with_suffix(".pairs.h5")
+    pairs = read_pairs(stored)
+    made = type(pairs).of(pairs.displacement / 2, pairs.estimate / 2, pairs.ok, pairs.image)
+    write_pairs(stored, made)
+    change(an_ok_run, lambda raw: raw.update(remade(made)))
+    (problem,) = leaderboard.check(root)
+    assert problem.startswith(f"{an_ok_run.stem}: not the pairs of the 9 other runs")
+    with pytest.raises(DataError, match="evaluate what differs again"):
+        leaderboard.build(root)
+
+
+def remade(pairs) -> dict:
+    """What a forger writes who recomputes everything."""
+    errors = pairs.errors
+    return {"metrics": summarise(errors), "verdict": verdict(errors.scored.mean(), errors.identity.mean())}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        (("test_dataset", "manifest_sha256"), "e" * 64, "another test manifest"),
+        (("metric_version",), 2, "metric version 2"),
+    ],
+)
+def test_another_manifest_or_metric_is_set_apart(root, an_ok_run, field, value, why):
+    """Under an honest run id: the run is not ranked, and the page says why."""
+    raw = json.loads(an_ok_run.read_text())
+    place = raw["identity"]
+    for name in field[:-1]:
+        place = place[name]
+    place[field[-1]] = value
+    raw["run_id"] = run_id_of(raw["identity"])
+    write_json(an_ok_run.with_name(f"{raw['run_id']}.json"), raw)
+    shutil.move(an_ok_run.with_suffix(".pairs.h5"), an_ok_run.with_name(f"{raw['run_id']}.pairs.h5"))
+    an_ok_run.unlink()
+    leaderboard.build(root)
+    assert leaderboard.check(root) == []
+    ranked, _, apart = (root / "demo.md").read_text().partition("## Stale")
+    (line,) = [line for line in apart.splitlines() if raw["run_id"] in line]
+    assert why in line
+    assert "| 2 |" not in ranked.partition("Over seeds")[2].partition("Supported")[0]  # two seeds are left
+
+
+def test_check_finds_hidden_supervision(root, tmp_path):
+    """A student that says it saw no labels while its teacher did."""
+    teacher = save_run(tmp_path, identity_of("mhn", strategy=component("supervised"), supervision="homography"),
+                       pairs_of(0.2, 30))  # fmt: skip
+    liar = save_run(tmp_path, student_of(teacher, 0), pairs_of(0.5, 31), teachers=[teacher])
+    leaderboard.add(root, "demo", [tmp_path / liar.run_id])
+    leaderboard.build(root)
+    (problem,) = leaderboard.check(root)
+    assert problem.endswith(f"says that nothing saw labels, but its ancestor {teacher.run_id} did; run it again")
+
+
+def test_an_edited_ancestor_is_refused(root):
+    path = next(p for p in sorted((root / "results" / "demo").glob("*.json")) if load_result(p).lineage)
+
+    def edit(raw):
+        (ancestor,) = raw["lineage"].values()
+        ancestor["seed"] = 99
+
+    change(path, edit)
+    (problem,) = leaderboard.check(root)
+    assert "is not the hash of the identity it is given" in problem
+
+
+def test_settings_choose_the_manifest(root):
+    (root / "results" / "demo" / "board.toml").write_text(f'manifest_sha256 = ["{"c" * 64}"]\n')
+    text = leaderboard.render(root, "demo")
+    assert "Test manifest cccccccccccc" in text
+    assert text.count("| another test manifest") == 11
+
+
+@pytest.mark.parametrize("content", ["title = [", "surprise = 1\n"])
+def test_broken_settings(root, content):
+    (root / "results" / "demo" / "board.toml").write_text(content)
+    with pytest.raises(DataError, match="not a board description"):
+        leaderboard.render(root, "demo")
+
+
+def test_add_refuses_what_is_not_ok(tmp_path, runs):
+    failed = next(run for run in runs if not (run / "pairs.h5").exists())
+    with pytest.raises(UsageError, match="--failed"):
+        leaderboard.add(tmp_path, "demo", [failed])
+    assert leaderboard.add(tmp_path, "demo", [runs[0]])[0].name == f"{runs[0].name}.json"
+
+
+def test_empty_board(tmp_path):
+    (tmp_path / "results" / "new").mkdir(parents=True)
+    assert "No results yet." in leaderboard.render(tmp_path, "new")
+
+
+def test_command_line(root):
+    run = CliRunner().invoke
+    at = ["--root", str(root)]
+    assert "wrote" in run(command, ["build", *at]).output
+    assert run(command, ["build", *at, "demo"]).output == "up to date\n"
+    assert run(command, ["check", *at]).output == "up to date\n"
+    (root / "demo.md").write_text("old\n")
+    result = run(command, ["check", *at])
+    assert isinstance(result.exception, RegbenchError)
+    assert result.exception.exit_code == 1
+    assert "-old" in result.output
+    unknown = run(command, ["build", *at, "dmeo"]).exception
+    assert isinstance(unknown, UsageError)
+    assert "did you mean 'demo'" in str(unknown)
+
+
+def test_export(root, tmp_path):
+    run = CliRunner().invoke
+    lines = list(csv.DictReader(io.StringIO(run(command, ["export", "--format", "csv", "--root", str(root)]).output)))
+    assert len(lines) == 7
+    assert float(lines[0]["mace"]) < float(lines[1]["mace"])
+    assert float(lines[1]["auc@20_low"]) < float(lines[1]["auc@20"]) < float(lines[1]["auc@20_high"])
+    assert lines[0]["reported"].startswith("MACE 0.61 (Somebody 2025, table 2: Reference); MACE 0.5 (Other")
+    assert lines[-1]["verdict"].startswith("failed")
+    out = tmp_path / "board.tex"
+    assert run(command, ["export", "--format", "latex", "--root", str(root), "--out", str(out)]).exit_code == 0
+    assert r"\toprule" in out.read_text()
+
+
+def test_seed_interval_by_hand():
+    assert seed_interval([1.0, 2.0]) is None
+    assert seed_interval([11.0, 12.0, 13.0]) == pytest.approx((12 - 4.303 / 3**0.5, 12 + 4.303 / 3**0.5))
+    assert seed_interval([1.0, 2.0, 3.0]) == pytest.approx((0.0, 2 + 4.303 / 3**0.5))
+    assert seed_interval([98.0, 99.0, 100.0], 100.0) == pytest.approx((99 - 4.303 / 3**0.5, 100.0))
+
+
+def test_text_of_others_cannot_break_a_table():
+    assert tables.escape("a|b\n<script>*x*") == r"a\|b \<script\>\*x\*"
+    assert tables.number(-0.001) == "0.00"
+    assert tables.number(None) == "–"
