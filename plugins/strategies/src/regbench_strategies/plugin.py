@@ -39,3 +39,10 @@ def register_strategies(register: Any) -> None:
         paper="CoLReg, Algorithm 1",
         requires={"registrator": ("train",), "translator": ("unpaired_training",)},
     )
+    register(
+        "scpnet",
+        "regbench_strategies.scpnet:SCPNet",
+        summary="self-supervised on both modalities, consistent on the pair, over projections of one channel",
+        paper="Zhang et al., SCPNet, ECCV 2024",
+        requires=_TRAINS,
+    )
