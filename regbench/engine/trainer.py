@@ -221,6 +221,7 @@ class Trainer:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
         batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
         shared = stage.shared(batch) if stage.shared else {}
+        one_graph = bool(shared)  # what objectives hand on themselves is detached
         logged: dict[str, Tensor] = {}
         for i, r in enumerate(running):
             bf16 = r.objective.precision == "bf16"
@@ -228,7 +229,7 @@ class Trainer:
                 losses = dict(r.objective.loss(batch, shared))
             loss = losses["loss"]
             flag = flag | ~torch.isfinite(loss.detach())
-            r.update(loss, step, keep_graph=bool(shared) and i + 1 < len(running))
+            r.update(loss, step, keep_graph=one_graph and i + 1 < len(running))
             prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
             logged |= {prefix + name: value.detach() for name, value in losses.items()}
         return flag, logged

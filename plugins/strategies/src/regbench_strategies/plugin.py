@@ -46,3 +46,10 @@ def register_strategies(register: Any) -> None:
         paper="Zhang et al., SCPNet, ECCV 2024",
         requires=_TRAINS,
     )
+    register(
+        "alto",
+        "regbench_strategies.alto:AltO",
+        summary="Barlow Twins of features, of geometry and of modality in turn",
+        paper="Song et al., AltO, NeurIPS 2024",
+        requires=_TRAINS,
+    )

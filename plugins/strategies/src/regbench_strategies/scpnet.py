@@ -1,9 +1,9 @@
 """SCPNet: unsupervised cross-modal homography by intra-modal self-supervised learning, correlation and a consistent
 feature map projection (Zhang, Ma et al., ECCV 2024).
 
-A projection network maps both modalities to one channel; the registrator compares projections, never images. Self-pairs
-of each modality teach both networks with known labels; the real pair teaches them by consistency alone: the projections,
-aligned by the estimate, should differ less than unaligned. All three are one loss in one step,
+A projection network maps both modalities to one channel; the registrator compares projections, never images.
+Self-pairs of each modality teach both networks with known labels; the real pair teaches them by consistency alone: the
+projections, aligned by the estimate, should differ less than unaligned. All three are one loss in one step,
 ``L_C + 0.1 (L_S of A + L_S of B)``. The registrator of the paper is of a single shot; here it is the run's, under its
 own loss on self-pairs, and the consistency takes its last estimate.
 
