@@ -53,3 +53,10 @@ def register_strategies(register: Any) -> None:
         paper="Song et al., AltO, NeurIPS 2024",
         requires=_TRAINS,
     )
+    register(
+        "cudhn",
+        "regbench_strategies.cudhn:CUDHN",
+        summary="a triplet loss on features the network learns itself, then weighted by masks it learns",
+        paper="Zhang et al., Content-Aware Unsupervised Deep Homography Estimation, ECCV 2020",
+        requires={"registrator": ("train", "features")},
+    )
