@@ -60,3 +60,10 @@ def register_strategies(register: Any) -> None:
         paper="Zhang et al., Content-Aware Unsupervised Deep Homography Estimation, ECCV 2020",
         requires={"registrator": ("train", "features")},
     )
+    register(
+        "bihome",
+        "regbench_strategies.bihome:BiHomE",
+        summary="both directions warped to smaller distance in the features of a frozen ImageNet network",
+        paper="Koguciuk et al., Perceptual Loss for Robust Unsupervised Homography Estimation, CVPRW 2021",
+        requires=_TRAINS,
+    )
