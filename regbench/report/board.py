@@ -63,6 +63,13 @@ class Row:
         return self.entries[0].result.identity
 
     @property
+    def pairing(self) -> str:
+        """How its training pairs were made, in a word or two."""
+        protocol = self.identity.protocol
+        augment = "" if protocol.frozen_augment == "none" else f", {protocol.frozen_augment}"
+        return protocol.pairing + augment
+
+    @property
     def finished(self) -> list[Entry]:
         """The runs that are ok, by seed."""
         return [entry for entry in self.entries if entry.pairs is not None]

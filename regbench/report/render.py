@@ -98,7 +98,7 @@ def csv_rows(board: Board) -> tuple[list[str], list[list[object]]]:
                 ranked.rank,
                 *(names[role][row.key] for role in names),
                 i.supervision,
-                i.protocol.pairing,
+                row.pairing,
             ]
             line += [i.budget, i.train_dataset.name if i.train_dataset else None]
             line += [len(row.finished), len(row.failures), ranked.values.get("mace")]
@@ -166,7 +166,7 @@ def _words(ranked: Ranked, names: dict[str, dict[str, str]]) -> list[str]:
         tables.NONE if ranked.rank is None else str(ranked.rank),
         *(names[role][row.key] or tables.NONE for role in names),
         identity.supervision,
-        identity.protocol.pairing,
+        row.pairing,
         identity.budget,
         identity.train_dataset.name if identity.train_dataset else tables.NONE,
     ]

@@ -7,7 +7,14 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 SCHEMA_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -60,6 +67,16 @@ class Protocol(_Record):
     """Which modality is the source."""
     oversample: Annotated[int, Field(gt=0)] = 10
     """Frozen pairs made of each training image."""
+    frozen_augment: Literal["none", "sync_flip_rot", "indep_homography"] = "none"
+    """Other views of frozen and given training pairs: mirrored and turned alike, or each by its own homography. Left
+    out where there are none, so that runs made before there was a choice keep their name."""
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        if content.get("frozen_augment") == "none":
+            del content["frozen_augment"]
+        return content
 
 
 class Identity(_Record):

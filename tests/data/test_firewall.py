@@ -44,16 +44,18 @@ class Received:
     hidden: torch.Tensor
 
 
-def receive(pack, pairing):
-    protocol = Protocol(patch=PATCH, rho=RHO, pairing=pairing, oversample=3)
+def receive(pack, pairing, augment="none"):
+    protocol = Protocol(patch=PATCH, rho=RHO, pairing=pairing, oversample=3, frozen_augment=augment)
     blind = PairSampler(pack, protocol, seed=SEED)
     knowing = PairSampler(pack, protocol, seed=SEED, labels=True)
-    parts, hidden = {}, []
+    plain = PairSampler(pack, protocol.model_copy(update={"frozen_augment": "none"}), seed=SEED, labels=True)
+    parts, hidden, pairs = {}, [], []
     for step in range(10):
         batch = blind.batch("stage", step, 100, VIEWS)
         truth = knowing.batch("stage", step, 100, ("pair",)).pair
         assert torch.equal(truth.source, batch.pair.source)
         hidden.append(truth.displacement)
+        pairs.append(plain.batch("stage", step, 100, ("pair",)).pair.displacement)
         for name, view in batch.views.items():
             for field in dataclasses.fields(view):
                 tensor = getattr(view, field.name)
@@ -62,15 +64,18 @@ def receive(pack, pairing):
                     parts.setdefault(f"{name}.{field.name}", []).append(tensor[:, :1] if tensor.ndim == 4 else tensor)
     hidden = torch.cat(hidden)
     # A frozen pair that was met twice must not be in both halves.
-    _, pair = hidden.flatten(1).unique(dim=0, return_inverse=True)
+    _, pair = torch.cat(pairs).flatten(1).unique(dim=0, return_inverse=True)
     keep = torch.tensor(sorted({int(p): i for i, p in enumerate(pair)}.values()))
     assert len(keep) > 600
     return Received({name: torch.cat(part)[keep] for name, part in parts.items()}, hidden[keep])
 
 
-@pytest.fixture(scope="module", params=["frozen", "online"])
+CASES = [("frozen", "none"), ("online", "none"), ("frozen", "sync_flip_rot"), ("frozen", "indep_homography")]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(x for x in case if x != "none"))
 def received(request, textures):
-    return receive(textures, request.param)
+    return receive(textures, *request.param)
 
 
 def leak(features, hidden, shuffles=100):
