@@ -145,6 +145,7 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
+        "of_no_paper": plan.of_no_paper,
         **peak,
     }
 

@@ -63,11 +63,9 @@ class Row:
         return self.entries[0].result.identity
 
     @property
-    def pairing(self) -> str:
-        """How its training pairs were made, in a word or two."""
-        protocol = self.identity.protocol
-        augment = "" if protocol.frozen_augment == "none" else f", {protocol.frozen_augment}"
-        return protocol.pairing + augment
+    def of_no_paper(self) -> bool:
+        """Whether no paper reports this combination of components."""
+        return any(entry.result.training.get("of_no_paper", False) for entry in self.entries)
 
     @property
     def finished(self) -> list[Entry]:

@@ -98,7 +98,7 @@ def csv_rows(board: Board) -> tuple[list[str], list[list[object]]]:
                 ranked.rank,
                 *(names[role][row.key] for role in names),
                 i.supervision,
-                row.pairing,
+                i.protocol.pairs_in_words,
             ]
             line += [i.budget, i.train_dataset.name if i.train_dataset else None]
             line += [len(row.finished), len(row.failures), ranked.values.get("mace")]
@@ -120,7 +120,7 @@ def _section(group: Group, rows: list[Row]) -> list[str]:
     size = f", {len(pairs.image)} pairs of {len(set(pairs.image.tolist()))} images" if pairs else ""
     facts = f"Test manifest `{group.manifest[:12]}`{size}. {_controls(rows)}"
     table = tables.markdown(_HEADER, _cells(rows, ranking, escape), left=_TEXT_COLUMNS)
-    return [f"## {escape(_title(group))}", facts, table, _statements(ranking), _machines(ranking)]
+    return [f"## {escape(_title(group))}", facts, table, _statements(ranking), _new(ranking), _machines(ranking)]
 
 
 def _title(group: Group) -> str:
@@ -166,7 +166,7 @@ def _words(ranked: Ranked, names: dict[str, dict[str, str]]) -> list[str]:
         tables.NONE if ranked.rank is None else str(ranked.rank),
         *(names[role][row.key] or tables.NONE for role in names),
         identity.supervision,
-        row.pairing,
+        identity.protocol.pairs_in_words,
         identity.budget,
         identity.train_dataset.name if identity.train_dataset else tables.NONE,
     ]
@@ -225,6 +225,12 @@ def _statements(ranking: Ranking) -> str:
 
 def _hash(place: int) -> str:
     return f"row {place + 1}"
+
+
+def _new(ranking: Ranking) -> str:
+    """Which rows have no figure of a paper to be compared with."""
+    rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.of_no_paper]
+    return f"Combinations of no paper: rows {', '.join(rows)}." if rows else ""
 
 
 def _machines(ranking: Ranking) -> str:

@@ -71,6 +71,11 @@ class Protocol(_Record):
     """Other views of frozen and given training pairs: mirrored and turned alike, or each by its own homography. Left
     out where there are none, so that runs made before there was a choice keep their name."""
 
+    @property
+    def pairs_in_words(self) -> str:
+        """How training pairs are made, such as ``frozen, sync_flip_rot``."""
+        return self.pairing if self.frozen_augment == "none" else f"{self.pairing}, {self.frozen_augment}"
+
     @model_serializer(mode="wrap")
     def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = serialise(self)
@@ -122,7 +127,8 @@ class Result(_Record):
     timing: dict[str, Any] = {}
     """``register_ms``: median milliseconds a pair; others free."""
     training: dict[str, Any] = {}
-    """``parameters`` of what is deployed, ``seconds`` of training; others free."""
+    """``parameters`` of what is deployed, ``seconds`` of training; ``of_no_paper``: whether no paper reports this
+    combination of components; others free."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`."""
 

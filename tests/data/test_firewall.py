@@ -18,7 +18,10 @@ from regbench.data.pack import Pack
 from regbench.data.pairs import Draws, draw_displacements, draw_pairs
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.engine.context import RunContext
+from regbench.errors import UsageError
+from regbench.plugins import registry
 from regbench.seeds import seed_of
+from regbench.testing import parts, training
 
 PATCH, RHO, SIDE = 32, 8, 50
 VIEWS = ("pair", "self_source", "self_target", "unpaired")
@@ -321,3 +324,40 @@ def test_self_images_of_a_row_are_not_aligned(make_pack):
             alike = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
             assert alike.max() < 0.9
             assert alike.mean() < 0.3
+
+
+# --- every strategy
+
+
+UNSUPERVISED = [c for c in registry().all("strategy") if c.load().supervision == "none"]
+
+
+@pytest.mark.parametrize("component", UNSUPERVISED, ids=lambda c: c.name)
+def test_nothing_an_unsupervised_strategy_can_reach_holds_a_label(component, monkeypatch):
+    handed = []
+
+    class Recording(PairSampler):
+        def batch(self, stage, step, size, views):
+            handed.append((stage, step, size, super().batch(stage, step, size, views)))
+            return handed[-1][-1]
+
+    monkeypatch.setattr(training, "PairSampler", Recording)
+    pack, protocol = training.tiny_pack(), parts.PROTOCOL
+    for partners in parts.partners(component):
+        strategy, context = parts.build_strategy(component), parts.context(*partners, pair_info(pack, protocol))
+        try:
+            stages = strategy.stages(context)
+            break
+        except UsageError:  # such as rounds with a translator that cannot refine
+            continue
+    knowing = PairSampler(pack, protocol, seed=0, labels=True)
+    for stage in stages:
+        training.train_stage(stage, context, labels=False, steps=1)
+    things = reachable(strategy) + reachable(context)
+    assert not [t for t in things if isinstance(t, (PairSampler, Pack, Draws))]
+    assert {stage for stage, *_ in handed} == {stage.name for stage in stages}
+    for stage, step, size, batch in handed:
+        hidden = knowing.batch(stage, step, size, ("pair",)).pair.displacement
+        assert "pair" not in batch.views or batch.pair.displacement is None
+        told = [t for t in reachable(batch) + things if isinstance(t, torch.Tensor) and t.shape == hidden.shape]
+        assert not [t for t in told if (t == hidden).float().mean() > 0.5]

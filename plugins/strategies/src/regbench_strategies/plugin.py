@@ -38,6 +38,7 @@ def register_strategies(register: Any) -> None:
         summary="collaborative learning: translator and registrator teach each other, without labels",
         paper="CoLReg, Algorithm 1",
         requires={"registrator": ("train",), "translator": ("unpaired_training",)},
+        published={"registrator": ("mcnet4",), "translator": ("mimgcd", "cut", "munit", "ugatit", "unsb")},
     )
     register(
         "scpnet",
@@ -45,6 +46,7 @@ def register_strategies(register: Any) -> None:
         summary="self-supervised on both modalities, consistent on the pair, over projections of one channel",
         paper="Zhang et al., SCPNet, ECCV 2024",
         requires=_TRAINS,
+        published={"registrator": ()},  # its own, of a single shot, is not among the registrators
     )
     register(
         "alto",
@@ -52,6 +54,7 @@ def register_strategies(register: Any) -> None:
         summary="Barlow Twins of features, of geometry and of modality in turn",
         paper="Song et al., AltO, NeurIPS 2024",
         requires=_TRAINS,
+        published={"registrator": ("dhn-resnet34", "ihn1", "rhwf1", "mcnet4")},  # the last in CoLReg's Table 4
     )
     register(
         "cudhn",
@@ -59,6 +62,7 @@ def register_strategies(register: Any) -> None:
         summary="a triplet loss on features the network learns itself, then weighted by masks it learns",
         paper="Zhang et al., Content-Aware Unsupervised Deep Homography Estimation, ECCV 2020",
         requires={"registrator": ("train", "features")},
+        published={"registrator": ("cudhn-net",)},
     )
     register(
         "bihome",
@@ -66,4 +70,5 @@ def register_strategies(register: Any) -> None:
         summary="both directions warped to smaller distance in the features of a frozen ImageNet network",
         paper="Koguciuk et al., Perceptual Loss for Robust Unsupervised Homography Estimation, CVPRW 2021",
         requires=_TRAINS,
+        published={"registrator": ("dhn-resnet34", "cudhn-net")},
     )
