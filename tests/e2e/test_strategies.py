@@ -7,14 +7,15 @@ import json
 import pytest
 from command_line import SMOKE
 
-STRATEGIES = ("supervised", "self-supervised", "scpnet", "alto", "cudhn", "bihome")
+STRATEGIES = ("supervised", "self-supervised", "scpnet", "alto", "cudhn", "bihome", "nemar")
 
 
 @pytest.mark.parametrize("registrator", ["mcnet", "ihn1"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.slow
 def test_smoke(regbench, strategy, registrator):
-    done = regbench("run", "--registrator", registrator, "--strategy", strategy, *SMOKE, "--json")
+    translator = ["--translator", "mimgcd"] if strategy == "nemar" else []
+    done = regbench("run", "--registrator", registrator, "--strategy", strategy, *translator, *SMOKE, "--json")
     assert done.code == 0, done.err
     result = done.json
     assert result["identity"]["supervision"] == ("homography" if strategy == "supervised" else "none")

@@ -72,3 +72,11 @@ def register_strategies(register: Any) -> None:
         requires=_TRAINS,
         published={"registrator": ("dhn-resnet34", "cudhn-net")},
     )
+    register(
+        "nemar",
+        "regbench_strategies.nemar:NeMAR",
+        summary="translator and registrator learn jointly, in both orders, from one adversarial loss",
+        paper="Arar et al., Unsupervised Multi-Modal Image Registration via Geometry Preserving Translation, CVPR 2020",
+        requires={"registrator": ("train",), "translator": ("differentiable",)},
+        published={"registrator": ()},  # it regresses affine maps and dense fields
+    )
