@@ -44,7 +44,7 @@ class AltOConfig(ComponentConfig):
     widths: tuple[int, int, int] = Field(WIDTHS, description="their channels")
 
     presets = {
-        "quick": {"steps": 600, "lr": 1e-3, "depths": (1, 1, 1), "widths": (16, 32, 64)},
+        "quick": {"steps": 700, "lr": 1e-3, "depths": (1, 1, 1), "widths": (16, 32, 64)},
         "smoke": {"steps": 20, "batch": 4, "depths": (1, 1, 1), "widths": (8, 16, 16)},
         "tiny": {"steps": 2, "batch": 2, "depths": (1, 1, 1), "widths": (4, 8, 8)},
     }

@@ -47,7 +47,7 @@ class BiHomEConfig(ComponentConfig):
     weights: str = Field("imagenet", description="of the loss network: imagenet, random, or a file")
 
     presets = {
-        "quick": {"steps": 600, "decay_steps": 250, "batch": 16, "lr": 1e-3, "clip": 1.0, "weights": "random"},
+        "quick": {"steps": 450, "decay_steps": 200, "batch": 16, "lr": 1e-3, "clip": 1.0, "weights": "random"},
         "smoke": {"steps": 20, "batch": 4, "clip": 1.0, "weights": "random"},
         "tiny": {"steps": 2, "batch": 2, "clip": 1.0, "weights": "random"},
     }

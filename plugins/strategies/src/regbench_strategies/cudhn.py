@@ -50,7 +50,7 @@ class CUDHNConfig(ComponentConfig):
     inverse: float = Field(0.01, ge=0, description="mu, weight of how far both estimates are from inverse (doubleline)")
 
     presets = {
-        "quick": {"steps": 150, "mask_steps": 450, "epoch": 150, "batch": 16, "lr": 5e-4},
+        "quick": {"steps": 200, "mask_steps": 700, "epoch": 200, "batch": 16, "lr": 5e-4},
         "smoke": {"steps": 10, "mask_steps": 10, "epoch": 10, "batch": 4},
         "tiny": {"steps": 2, "mask_steps": 2, "epoch": 2, "batch": 2},
     }

@@ -42,7 +42,7 @@ class NeMARConfig(ComponentConfig):
     layers: int = Field(3, ge=1, description="its halvings")
 
     presets = {
-        "quick": {"steps": 700, "batch": 4, "lr": 5e-4, "clip": 1.0, "width": 16},
+        "quick": {"steps": 1000, "batch": 4, "lr": 5e-4, "clip": 1.0, "width": 16},
         "smoke": {"steps": 20, "batch": 4, "width": 8, "layers": 2, "clip": 1.0},
         "tiny": {"steps": 2, "batch": 2, "width": 4, "layers": 2, "clip": 1.0},
     }

@@ -58,7 +58,7 @@ class SCPNetConfig(ComponentConfig):
     blocks: int = Field(4, ge=0, description="its residual blocks")
 
     presets = {
-        "quick": {"steps": 1200, "lr": 1e-3, "width": 16, "blocks": 2},
+        "quick": {"steps": 550, "lr": 1e-3, "width": 16, "blocks": 2},
         "smoke": {"steps": 20, "batch": 4, "width": 8, "blocks": 1},
         "tiny": {"steps": 2, "batch": 2, "width": 4, "blocks": 1},
     }
