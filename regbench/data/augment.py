@@ -3,6 +3,7 @@
 Frozen and given pairs have one hidden homography each, which a translator may learn by heart instead of the modality.
 What a person can do about it with nothing but the two patches is done here: new patches are cut from within them. No
 pixel outside the original patches is seen: nothing more is shown of the hidden homography than the pair itself shows.
+Views without a pair (``unpaired``) are left as they are.
 """
 
 from __future__ import annotations
