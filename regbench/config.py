@@ -18,6 +18,7 @@ from regbench.errors import PluginError, UsageError, unknown_name
 from regbench.plugins import Component
 
 Pairing = Literal["frozen", "online", "given"]
+FrozenAugment = Literal["none", "sync_flip_rot", "indep_homography"]
 
 
 class Protocol(BaseModel):
@@ -30,6 +31,8 @@ class Protocol(BaseModel):
             set's own really unaligned pairs.
         source: which modality of the pack is the source (and is warped).
         oversample: frozen pairs made of each training image.
+        frozen_augment: other views of frozen and given training pairs: mirrored and turned alike, or each image by a
+            homography of its own (see :mod:`regbench.data.augment`).
         test_pairs: least number of test pairs; every test image is used equally often.
     """
 
@@ -40,12 +43,22 @@ class Protocol(BaseModel):
     pairing: Pairing = "frozen"
     source: Literal["A", "B"] = "A"
     oversample: int = Field(10, ge=1)
+    frozen_augment: FrozenAugment = "none"
     test_pairs: int = Field(256, ge=256)
 
     @model_validator(mode="after")
     def _convex(self) -> Protocol:
         if 2 * self.rho >= self.patch:
             raise ValueError(f"rho={self.rho} can fold a patch of {self.patch} px; keep rho below patch/2")
+        return self
+
+    @model_validator(mode="after")
+    def _fixed_pairs(self) -> Protocol:
+        if self.frozen_augment != "none" and self.pairing == "online":
+            raise ValueError(
+                f"frozen_augment={self.frozen_augment} is for pairs that stay as they are; online pairs are new at "
+                "every visit: use --pairing frozen"
+            )
         return self
 
 

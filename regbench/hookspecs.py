@@ -48,6 +48,7 @@ def register_strategies(register: Any) -> None:
     """Register :class:`regbench.TrainingStrategy` classes.
 
     ``requires``: ``{"registrator": ("train",), "translator": ("unpaired_training",)}``; a role left out is not used.
+    ``published``: ``{"registrator": ("mcnet4",)}``, the names papers report it with; others are labelled so in results.
     """
 
 

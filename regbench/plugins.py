@@ -47,6 +47,7 @@ class Component:
     config: Mapping[str, Any] = field(default_factory=dict)
     provides: frozenset[str] = frozenset()
     requires: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    published: Mapping[str, frozenset[str]] = field(default_factory=dict)
     distribution: str = ""
     version: str = ""
 
@@ -162,18 +163,20 @@ class _Collector:
         config: Mapping[str, Any] | None = None,
         provides: Iterable[str] = (),
         requires: Mapping[str, Iterable[str]] | None = None,
+        published: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         if not isinstance(target, str) or target.count(":") != 1:
             raise PluginError(f"{self.role} {name!r}: the target must be 'package.module:Name', got {target!r}")
         if any(c.role == self.role and c.name == name for c in self.found):
             raise PluginError(f"{self.role} {name!r} is registered twice")
         needs = {role: frozenset(wanted) for role, wanted in (requires or {}).items()}
-        if unknown := set(needs) - {"registrator", "translator"}:
-            raise PluginError(f"{self.role} {name!r} requires something of unknown roles {sorted(unknown)}")
+        papers = {role: frozenset(names) for role, names in (published or {}).items()}
+        if unknown := (set(needs) | set(papers)) - {"registrator", "translator"}:
+            raise PluginError(f"{self.role} {name!r} says something of unknown roles {sorted(unknown)}")
         self.found.append(
             Component(
                 self.role, name, target, summary, paper, dict(config or {}), frozenset(provides), needs,
-                self.distribution, self.version,
+                papers, self.distribution, self.version,
             )
         )  # fmt: skip
 
@@ -217,6 +220,14 @@ def incompatible(strategy: Component | None, translator: Component | None, regis
     if missing:
         return f"{strategy.name} needs a translator with {_listed(missing)}; {translator.name} has it not"
     return None
+
+
+def of_no_paper(strategy: Component | None, translator: Component | None, registrator: Component) -> bool:
+    """Whether a strategy is combined with a component that no paper reports it with, as far as the strategy says."""
+    if strategy is None:
+        return False
+    chosen = {"registrator": registrator, "translator": translator}
+    return any((c := chosen[role]) is not None and c.name not in names for role, names in strategy.published.items())
 
 
 def check_compatible(strategy: Component | None, translator: Component | None, registrator: Component) -> None:

@@ -1,5 +1,6 @@
 """Discovery: broken plugins are rows that say why, and everything is looked up by name without importing it."""
 
+import dataclasses
 import inspect
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from distributions import write_plugin
 
 from regbench import hookspecs
 from regbench.errors import PluginError, UsageError
-from regbench.plugins import Component, check_compatible, incompatible, registry
+from regbench.plugins import Component, check_compatible, incompatible, of_no_paper, registry
 
 HOOK = "from regbench import hookimpl\n@hookimpl\ndef register_registrators(register):\n    "
 BROKEN = {
@@ -137,6 +138,20 @@ def test_incompatible_gives_the_reason():
     assert incompatible(both, still, trained) == "both needs a translator with unpaired_training; still has it not"
     with pytest.raises(UsageError, match="plugins matrix"):
         check_compatible(alone, None, plain)
+
+
+def test_combinations_of_no_paper_are_those_a_strategy_does_not_name():
+    first, second = component("registrator", "first"), component("registrator", "second")
+    old, new = component("translator", "old"), component("translator", "new")
+    published = {"registrator": frozenset({"first"}), "translator": frozenset({"old"})}
+    named = dataclasses.replace(component("strategy", "named"), published=published)
+    silent = component("strategy", "silent")
+    assert not of_no_paper(named, old, first)
+    assert of_no_paper(named, old, second)
+    assert of_no_paper(named, new, first)
+    assert not of_no_paper(named, None, first)
+    assert not of_no_paper(silent, new, second)
+    assert not of_no_paper(None, None, second)
 
 
 def test_hook_specifications_are_short_and_documented():

@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from regbench.api.types import Batch
 
 Shared = dict[str, Any]
-"""Filled once a step by ``Stage.shared``: what several objectives use, such as a generator's output."""
+"""What the objectives of one step share: filled by ``Stage.shared``, such as a generator's output that several use, and
+by an objective for those after it, detached."""
 
 
 @dataclass(frozen=True)

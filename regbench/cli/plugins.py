@@ -69,7 +69,7 @@ def info(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def matrix(as_json: bool) -> None:
     """Which strategy, translator and registrator work together, and why not where not."""
-    from regbench.plugins import incompatible, registry
+    from regbench.plugins import incompatible, of_no_paper, registry
 
     found = registry()
     rows = [
@@ -78,6 +78,7 @@ def matrix(as_json: bool) -> None:
             "translator": translator.name if translator else None,
             "registrator": registrator.name,
             "reason": incompatible(strategy, translator, registrator),
+            "of_no_paper": of_no_paper(strategy, translator, registrator),
         }
         for strategy in found.all("strategy")
         for translator in [None, *found.all("translator")]
@@ -93,11 +94,12 @@ def matrix(as_json: bool) -> None:
     reasons: dict[str, None] = {}
     for row in rows:
         line = cells.setdefault((str(row["strategy"]), str(row["translator"] or "-")), {})
-        line[str(row["registrator"])] = "yes" if row["reason"] is None else "·"
+        line[str(row["registrator"])] = "·" if row["reason"] else "new" if row["of_no_paper"] else "yes"
         if row["reason"]:
             reasons[str(row["reason"])] = None
-    table = [[*key, *(line[n] for n in names)] for key, line in cells.items() if "yes" in line.values()]
+    table = [[*key, *(line[n] for n in names)] for key, line in cells.items() if set(line.values()) > {"·"}]
     click.echo(tabulate(table, headers=["strategy", "translator", *names], tablefmt="simple"))
+    click.echo("\nnew: a combination of no paper")
     click.echo("\nwhy not:")
     for reason in reasons:
         click.echo(f"  {reason}")

@@ -32,8 +32,8 @@ def result(found: Result, folder: Path, as_json: bool) -> None:
     p = i.protocol
     click.echo(
         f"\n{who} on {i.test_dataset.name} "
-        f"({p.patch} px, ±{p.rho} px, pairing {p.pairing}, budget {i.budget}, seed {i.seed}, "
-        f"supervision {i.supervision})"
+        f"({p.patch} px, ±{p.rho} px, pairing {p.pairs_in_words}, budget {i.budget}, seed {i.seed}, "
+        f"supervision {i.supervision})" + ("; a combination of no paper" if found.training.get("of_no_paper") else "")
     )
     click.echo(
         f"  MACE {interval(m['mace'])} px of {m['mace'].n} pairs; identity {interval(m['identity_mace'])}; "

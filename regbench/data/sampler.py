@@ -13,6 +13,7 @@ be computed from:
   the patch; its mask depends on the synthetic warp alone. Known limit: where the composed warp leaves an image that is
   hardly larger than patch + 2 rho, the picture is mirrored, and the place of that mirror line depends on the hidden
   warp too. Mirroring at the patch itself would show the network the synthetic label at every border instead.
+* Augmented pairs (``protocol.frozen_augment``) are cut from within the patches of the pair, by draws of another stream.
 * ``unpaired`` draws both images independently, from the same marginals.
 * Hidden displacements come from their own stream of seeds; the generator a strategy is handed is of another.
 """
@@ -25,6 +26,7 @@ from torch import Tensor
 from regbench import geometry
 from regbench.api.types import Batch, Pair, PairInfo, SelfPair, Unpaired
 from regbench.config import Protocol
+from regbench.data.augment import composed_label, draw_views
 from regbench.data.pack import Pack
 from regbench.data.pairs import Draws, check_fits, cut, draw_displacements, draw_pairs, given_pairs, sides
 from regbench.errors import UsageError
@@ -95,13 +97,20 @@ class PairSampler:
         draws = self._draw(size, self._generator("pairs", stage, step))
         batch = Batch(size, step, self._generator("noise", stage, step))
         source_view, target_view = self._hidden(draws)
+        displacement = draws.displacement
+        if self.protocol.frozen_augment != "none":
+            patch, rho = self.protocol.patch, self.protocol.rho
+            generator = self._generator("augment", stage, step)
+            first, second = draw_views(self.protocol.frozen_augment, size, patch, rho, generator)
+            source_view, target_view = source_view @ self._place(first), target_view @ self._place(second)
+            displacement = composed_label(displacement, first, second, patch)
         index = self._place(draws.index)
         if {"pair", "self_source"} & set(views):
             source = cut(self._source, index, source_view, self.protocol.patch)
         if {"pair", "self_target"} & set(views):
             target = cut(self._target, index, target_view, self.protocol.patch)
         if "pair" in views:
-            label = self._place(draws.displacement) if self.labels else None
+            label = self._place(displacement) if self.labels else None
             batch.views["pair"] = Pair(source, target, label)
         if "self_source" in views:
             generator = self._generator("self_source", stage, step)

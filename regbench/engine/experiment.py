@@ -20,6 +20,8 @@ from regbench.engine.checkpoint import TrainingState, module_tensors, write_tens
 from regbench.engine.deploys import FOLDER as DEPLOYS
 from regbench.engine.deploys import Deploys
 from regbench.engine.evaluator import Evaluator, judge
+from regbench.engine.health import FILE as HEALTH
+from regbench.engine.health import Health
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
 from regbench.engine.trainer import InterruptedRun, Trainer
@@ -80,8 +82,10 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     device = plan.context.device
     evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
     state, deploys = TrainingState(), Deploys(plan.folder, evaluator)
+    health: list[dict[str, Any]] = []
     if plan.stages:
         sampler = PairSampler(plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels)
+        watch = Health(plan.folder, sampler)
         trainer = Trainer(
             plan.stages,
             plan.context.modules,
@@ -91,8 +95,12 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
             config=plan.trainer,
             reporter=reporter,
             score=deploys,
+            watch=watch,
         )
         state = trainer.fit()
+        if not plan.stages[-1].deploys:  # such as a translator's stage, before a registrator that needs no training
+            watch(plan.deployed, "deployed", plan.stages[-1], plan.stages[-1].steps)
+        health = watch.summary(plan.stages)
         metadata = {
             "format": "regbench-weights",
             "component": plan.identity.registrator.name,
@@ -115,7 +123,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
-        training=_training(plan, state) | {"deploys": deploys.summary(plan.stages)},
+        training=_training(plan, state) | {"deploys": deploys.summary(plan.stages), "health": health},
         provenance=collect(),
     )
 
@@ -139,6 +147,7 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
+        "of_no_paper": plan.of_no_paper,
         **peak,
     }
 
@@ -160,7 +169,7 @@ def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
 
 
 def _forget(folder: Path) -> None:
-    for name in ("result.json", "pairs.h5", "checkpoint.safetensors", "log.jsonl", "curve.jsonl", WEIGHTS):
+    for name in ("result.json", "pairs.h5", "checkpoint.safetensors", "log.jsonl", "curve.jsonl", HEALTH, WEIGHTS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / DEPLOYS, ignore_errors=True)
 

@@ -23,7 +23,7 @@ from regbench.engine.context import Chosen, RunContext
 from regbench.engine.trainer import TrainerConfig
 from regbench.errors import UsageError, unknown_name
 from regbench.metrics import METRIC_VERSION
-from regbench.plugins import Component, check_compatible, registry
+from regbench.plugins import Component, check_compatible, of_no_paper, registry
 from regbench.results import schema
 from regbench.results.schema import Identity, run_id_of
 
@@ -68,6 +68,8 @@ class Plan:
     deployed: Registrator
     labels: bool
     """Whether this run's own strategy may see labels; what its ancestors saw does not matter for that."""
+    of_no_paper: bool = False
+    """Whether the strategy is combined with what no paper reports it with."""
 
 
 def choose(role: str, name: str | None, settings: Mapping[str, Any], budget: Budget | None) -> Chosen | None:
@@ -166,7 +168,7 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     folder = request.out / "-".join(p.replace("/", "_").replace(":", "_") for p in parts if p)
     return Plan(
         identity, run_id, folder, budget, protocol, trainer, pack, manifest, context, stages, deployed,
-        own == "homography",
+        own == "homography", of_no_paper(_component(strategy), _component(roles["translator"]), registrator.component),
     )  # fmt: skip
 
 

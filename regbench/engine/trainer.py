@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from regbench.api.stage import Objective, Stage, module_named
 from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import TrainingState, read_checkpoint, save_checkpoint
+from regbench.engine.health import every
 from regbench.engine.progress import Quiet, Reporter, Tick
 from regbench.errors import DataError, DivergedError, RegbenchError
 from regbench.seeds import seed_of
@@ -109,6 +110,7 @@ class Trainer:
         reporter: what a person sees.
         score: judges a deployed module, to file only: ``(module, its name, stage whose end this is or None)``; None
             judges nothing.
+        watch: looks after a deployed module without labels, to file only: ``(module, its name, stage, steps done)``.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class Trainer:
         config: TrainerConfig | None = None,
         reporter: Reporter | None = None,
         score: Callable[[nn.Module, str, str | None], dict[str, float]] | None = None,
+        watch: Callable[[nn.Module, str, Stage, int], None] | None = None,
     ) -> None:
         names = [s.name for s in stages]
         if len(set(names)) != len(names):
@@ -134,7 +137,7 @@ class Trainer:
         self.seed, self.folder = seed, folder
         self.config = config or TrainerConfig()
         self.reporter: Reporter = reporter or Quiet()
-        self.score = score
+        self.score, self.watch = score, watch
         self.state = TrainingState()
         self._stop = threading.Event()
 
@@ -185,6 +188,7 @@ class Trainer:
             if r.average is not None:
                 with torch.no_grad():
                     _copy(r.parameters, r.average)
+        self._watch(stage, stage.steps, [])
         self._evaluate(stage, stage.steps, [])
         self.state.stage, self.state.step = number + 1, 0
         self._save([])
@@ -205,6 +209,8 @@ class Trainer:
                 rate = (step + 1 - since) / max(now - looked, 1e-9)
                 self._report(number, stage, step + 1, logged, rate)
                 since, looked = step + 1, now
+            if (step + 1) % every(stage) == 0 and not done:
+                self._watch(stage, step + 1, running)
             if self.config.eval_every and (step + 1) % self.config.eval_every == 0 and not done:
                 self._evaluate(stage, step + 1, running)
             if due or self._stop.is_set():
@@ -221,6 +227,7 @@ class Trainer:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
         batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
         shared = stage.shared(batch) if stage.shared else {}
+        one_graph = bool(shared)  # what objectives hand on themselves is detached
         logged: dict[str, Tensor] = {}
         for i, r in enumerate(running):
             bf16 = r.objective.precision == "bf16"
@@ -228,7 +235,7 @@ class Trainer:
                 losses = dict(r.objective.loss(batch, shared))
             loss = losses["loss"]
             flag = flag | ~torch.isfinite(loss.detach())
-            r.update(loss, step, keep_graph=bool(shared) and i + 1 < len(running))
+            r.update(loss, step, keep_graph=one_graph and i + 1 < len(running))
             prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
             logged |= {prefix + name: value.detach() for name, value in losses.items()}
         return flag, logged
@@ -270,13 +277,17 @@ class Trainer:
         """Score what the stage deploys, to file only; with the averaged weights where there are some."""
         if self.score is None or not stage.deploys:
             return
-        for r in running:
-            if r.average is not None:
-                with r.averaged():
-                    return self._evaluate(stage, step, [])
-        for name, module in stage.deploys.items():
-            found = self.score(module, name, stage.name if step == stage.steps else None)
-            _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
+        with _averaged(running):
+            for name, module in stage.deploys.items():
+                found = self.score(module, name, stage.name if step == stage.steps else None)
+                _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
+
+    def _watch(self, stage: Stage, step: int, running: list[_Running]) -> None:
+        """Check the health of what the stage deploys; with the averaged weights where there are some."""
+        if self.watch is not None:
+            with _averaged(running):
+                for name, module in stage.deploys.items():
+                    self.watch(module, name, stage, step)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -290,6 +301,15 @@ class Trainer:
         finally:
             for s, handler in before.items():
                 signal.signal(s, handler)
+
+
+@contextmanager
+def _averaged(running: Sequence[_Running]) -> Iterator[None]:
+    """Use every moving average there is as weights for a while."""
+    with ExitStack() as stack:
+        for r in running:
+            stack.enter_context(r.averaged())
+        yield
 
 
 def _append(path: Path, entry: Mapping[str, Any]) -> None:

@@ -62,6 +62,11 @@ class Row:
         return self.entries[0].result.identity
 
     @property
+    def of_no_paper(self) -> bool:
+        """Whether no paper reports this combination of components."""
+        return any(entry.result.training.get("of_no_paper", False) for entry in self.entries)
+
+    @property
     def finished(self) -> list[Entry]:
         """The runs that are ok, by seed."""
         return [entry for entry in self.entries if entry.pairs is not None]

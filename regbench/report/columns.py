@@ -119,7 +119,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("registrator", lambda r: r.names.registrator),
     Column("strategy", lambda r: r.names.strategy or NONE),
     Column("supervision", lambda r: r.row.identity.supervision),
-    Column("pairing", lambda r: r.row.identity.protocol.pairing),
+    Column("pairing", lambda r: r.row.identity.protocol.pairs_in_words),
     Column("budget", lambda r: r.row.identity.budget),
     Column("trained on", lambda r: r.names.trained_on or NONE),
     Column("seeds", _seeds, lambda r: float(len(r.row.finished))),

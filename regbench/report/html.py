@@ -25,6 +25,7 @@ from regbench.report.statements import (
     facts,
     machines,
     missing_controls,
+    of_no_paper,
     reported,
     supported,
     title,
@@ -80,7 +81,7 @@ def _section(number: int, board: Board, group: Group, ranking: Ranking, draw: Dr
         ],
         "seeds": seed_table(ranking),
         "supported": supported(ranking),
-        "machines": machines(ranking),
+        "notes": [note for note in (of_no_paper(ranking), machines(ranking)) if note],
         "data": _data(finished, ranking),
         "ticks": [
             {"x": _x(REACH * i / 4), "px": f"{REACH * i / 4:g}", "y": _y(25.0 * i), "percent": 25 * i} for i in range(5)

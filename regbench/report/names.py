@@ -90,4 +90,4 @@ def _trained_on(row: Row) -> str:
 
 def _shown_beside(identity: Identity) -> tuple[str, str, str]:
     """What else a row of a board says of its identity."""
-    return identity.supervision, identity.protocol.pairing, identity.budget
+    return identity.supervision, identity.protocol.pairs_in_words, identity.budget

@@ -15,6 +15,7 @@ from regbench.report.statements import (
     facts,
     machines,
     missing_controls,
+    of_no_paper,
     reported,
     supported,
     title,
@@ -55,7 +56,7 @@ def _section(board: Board, group: Group, ranking: Ranking) -> list[str]:
         parts += ["Over seeds (mean, 95 % t-interval of the mean):", tables.markdown(seeds)]
     if lines := supported(ranking):
         parts += [STATEMENTS, "\n".join(f"- {line}" for line in lines)]
-    parts.append(escape(machines(ranking)))
+    parts += [of_no_paper(ranking), escape(machines(ranking))]
     if printed := reported(board.papers, group.dataset, ranking):
         parts += ["### Reported", NOTE, tables.markdown(printed.table)]
         parts.append("\n".join(f"- {escape(line)}" for line in printed.sentences))
@@ -109,7 +110,7 @@ def _line(board: Board, group: Group, ranked: Ranked) -> dict[str, object]:
         "registrator": names.registrator,
         "strategy": names.strategy,
         "supervision": i.supervision,
-        "pairing": i.protocol.pairing,
+        "pairing": i.protocol.pairs_in_words,
         "budget": i.budget,
         "trained_on": names.trained_on,
         "seeds": len(row.finished),

@@ -82,6 +82,12 @@ def machines(ranking: Ranking) -> str:
     return f"Timed on: {'; '.join(listed)}." if listed else ""
 
 
+def of_no_paper(ranking: Ranking) -> str:
+    """Which rows have no figure of a paper to be compared with."""
+    rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.of_no_paper]
+    return f"Combinations of no paper: rows {', '.join(rows)}." if rows else ""
+
+
 def _machine(result: Result) -> str:
     gpus, cpu = result.provenance.get("gpu") or [], result.provenance.get("cpu") or {}
     if gpus and result.timing.get("device") != "cpu":

@@ -7,7 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 SCHEMA_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -60,6 +68,21 @@ class Protocol(_Record):
     """Which modality is the source."""
     oversample: Annotated[int, Field(gt=0)] = 10
     """Frozen pairs made of each training image."""
+    frozen_augment: Literal["none", "sync_flip_rot", "indep_homography"] = "none"
+    """Other views of frozen and given training pairs: mirrored and turned alike, or each by its own homography. Left
+    out where there are none, so that runs made before there was a choice keep their name."""
+
+    @property
+    def pairs_in_words(self) -> str:
+        """How training pairs are made, such as ``frozen, sync_flip_rot``."""
+        return self.pairing if self.frozen_augment == "none" else f"{self.pairing}, {self.frozen_augment}"
+
+    @model_serializer(mode="wrap")
+    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        if content.get("frozen_augment") == "none":
+            del content["frozen_augment"]
+        return content
 
 
 class Identity(_Record):
@@ -107,7 +130,8 @@ class Result(_Record):
     timing: dict[str, Any] = {}
     """``register_ms``: median milliseconds a pair; others free."""
     training: dict[str, Any] = {}
-    """``parameters`` of what is deployed, ``seconds`` of training; others free."""
+    """``parameters`` of what is deployed, ``seconds`` of training; ``of_no_paper``: whether no paper reports this
+    combination of components; others free."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`."""
 

@@ -83,6 +83,61 @@ def test_pair_label_maps_source_onto_target(twins, pairing, source):
     assert torch.equal(pair.displacement, pair.displacement.round())
 
 
+@pytest.mark.parametrize("augment", ["sync_flip_rot", "indep_homography"])
+def test_labels_of_augmented_pairs_are_composed(twins, augment):
+    sampler = PairSampler(twins, protocol(frozen_augment=augment), seed=1, labels=True)
+    plain = PairSampler(twins, SMALL, seed=1, labels=True).batch("stage", 0, 24, ("pair",)).pair
+    pair = sampler.batch("stage", 0, 24, ("pair",)).pair
+    assert mismatch(pair.source, pair.target, pair.displacement) < 0.02
+    assert not torch.equal(pair.displacement, plain.displacement)
+    again = [sampler.batch("stage", step, 24, ("pair",)).pair.displacement for step in (0, 1)]
+    assert torch.equal(again[0], pair.displacement)
+    assert not torch.equal(again[1], pair.displacement)
+
+
+def test_flips_and_turns_are_of_the_square(twins):
+    sampler = PairSampler(twins, protocol(frozen_augment="sync_flip_rot"), seed=1)
+    plain = PairSampler(twins, SMALL, seed=1).batch("stage", 0, 64, ("pair",)).pair
+    pair = sampler.batch("stage", 0, 64, ("pair",)).pair
+    seen = set()
+    for i in range(64):
+        options = [
+            (turns, mirrored)
+            for turns in range(4)
+            for mirrored in (False, True)
+            if all(
+                torch.allclose(new[i], torch.rot90(old[i].flip(-1) if mirrored else old[i], turns, (-2, -1)), atol=1e-4)
+                for new, old in ((pair.source, plain.source), (pair.target, plain.target))
+            )
+        ]
+        assert len(options) == 1
+        seen.add(options[0])
+    assert len(seen) == 8
+
+
+def test_independent_views_stay_within_the_patches(coded):
+    sampler = PairSampler(coded, protocol(frozen_augment="indep_homography"), seed=1)
+    plain = PairSampler(coded, SMALL, seed=1).batch("stage", 0, 64, ("pair",)).pair.target
+    target = sampler.batch("stage", 0, 64, ("pair",)).pair.target
+    for channel in (0, 1):  # red says x, green y: the new patch sees no place the old did not
+        low, high = plain[:, channel].flatten(1).amin(1), plain[:, channel].flatten(1).amax(1)
+        new_low, new_high = target[:, channel].flatten(1).amin(1), target[:, channel].flatten(1).amax(1)
+        assert (new_low >= low - 1e-3).all()
+        assert (new_high <= high + 1e-3).all()
+        assert (new_high - new_low < high - low - 1e-3).float().mean() > 0.8
+
+
+def test_augmented_given_pairs_keep_true_labels(given):
+    made = Protocol(patch=32, rho=8, pairing="given", frozen_augment="indep_homography")
+    pair = PairSampler(given, made, seed=1, labels=True).batch("stage", 0, 12, ("pair",)).pair
+    assert mismatch(pair.source, pair.target, pair.displacement) < 0.02
+
+
+def test_online_pairs_are_not_augmented():
+    with pytest.raises(ValueError, match="use --pairing frozen"):
+        Protocol(pairing="online", frozen_augment="sync_flip_rot")
+
+
 @pytest.mark.parametrize("view", ["self_source", "self_target"])
 def test_self_label_maps_warped_onto_image(tiny_pack, view):
     found = getattr(PairSampler(tiny_pack, SMALL, seed=0).batch("s", 0, 24, (view,)), view)

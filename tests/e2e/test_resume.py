@@ -39,18 +39,22 @@ COMMANDS = {
     "supervised": ["--strategy", "supervised", *SMOKE],
     "self-supervised": ["--strategy", "self-supervised", *SMOKE],
     "colreg": COLREG,
+    **{name: ["--strategy", name, *SMOKE] for name in ("scpnet", "alto", "bihome", "cudhn")},
+    "nemar": ["--strategy", "nemar", "--translator", "mimgcd", *SMOKE],
 }
 COLREG = [
     "mimgcd", "r-warm-up", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-self-1", "r-1",
 ]  # fmt: skip
+STAGES = {"scpnet": "scpnet", "alto": "alto", "bihome": "bihome", "cudhn": "cudhn-masked", "nemar": "nemar"}
 KILLS = [
     ("supervised", DIE_IN_STEP.format(stage="supervised")),
     ("supervised", DIE_IN_WRITE),
     ("self-supervised", DIE_IN_STEP.format(stage="self-supervised")),
     *(("colreg", DIE_IN_STEP.format(stage=stage)) for stage in COLREG),
     ("colreg", DIE_IN_WRITE),
+    *((name, DIE_IN_STEP.format(stage=stage)) for name, stage in STAGES.items()),
 ]
-IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write"]
+IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *STAGES]
 
 
 def train(regbench, name: str, out: str, inject: str = ""):

@@ -161,6 +161,16 @@ def an_ok_run(root, runs) -> Path:
     return root / "results" / "demo" / f"{runs[2].name}.json"
 
 
+def test_combinations_of_no_paper_are_named(root, an_ok_run):
+    assert "no paper" not in leaderboard.render(root, "demo")
+    change(an_ok_run, lambda record: record["training"].update(of_no_paper=True))
+    text = leaderboard.render(root, "demo")
+    (line,) = [line for line in text.splitlines() if line.startswith("Combinations of no paper: rows ")]
+    number = line.removeprefix("Combinations of no paper: rows ").removesuffix(".")
+    name = json.loads(an_ok_run.read_text())["identity"]["registrator"]["name"]
+    assert any(row.startswith(f"| {number} ") and name in row for row in text.splitlines())
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -54,6 +54,12 @@ def test_the_fourth_configuration_of_figure_10_has_no_r():
     stages = made.stages(context())
     assert not any(s.name in ("r-0", "r-1") for s in stages)
     assert made.deployed() is made.r_self
+    # R_s is what aligns pairs for the translator of round 1.
+    told, asked = torch.full((2, 4, 2), 3.0), []
+    made.r_self.forward = lambda source, target: asked.append(source) or Registration(told[None], (64, 64))
+    found = made._estimate(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
+    assert len(asked) == 1
+    torch.testing.assert_close(found, geometry.translation(told[:, 0]), atol=1e-5, rtol=1e-5)
 
 
 def test_published_schedule():
@@ -70,6 +76,11 @@ def test_a_translator_without_aligned_stages_is_refused_for_more_rounds(monkeypa
     with pytest.raises(UsageError, match=r"--set strategy\.rounds=1"):
         strategy(rounds=2).stages(context())
     assert strategy(rounds=1).stages(context())
+
+
+def test_a_translator_that_cannot_refine_is_for_one_round():
+    with pytest.raises(UsageError, match=r"aligned pairs; use --set strategy\.rounds=1"):
+        strategy(rounds=2).stages(context("copy-target"))
 
 
 def test_a_translator_that_learns_nothing_has_no_stage():

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Widths, offsets_regressor
+from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
 
 # Of 8-bit R, G, B. The authors subtract them from images OpenCV has read, B first: their list starts with 118.93.
 MEAN = (102.60, 113.97, 118.93)
@@ -39,7 +39,7 @@ class CUDHNConfig(ComponentConfig):
     strength: float = Field(0.5, gt=0, le=1, description="share of its maximum at which a mask saturates")
     depths: Depths = DEPTHS
     widths: Widths = WIDTHS
-    pretrained: bool = Field(False, description="start the ResNet from ImageNet weights, downloaded by timm")
+    pretrained: Pretrained = False
 
     presets = {
         "quick": {"mask_widths": (4, 8, 16), "depths": (2, 2, 2, 2), "widths": (32, 64, 128, 256)},
@@ -63,6 +63,7 @@ class CUDHN(Registrator):
 
     Raises:
         ValueError: ``pretrained`` at another size than ResNet-34.
+        DataError: there are no ImageNet weights.
     """
 
     Config = CUDHNConfig

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator
-from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Widths, offsets_regressor
+from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
 
 
 class DHNResNetConfig(ComponentConfig):
@@ -23,7 +23,7 @@ class DHNResNetConfig(ComponentConfig):
     colour: Literal["rgb", "grey"] = Field("rgb", description="six channels, or the two grey images of DeTone's DHN")
     depths: Depths = DEPTHS
     widths: Widths = WIDTHS
-    pretrained: bool = Field(False, description="start from ImageNet weights, downloaded by timm")
+    pretrained: Pretrained = False
 
     presets = {
         "quick": {"depths": (2, 2, 2, 2), "widths": (32, 64, 128, 256)},
@@ -37,6 +37,7 @@ class DHNResNet(Registrator):
 
     Raises:
         ValueError: ``pretrained`` at another size than ResNet-34.
+        DataError: there are no ImageNet weights.
     """
 
     Config = DHNResNetConfig

@@ -38,4 +38,45 @@ def register_strategies(register: Any) -> None:
         summary="collaborative learning: translator and registrator teach each other, without labels",
         paper="CoLReg, Algorithm 1",
         requires={"registrator": ("train",), "translator": ("unpaired_training",)},
+        published={"registrator": ("mcnet4",), "translator": ("mimgcd", "cut", "munit", "ugatit", "unsb")},
+    )
+    register(
+        "scpnet",
+        "regbench_strategies.scpnet:SCPNet",
+        summary="self-supervised on both modalities, consistent on the pair, over projections of one channel",
+        paper="Zhang et al., SCPNet, ECCV 2024",
+        requires=_TRAINS,
+        published={"registrator": ()},  # its own, of a single shot, is not among the registrators
+    )
+    register(
+        "alto",
+        "regbench_strategies.alto:AltO",
+        summary="Barlow Twins of features, of geometry and of modality in turn",
+        paper="Song et al., AltO, NeurIPS 2024",
+        requires=_TRAINS,
+        published={"registrator": ("dhn-resnet34", "ihn1", "rhwf1", "mcnet4")},  # the last in CoLReg's Table 4
+    )
+    register(
+        "cudhn",
+        "regbench_strategies.cudhn:CUDHN",
+        summary="a triplet loss on features the network learns itself, then weighted by masks it learns",
+        paper="Zhang et al., Content-Aware Unsupervised Deep Homography Estimation, ECCV 2020",
+        requires={"registrator": ("train", "features")},
+        published={"registrator": ("cudhn-net",)},
+    )
+    register(
+        "bihome",
+        "regbench_strategies.bihome:BiHomE",
+        summary="both directions warped to smaller distance in the features of a frozen ImageNet network",
+        paper="Koguciuk et al., Perceptual Loss for Robust Unsupervised Homography Estimation, CVPRW 2021",
+        requires=_TRAINS,
+        published={"registrator": ("dhn-resnet34", "cudhn-net")},
+    )
+    register(
+        "nemar",
+        "regbench_strategies.nemar:NeMAR",
+        summary="translator and registrator learn jointly, in both orders, from one adversarial loss",
+        paper="Arar et al., Unsupervised Multi-Modal Image Registration via Geometry Preserving Translation, CVPR 2020",
+        requires={"registrator": ("train",), "translator": ("differentiable",)},
+        published={"registrator": ()},  # it regresses affine maps and dense fields
     )

@@ -1,0 +1,157 @@
+"""AltO: alternating optimisation of geometry and modality, without labels (Song et al., NeurIPS 2024).
+
+Features of the warped source and of the target are compared by Barlow Twins at two levels. Geometry: over the positions
+of one feature map, channels should agree with themselves and with no other; this trains the registrator, for each of
+its estimates. Modality: over the images of a batch, pooled features should; this trains the encoder and the projector
+that make the features. The two alternate in every step: first the registrator with the encoder frozen, then encoder and
+projector on the image the registrator warped before its update. Trained together they find the trivial solution
+(``alternate = False`` shows it).
+
+The frozen encoder stays in training mode, as in the authors' code: its batch norm normalises source and target by their
+own statistics, since they pass through it one after the other. That is part of the method. Warped images have black
+borders and no mask. The authors pick their checkpoint by test error; here the last one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from regbench import ComponentConfig, Objective, Registration, Registrator, Stage, Steps, TrainingStrategy, geometry
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench.schedules import one_cycle
+from regbench_strategies._blocks.resnet import DEPTHS, WIDTHS, resnet
+
+
+class AltOConfig(ComponentConfig):
+    """Defaults are the released training: 200 epochs of GoogleEarth's 8,750 pairs in batches of 16."""
+
+    steps: Steps = Field(109_400, ge=1, description="training steps; each updates all networks")
+    batch: int = Field(16, ge=2, description="pairs a step; fewer than 16 starve the modality loss")
+    lr: float = Field(3e-4, gt=0, description="largest rate of both AdamW (one-cycle)")
+    weight_decay: float = Field(1e-5, ge=0)
+    clip: float = Field(1.0, gt=0, description="largest gradient norm of the registrator; the others are not clipped")
+    redundancy: float = Field(0.005, ge=0, description="weight of the terms off the diagonal, lambda")
+    decay: float = Field(0.85, gt=0, le=1, description="weight of an estimate over that of the next (IHN, RHWF)")
+    alternate: bool = Field(True, description="False trains all networks on the sum of both losses")
+    depths: tuple[int, int, int] = Field(DEPTHS, description="residual blocks: two stages encode, one projects")
+    widths: tuple[int, int, int] = Field(WIDTHS, description="their channels")
+
+    presets = {
+        "quick": {"steps": 700, "lr": 1e-3, "depths": (1, 1, 1), "widths": (16, 32, 64)},
+        "smoke": {"steps": 20, "batch": 4, "depths": (1, 1, 1), "widths": (8, 16, 16)},
+        "tiny": {"steps": 2, "batch": 2, "depths": (1, 1, 1), "widths": (4, 8, 8)},
+    }
+
+
+def encoder(depths: tuple[int, ...], widths: tuple[int, ...]) -> nn.Sequential:
+    """ResNet-34 up to its second stage, without the pooling of the stem: features at a quarter of the size (1.35 M)."""
+    trunk = resnet(depths[:2], widths[:2])
+    return nn.Sequential(trunk.conv1, trunk.bn1, trunk.act1, trunk.layer1, trunk.layer2)
+
+
+def projector(depths: tuple[int, ...], widths: tuple[int, ...]) -> nn.Sequential:
+    """ResNet-34's third stage and average pooling: features ``(B, C, h, w)`` to one vector an image (6.82 M)."""
+    return nn.Sequential(resnet(depths, widths).layer3, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class AltO(TrainingStrategy):
+    """One stage, two objectives: the registrator, then encoder and projector."""
+
+    Config = AltOConfig
+    config: AltOConfig
+    supervision = "none"
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """``alto`` alone; all networks are in training mode throughout."""
+        c = self.config
+        self.registrator = ctx.registrator("registrator")
+        self.encoder = ctx.module("encoder", lambda: encoder(c.depths, c.widths))
+        self.projector = ctx.module("projector", lambda: projector(c.depths, c.widths))
+        objective = partial(
+            Objective,
+            optimiser=partial(torch.optim.AdamW, lr=c.lr, weight_decay=c.weight_decay),
+            lr=one_cycle(c.lr, c.steps),
+            precision=ctx.precision,
+        )
+        if c.alternate:
+            objectives: tuple[Objective, ...] = (
+                objective(("registrator",), self._geometry_loss, clip=c.clip),
+                objective(("encoder", "projector"), self._modality_loss),
+            )
+        else:
+            objectives = (objective(("registrator", "encoder", "projector"), self._joint_loss, clip=c.clip),)
+        stage = Stage(
+            name="alto",
+            steps=c.steps,
+            batch=c.batch,
+            views=("pair",),
+            objectives=objectives,
+            modules={"registrator": self.registrator, "encoder": self.encoder, "projector": self.projector},
+            train=("registrator", "encoder", "projector"),
+            deploys={"registrator": self.registrator},
+        )
+        return (stage,)
+
+    def deployed(self) -> Registrator:
+        """The registrator alone."""
+        return self.registrator
+
+    def _geometry_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        """Of every estimate, weighted towards the last; hands the last warped source to the modality loss."""
+        pair = batch.pair
+        warped = warps(pair.source, self.registrator(pair.source, pair.target))
+        shared["warped"] = warped[-1].detach()
+        target = positions(self.encoder(2 * pair.target - 1))
+        losses = [
+            barlow_twins(positions(self.encoder(2 * image - 1)), target, self.config.redundancy).mean()
+            for image in warped
+        ]
+        weights = [self.config.decay ** (len(losses) - 1 - i) for i in range(len(losses))]
+        return {"loss": sum((w * loss for w, loss in zip(weights, losses, strict=True)), start=torch.zeros(()))}
+
+    def _modality_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        target, warped = (
+            self.projector(self.encoder(2 * image - 1)) for image in (batch.pair.target, shared["warped"])
+        )
+        return {"loss": barlow_twins(warped, target, self.config.redundancy)}
+
+    def _joint_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        geometric = self._geometry_loss(batch, shared)["loss"]
+        modal = self._modality_loss(batch, shared)["loss"]
+        return {"loss": geometric + modal, "geometry": geometric, "modality": modal}
+
+
+def warps(source: Tensor, found: Registration) -> list[Tensor]:
+    """The source on the target by each estimate, first to last; black where nothing is seen."""
+    h = geometry.homography_from_displacement(found.displacements, found.size)
+    return [geometry.warp(source, one) for one in h]
+
+
+def positions(features: Tensor) -> Tensor:
+    """Feature maps ``(B, C, h, w)`` as ``(B, h w, C)``."""
+    return features.flatten(2).mT
+
+
+def barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:
+    """Distance of the cross-correlation of two sets of features from the unit matrix (Zbontar et al. 2021).
+
+    Args:
+        a: ``(..., N, C)``: N samples of C features; each feature is standardised over the samples.
+        b: the same shape.
+        redundancy: weight of the squared entries off the diagonal.
+
+    Returns:
+        ``(...)``: sum over c of (1 - C_cc)^2 plus ``redundancy`` times the sum of C_cd^2 over c != d.
+    """
+    a, b = ((x - x.mean(dim=-2, keepdim=True)) / (x.std(dim=-2, keepdim=True) + 1e-5) for x in (a, b))
+    correlation = a.mT @ b / (a.shape[-2] - 1)
+    diagonal = correlation.diagonal(dim1=-2, dim2=-1)
+    off = correlation.square().sum(dim=(-1, -2)) - diagonal.square().sum(dim=-1)
+    return (1 - diagonal).square().sum(dim=-1) + redundancy * off

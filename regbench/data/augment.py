@@ -1,0 +1,67 @@
+"""Augmentation of pairs that stay as they are: other views of the same unaligned pair, the label composed.
+
+Frozen and given pairs have one hidden homography each, which a translator may learn by heart instead of the modality.
+What a person can do about it with nothing but the two patches is done here: new patches are cut from within them. No
+pixel outside the original patches is seen: nothing more is shown of the hidden homography than the pair itself shows.
+Views without a pair (``unpaired``) are left as they are.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from regbench import geometry
+
+
+def draw_views(kind: str, count: int, patch: int, rho: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Where the new source and target patches are taken from.
+
+    Args:
+        kind: ``sync_flip_rot``: mirrored and turned by 90 degrees, each with probability one half, source and target
+            alike (as SSHNet's loader of flash and infrared images does); ``indep_homography``: each by a homography of
+            its own, whose corners lie up to rho / 2 px inside the patch.
+        count: pairs.
+        patch: side in pixels.
+        rho: largest corner offset of the protocol in pixels.
+        generator: on the CPU.
+
+    Returns:
+        Two homographies ``(count, 3, 3)``, pixels of the new patch to pixels of the pair's.
+    """
+    if kind == "sync_flip_rot":
+        turned = _flips_and_turns(count, patch, generator)
+        return turned, turned
+    return _inner_views(count, patch, rho, generator), _inner_views(count, patch, rho, generator)
+
+
+def composed_label(displacement: Tensor, source: Tensor, target: Tensor, patch: int) -> Tensor:
+    """Label of the new pair: new source to source, on to the target by the label, and back to the new target.
+
+    Args:
+        displacement: ``(N, 4, 2)`` of the pair, pixels at the source corners.
+        source: ``(N, 3, 3)`` from :func:`draw_views`.
+        target: the same.
+        patch: side in pixels.
+    """
+    size = (patch, patch)
+    h = geometry.homography_from_displacement(displacement.double(), size)
+    h = geometry.compose(geometry.invert(target.double()), geometry.compose(h, source.double()))
+    return geometry.displacement_from_homography(h, size).to(displacement.dtype)
+
+
+def _flips_and_turns(count: int, patch: int, generator: torch.Generator) -> Tensor:
+    last = patch - 1.0
+    mirror = torch.tensor([[-1.0, 0.0, last], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    turn = torch.tensor([[0.0, -1.0, last], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    upside_down = turn @ turn @ mirror
+    coins = torch.rand(4, count, 1, 1, generator=generator) < 0.5
+    eye = torch.eye(3).expand(count, 3, 3)
+    found = torch.where(coins[0], mirror, eye) @ torch.where(coins[1], upside_down, eye)
+    return found @ torch.where(coins[2], torch.where(coins[3], turn, turn @ turn @ turn), eye)
+
+
+def _inner_views(count: int, patch: int, rho: int, generator: torch.Generator) -> Tensor:
+    inwards = torch.tensor([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]])  # from TL, TR, BL, BR
+    offsets = torch.randint(0, rho // 2 + 1, (count, 4, 2), generator=generator) * inwards
+    return geometry.homography_from_displacement(offsets, (patch, patch))

@@ -1,0 +1,77 @@
+"""ImageNet weights of a ResNet-34, taken from where they lie; nothing is ever downloaded."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from regbench.errors import DataError
+
+TORCHVISION = ("resnet34-b627a593.pth", "resnet34-333f7ec4.pth")
+"""Names of torchvision's file, the present one and that of older releases."""
+TIMM = "timm/resnet34.tv_in1k"
+"""The same weights on the Hugging Face hub."""
+
+
+def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple[str, ...] = ()) -> Path:
+    """Fill a ResNet-34, or its first stages, with the weights torchvision trained on ImageNet.
+
+    Args:
+        network: its parts are named ``conv1``, ``bn1``, ``layer1`` and so on, as torchvision and timm do.
+        file: the published file, ``.pth`` or ``.safetensors``. None looks in torch.hub's cache and in that of the
+            Hugging Face hub.
+        new: names of layers that keep the weights they have, such as ``("conv1", "fc")``.
+
+    Returns:
+        The file the weights were read from.
+
+    Raises:
+        DataError: there is no file, or it does not fit the network; says what to put where.
+    """
+    path = _found(file)
+    tensors = _read(path)
+    wanted = {key: value for key, value in network.state_dict().items() if key.rpartition(".")[0] not in new}
+    # Old files lack the counters of batch norm, which nothing reads.
+    absent = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
+    shapes = [key for key in wanted if key in tensors and tensors[key].shape != wanted[key].shape]
+    if absent or shapes:
+        raise DataError(f"{path}: is no ResNet-34 of this size: {(absent or shapes)[0]} is missing or of another shape")
+    network.load_state_dict({key: tensors[key] for key in wanted if key in tensors}, strict=False)
+    return path
+
+
+def _found(file: str | Path | None) -> Path:
+    if file is not None:
+        if not Path(file).is_file():
+            raise DataError(f"{file}: no such file; name {TORCHVISION[0]}, torchvision's ResNet-34 of ImageNet")
+        return Path(file)
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    for name in TORCHVISION:
+        if (cache / name).is_file():
+            return cache / name
+    if find_spec("huggingface_hub") is not None:
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(TIMM, "model.safetensors")
+        if isinstance(path, str):
+            return Path(path)
+    raise DataError(
+        f"no ImageNet weights of ResNet-34 here and nothing is downloaded: put torchvision's {TORCHVISION[0]} into "
+        f"{cache}, or name the file"
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if path.suffix != ".safetensors":
+        from regbench.engine.weights import read_published
+
+        return read_published(path)
+    try:
+        return dict(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable safetensors file ({error}); it may be truncated") from error
