@@ -107,7 +107,7 @@ class Result(_Record):
     training: dict[str, Any] = {}
     """``parameters`` of what is deployed, ``seconds`` of training; others free."""
     provenance: dict[str, Any] = {}
-    """See :func:`regbench.results.provenance.collect`."""
+    """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
 
     @model_validator(mode="after")
     def _complete(self) -> Result:
