@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -37,11 +37,11 @@ class RegistratorRecipe(ComponentConfig):
         "smoke": {"steps": 20, "batch": 8},
     }
 
-    def objective(self, ctx: Context, loss: Loss, updates: str = "registrator") -> Objective:
-        """One objective that updates one registrator by this recipe."""
+    def objective(self, ctx: Context, loss: Loss, updates: Sequence[str] = ("registrator",)) -> Objective:
+        """One objective that updates these modules together by this recipe."""
         total = self.steps + 100
         return Objective(
-            updates=(updates,),
+            updates=tuple(updates),
             loss=loss,
             optimiser=self._optimiser(),
             lr=one_cycle(self.lr, total) if self.schedule == "one-cycle" else constant(self.lr),

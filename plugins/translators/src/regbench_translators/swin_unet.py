@@ -29,7 +29,7 @@ class SwinUNetConfig(TransferConfig):
     mlp_ratio: float = Field(4.0, gt=0, description="hidden channels of the blocks in units of their channels")
 
     presets = {
-        "quick": {"blocks": (1, 2, 2, 2)},
+        "quick": {"dim": 8, "blocks": (1, 1, 2, 2)},
         "smoke": {"dim": 8, "blocks": (1, 2)},
         "tiny": {"dim": 8, "blocks": (1, 1)},
     }
