@@ -42,7 +42,7 @@ def test_the_teacher_is_an_ancestor(place):
     plan = make_plan(request(place))
     assert plan.identity.ancestors == [open_run(place / "teacher").run_id]
     assert plan.identity.supervision == "none"
-    assert list(plan.context.modules) == ["student"]
+    assert list(plan.context.modules) == ["registrator"]
 
 
 def test_what_supervised_the_teacher_supervises_the_student(place, tmp_path):

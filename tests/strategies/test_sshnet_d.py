@@ -71,8 +71,8 @@ def test_the_student_alone_learns_and_the_teacher_is_no_part_of_the_run():
     teacher = Teacher().train()
     ctx = context(teacher)
     made, (stage,) = planned(ctx)
-    assert list(ctx.modules) == ["student"]
-    assert made.deployed() is ctx.modules["student"]
+    assert list(ctx.modules) == ["registrator"]
+    assert made.deployed() is ctx.modules["registrator"]
     check_changes(train_stage(stage, ctx, labels=False))
     assert float(teacher.weight) == 4.0
     assert not teacher.training

@@ -44,15 +44,15 @@ class SSHNetD(TrainingStrategy):
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """``sshnet-d`` alone."""
         c = self.config
-        self.teacher, self.student = ctx.teacher(), ctx.registrator("student")
+        self.teacher, self.student = ctx.teacher(), ctx.registrator("registrator")
         stage = Stage(
             name="sshnet-d",
             steps=c.steps,
             batch=c.batch,
             views=("pair",),
-            objectives=(c.objective(ctx, self._loss, ("student",)),),
-            modules={"student": self.student},
-            deploys={"student": self.student},
+            objectives=(c.objective(ctx, self._loss),),
+            modules={"registrator": self.student},
+            deploys={"registrator": self.student},
         )
         return (stage,)
 
