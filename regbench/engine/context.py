@@ -17,6 +17,8 @@ from regbench.api.types import PairInfo
 from regbench.engine.checkpoint import load_modules, read_tensors
 from regbench.errors import PluginError, UsageError
 from regbench.plugins import Component
+from regbench.results.schema import Result
+from regbench.results.store import RESULT, load_result
 from regbench.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -25,10 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Ancestor:
-    """A finished run or imported weights: no more of it than a result says, and no seed."""
+    """A finished run this one starts from, without its seed, which is often this run's own."""
 
     run_id: str
     supervision: Literal["none", "homography"]
+    folder: Path
+
+    @property
+    def result(self) -> Result:
+        """Its whole record, read again from its folder."""
+        return load_result(self.folder / RESULT)
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,7 @@ class RunContext:
         seed: of the run. What is kept is a hash of it, from which the seeds of hidden labels cannot be derived.
         precision: ``fp32`` or ``bf16``, for the objectives of the strategy.
         modules: every module of the run by role name.
-        ancestors: finished runs and imported weights this run starts from.
+        ancestors: finished runs this run starts from.
         taught_by: what a finished run deploys, for strategies that learn from one; None when none was named.
         asked: whether the strategy asked for its teacher.
     """
@@ -112,7 +120,7 @@ class RunContext:
         from regbench.engine.archive import open_run
 
         found = open_run(path, self.device)
-        self.ancestors.append(Ancestor(found.run_id, found.supervision))
+        self.ancestors.append(Ancestor(found.run_id, found.supervision, path))
         return found
 
     def teacher(self) -> Registrator:

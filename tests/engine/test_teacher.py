@@ -43,6 +43,7 @@ def test_the_teacher_is_an_ancestor(place):
     assert plan.identity.ancestors == [open_run(place / "teacher").run_id]
     assert plan.identity.supervision == "none"
     assert list(plan.context.modules) == ["registrator"]
+    assert [a.result for a in plan.context.ancestors] == [open_run(place / "teacher").result]
 
 
 def test_what_supervised_the_teacher_supervises_the_student(place, tmp_path):
