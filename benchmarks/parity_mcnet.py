@@ -30,7 +30,7 @@ from regbench.data.pack import ensure
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.evaluator import Evaluator
 from regbench.engine.plan import Protocol, choose
-from regbench.engine.weights import read_published
+from regbench.published import read_published
 
 
 def shift_loop(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,8 @@ from regbench.data.pack import ensure
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.evaluator import Evaluator
 from regbench.engine.plan import Protocol, choose
-from regbench.engine.weights import import_checkpoint, read_published
+from regbench.engine.weights import import_checkpoint
+from regbench.published import read_published
 
 
 def correlate(first, second, out, side, pad, _stride):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -39,6 +39,10 @@ class Context(Protocol):
         """Open a finished run as an ancestor; its supervision becomes part of this run's."""
         ...
 
+    def teacher(self) -> Registrator:
+        """What the finished run of ``--teacher`` deploys, frozen; raises UsageError when none was named."""
+        ...
+
 
 class TrainingStrategy(ABC):
     """Base class of every strategy.
@@ -59,3 +63,7 @@ class TrainingStrategy(ABC):
     @abstractmethod
     def deployed(self) -> Registrator:
         """What is evaluated; rebuildable from the configuration and safetensors alone. Called after ``stages``."""
+
+    def provenance(self) -> Mapping[str, Any]:
+        """Facts for ``result.json`` that the settings do not tell, such as hashes of files; called after training."""
+        return {}

@@ -19,6 +19,8 @@ from regbench.cli.options import run_options
 @click.option("--budget", default="quick", show_default=True,
               help="smoke, quick, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--teacher", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+              help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
 @click.option("--weights", type=click.Path(path_type=Path), help="Start the registrator from a weights file.")
 @run_options
 def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
+from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
-from regbench.api.types import PairInfo
+from regbench.api.types import PairInfo, Registration
 from regbench.engine.checkpoint import load_modules, read_tensors
 from regbench.engine.context import Chosen, RunContext
 from regbench.engine.experiment import WEIGHTS
-from regbench.errors import DataError
+from regbench.errors import DataError, RegbenchError
 from regbench.plugins import registry
 from regbench.results.schema import Component, Result
 from regbench.results.store import load_result
@@ -37,6 +39,13 @@ class FinishedRun:
         return self.result.identity.supervision
 
 
+class _Absent(Registrator):
+    """Stands in for the teacher of a run that is opened again: nobody trains it."""
+
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
+        raise RegbenchError("a finished run was opened without its teacher and cannot be trained")
+
+
 def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     """Rebuild what a finished run deploys.
 
@@ -57,7 +66,7 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     identity = result.identity
     roles = {role: _chosen(role, getattr(identity, role)) for role in ("translator", "registrator", "strategy")}
     info = PairInfo(**result.training["pairs"])
-    context = RunContext(info, torch.device(device), roles, identity.seed)
+    context = RunContext(info, torch.device(device), roles, identity.seed, taught_by=_Absent(ComponentConfig(), info))
     strategy = roles["strategy"]
     if strategy is None:
         return FinishedRun(result, context.registrator().eval())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
@@ -17,10 +17,26 @@ from regbench.api.types import PairInfo
 from regbench.engine.checkpoint import load_modules, read_tensors
 from regbench.errors import PluginError, UsageError
 from regbench.plugins import Component
+from regbench.results.schema import Result
+from regbench.results.store import RESULT, load_result
 from regbench.seeds import seed_of
 
 if TYPE_CHECKING:
     from regbench.engine.archive import FinishedRun
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """A finished run this one starts from, without its seed, which is often this run's own."""
+
+    run_id: str
+    supervision: Literal["none", "homography"]
+    folder: Path
+
+    @property
+    def result(self) -> Result:
+        """Its whole record, read again from its folder."""
+        return load_result(self.folder / RESULT)
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,9 @@ class RunContext:
         seed: of the run. What is kept is a hash of it, from which the seeds of hidden labels cannot be derived.
         precision: ``fp32`` or ``bf16``, for the objectives of the strategy.
         modules: every module of the run by role name.
-        ancestors: finished runs and imported weights this run starts from.
+        ancestors: finished runs this run starts from.
+        taught_by: what a finished run deploys, for strategies that learn from one; None when none was named.
+        asked: whether the strategy asked for its teacher.
     """
 
     info: PairInfo
@@ -70,7 +88,9 @@ class RunContext:
     precision: str = "fp32"
     weights: Path | None = None
     modules: dict[str, nn.Module] = field(default_factory=dict)
-    ancestors: list[FinishedRun] = field(default_factory=list)
+    ancestors: list[Ancestor] = field(default_factory=list)
+    taught_by: Registrator | None = None
+    asked: bool = False
 
     def __post_init__(self) -> None:
         """Forget the run's own seed."""
@@ -100,8 +120,15 @@ class RunContext:
         from regbench.engine.archive import open_run
 
         found = open_run(path, self.device)
-        self.ancestors.append(found)
+        self.ancestors.append(Ancestor(found.run_id, found.supervision, path))
         return found
+
+    def teacher(self) -> Registrator:
+        """What the finished run this one learns from deploys, in evaluation mode and without gradients."""
+        self.asked = True
+        if self.taught_by is None:
+            raise UsageError("the strategy learns from a finished run, but none was named: add --teacher RUN")
+        return self.taught_by.requires_grad_(False).eval()
 
     def _network(self, kind: str, role: str) -> nn.Module:
         chosen = self.chosen.get(kind)

@@ -124,8 +124,14 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
         training=_training(plan, state) | {"deploys": deploys.summary(plan.stages), "health": health},
-        provenance=collect(),
+        provenance=collect() | _told(plan),
     )
+
+
+def _told(plan: Plan) -> dict[str, Any]:
+    """What the strategy says of how it was done, under ``strategy``; nothing when it has nothing to say."""
+    facts = dict(plan.strategy.provenance()) if plan.strategy else {}
+    return {"strategy": facts} if facts else {}
 
 
 def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:

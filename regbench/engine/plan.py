@@ -49,6 +49,7 @@ class Request:
     precision: str = "fp32"
     out: Path = Path("runs")
     weights: Path | None = None
+    teacher: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Plan:
     """Whether this run's own strategy may see labels; what its ancestors saw does not matter for that."""
     of_no_paper: bool = False
     """Whether the strategy is combined with what no paper reports it with."""
+    strategy: TrainingStrategy | None = None
 
 
 def choose(role: str, name: str | None, settings: Mapping[str, Any], budget: Budget | None) -> Chosen | None:
@@ -134,7 +136,10 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     context = RunContext(
         pair_info(pack, protocol), device, roles, request.seed, request.precision, weights=request.weights
     )
+    if request.teacher is not None:
+        context.taught_by = _teacher(context, request.teacher, protocol)
     stages: tuple[Stage, ...] = ()
+    built: TrainingStrategy | None = None
     if strategy is None:
         deployed = context.registrator()
         if "train" in registrator.component.provides and request.weights is None:
@@ -144,8 +149,13 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
             )
         own: Supervision = "none"
     else:
-        built: TrainingStrategy = strategy.component.load()(strategy.config)
+        built = strategy.component.load()(strategy.config)
+        assert built is not None
         stages, deployed, own = built.stages(context), built.deployed(), built.supervision
+    if request.teacher is not None and not context.asked:
+        raise UsageError(
+            f"{request.strategy or 'a run without a strategy'} learns from no finished run; drop --teacher"
+        )
     weights_sha, taught = _weights(request.weights)
     supervision = max([own, taught, *(a.supervision for a in context.ancestors)], key=_SUPERVISION.index)
     described = _described(registrator, weights_sha)
@@ -169,7 +179,22 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(
         identity, run_id, folder, budget, protocol, trainer, pack, manifest, context, stages, deployed,
         own == "homography", of_no_paper(_component(strategy), _component(roles["translator"]), registrator.component),
+        built,
     )  # fmt: skip
+
+
+def _teacher(context: RunContext, folder: Path, protocol: Protocol) -> Registrator:
+    """Open the run that teaches this one, as its ancestor; raises UsageError when it knows patches of another size."""
+    from regbench.engine.archive import FinishedRun
+
+    run: FinishedRun = context.run(folder)
+    patch = run.result.identity.protocol.patch
+    if patch != protocol.patch:
+        raise UsageError(
+            f"{folder}: learned on patches of {patch} px, this run has {protocol.patch} px; "
+            f"use --set protocol.patch={patch}"
+        )
+    return run.registrator
 
 
 def _weights(path: Path | None) -> tuple[str | None, Supervision]:

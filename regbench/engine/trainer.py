@@ -227,7 +227,6 @@ class Trainer:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
         batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
         shared = stage.shared(batch) if stage.shared else {}
-        one_graph = bool(shared)  # what objectives hand on themselves is detached
         logged: dict[str, Tensor] = {}
         for i, r in enumerate(running):
             bf16 = r.objective.precision == "bf16"
@@ -235,7 +234,7 @@ class Trainer:
                 losses = dict(r.objective.loss(batch, shared))
             loss = losses["loss"]
             flag = flag | ~torch.isfinite(loss.detach())
-            r.update(loss, step, keep_graph=one_graph and i + 1 < len(running))
+            r.update(loss, step, keep_graph=i + 1 < len(running) and _holds_graph(shared))
             prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
             logged |= {prefix + name: value.detach() for name, value in losses.items()}
         return flag, logged
@@ -310,6 +309,15 @@ def _averaged(running: Sequence[_Running]) -> Iterator[None]:
         for r in running:
             stack.enter_context(r.averaged())
         yield
+
+
+def _holds_graph(shared: Any) -> bool:
+    """Whether what objectives share still leads back to parameters, so that the next one may go that way too."""
+    if isinstance(shared, Tensor):
+        return shared.requires_grad
+    if isinstance(shared, Mapping):
+        return any(_holds_graph(value) for value in shared.values())
+    return isinstance(shared, list | tuple) and any(_holds_graph(value) for value in shared)
 
 
 def _append(path: Path, entry: Mapping[str, Any]) -> None:

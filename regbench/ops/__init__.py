@@ -3,5 +3,17 @@
 from regbench.ops.correlation import local_correlation
 from regbench.ops.imagenet import load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
+from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, timm_features
 
-__all__ = ["amplitudes", "load_imagenet", "local_correlation", "log_gabor_bank", "maximum_index_map", "to_grey"]
+__all__ = [
+    "Perceptual",
+    "amplitudes",
+    "load_imagenet",
+    "local_correlation",
+    "log_gabor_bank",
+    "lpips_vgg16",
+    "maximum_index_map",
+    "random_features",
+    "timm_features",
+    "to_grey",
+]

@@ -133,7 +133,7 @@ class Result(_Record):
     """``parameters`` of what is deployed, ``seconds`` of training; ``of_no_paper``: whether no paper reports this
     combination of components; others free."""
     provenance: dict[str, Any] = {}
-    """See :func:`regbench.results.provenance.collect`."""
+    """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
 
     @model_validator(mode="after")
     def _complete(self) -> Result:

@@ -14,7 +14,7 @@ from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
 from regbench.api.strategy import TrainingStrategy
 from regbench.api.translator import Translator
-from regbench.api.types import PairInfo
+from regbench.api.types import PairInfo, Registration
 from regbench.config import Protocol, build_config
 from regbench.engine.context import Chosen, RunContext
 from regbench.errors import DataError
@@ -24,6 +24,15 @@ from regbench.testing import DISTRIBUTION
 PROTOCOL = Protocol(patch=64, rho=16)
 INFO = PairInfo(PROTOCOL.patch, PROTOCOL.rho, 3, 1, "optical", "sar")
 _SMALL = ("tiny", "smoke")  # presets a component is tested at, the first it has
+
+
+class Opinionated(Registrator):
+    """A teacher for strategies that learn from a finished run: everything has moved by (3, -2) px."""
+
+    def forward(self, source: torch.Tensor, target: torch.Tensor) -> Registration:
+        """One iteration, ``(1, B, 4, 2)`` pixels."""
+        moved = torch.tensor([3.0, -2.0], device=source.device).expand(1, len(source), 4, 2)
+        return Registration(moved, (source.shape[-2], source.shape[-1]))
 
 
 def each(*roles: str, provides: str | None = None, lacks: str | None = None) -> Any:
@@ -91,9 +100,9 @@ def build_strategy(component: Component) -> TrainingStrategy:
 def context(
     registrator: Component | None, translator: Component | None, info: PairInfo = INFO, seed: int = 0
 ) -> RunContext:
-    """What a strategy is handed, with small networks."""
+    """What a strategy is handed, with small networks and a teacher that is always of the same opinion."""
     roles = {"registrator": chosen(registrator), "translator": chosen(translator)}
-    return RunContext(info, torch.device("cpu"), roles, seed)
+    return RunContext(info, torch.device("cpu"), roles, seed, taught_by=Opinionated(ComponentConfig(), info))
 
 
 def partners(strategy: Component) -> Iterator[tuple[Component, Component | None]]:

@@ -7,6 +7,8 @@ built in prove that it would be found.
 """
 
 import dataclasses
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -303,6 +305,52 @@ def test_no_object_in_reach_holds_the_label_or_its_source(handed):
     for label in labels:
         assert (label == hidden).float().mean() < 0.12
         assert (label == -hidden).float().mean() < 0.12
+
+
+UNSUPERVISED = [c for c in registry().all("strategy") if c.load().supervision == "none"]
+
+
+def planned(component):
+    """A strategy with the first small partners it accepts, after ``stages``."""
+    for pair in parts.partners(component):
+        made, context = parts.build_strategy(component), parts.context(*pair, seed=SEED)
+        try:
+            return made, context, made.stages(context)
+        except UsageError:
+            continue
+    pytest.skip("no installed registrator and translator fit it")
+
+
+@pytest.mark.parametrize("component", UNSUPERVISED, ids=lambda component: component.name)
+def test_no_unsupervised_strategy_has_a_label_or_its_seed_in_reach(component):
+    made, context, stages = planned(component)
+    blind = PairSampler(training.tiny_pack(), parts.PROTOCOL, seed=SEED)
+    knowing = PairSampler(training.tiny_pack(), parts.PROTOCOL, seed=SEED, labels=True)
+    for stage in stages:
+        batch = blind.batch(stage.name, 3, 8, stage.views)
+        assert set(batch.views) == set(stage.views) <= set(VIEWS)
+        hidden = knowing.batch(stage.name, 3, 8, ("pair",)).pair.displacement
+        things = reachable([made, context, stage, batch])
+        assert not [t for t in things if isinstance(t, (PairSampler, Pack, Draws))]
+        seeds = seeds_in(things)
+        assert batch.generator.initial_seed() in seeds
+        assert not {SEED, seed_of(SEED, "pairs", stage.name, 3)} & seeds
+        labels = [t for t in things if isinstance(t, torch.Tensor) and t.shape == hidden.shape]
+        assert len(labels) == sum(view.startswith("self_") for view in stage.views)
+        for label in labels:
+            assert (label == hidden).float().mean() < 0.2  # 1/33 by chance, 64 offsets
+
+
+def test_a_finished_run_brings_no_seed_into_reach(monkeypatch):
+    # A teacher is often of this run's own seed, which every online displacement could be drawn from.
+    result = SimpleNamespace(identity=SimpleNamespace(seed=SEED))
+    run = SimpleNamespace(result=result, run_id="0" * 12, supervision="homography")
+    monkeypatch.setattr("regbench.engine.archive.open_run", lambda *_: run)
+    context = RunContext(parts.INFO, torch.device("cpu"), {}, seed=SEED)
+    assert context.run(Path("finished")) is run
+    assert SEED in seeds_in(reachable(run))
+    assert SEED not in seeds_in(reachable(context))
+    assert [(a.run_id, a.supervision) for a in context.ancestors] == [("0" * 12, "homography")]
 
 
 def test_self_images_of_a_row_are_not_aligned(make_pack):

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from command_line import SMOKE
+from command_line import SMOKE, TINY
 from safetensors.torch import load_file
 
 DIE_IN_STEP = """
@@ -41,6 +41,8 @@ COMMANDS = {
     "colreg": COLREG,
     **{name: ["--strategy", name, *SMOKE] for name in ("scpnet", "alto", "bihome", "cudhn")},
     "nemar": ["--strategy", "nemar", "--translator", "mimgcd", *SMOKE],
+    "sshnet": ["--strategy", "sshnet", "--translator", "unet", *SMOKE],
+    "sshnet-d": ["--strategy", "sshnet-d", *SMOKE],
 }
 COLREG = [
     "mimgcd", "r-warm-up", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-self-1", "r-1",
@@ -53,25 +55,36 @@ KILLS = [
     *(("colreg", DIE_IN_STEP.format(stage=stage)) for stage in COLREG),
     ("colreg", DIE_IN_WRITE),
     *((name, DIE_IN_STEP.format(stage=stage)) for name, stage in STAGES.items()),
+    ("sshnet", DIE_IN_STEP.format(stage="sshnet")),
+    ("sshnet-d", DIE_IN_STEP.format(stage="sshnet-d")),
 ]
-IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *STAGES]
+IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *STAGES, "sshnet", "sshnet-d"]
 
 
-def train(regbench, name: str, out: str, inject: str = ""):
+def train(regbench, teacher, name: str, out: str, inject: str = ""):
+    taught = ["--teacher", str(teacher)] if name == "sshnet-d" else []
     return regbench(
-        "run", "--registrator", "mcnet", *COMMANDS[name], "--set", "run.checkpoint_seconds=0", "--out", out, "--json",
-        "-q", inject=inject,
+        "run", "--registrator", "mcnet", *COMMANDS[name], *taught, "--set", "run.checkpoint_seconds=0", "--out", out,
+        "--json", "-q", inject=inject,
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def whole(regbench_once):
+def teacher(regbench_once):
+    """A finished run: doing nothing, which is soon done."""
+    done = regbench_once("evaluate", "--registrator", "identity", "--budget", "smoke", *TINY, "--out", "teacher")
+    assert done.code == 0, done.err
+    return next((regbench_once.folder / "teacher").iterdir())
+
+
+@pytest.fixture(scope="module")
+def whole(regbench_once, teacher):
     """Runs that nothing disturbed, one a command."""
     done = {}
 
     def of(name: str):
         if name not in done:
-            done[name] = train(regbench_once, name, name)
+            done[name] = train(regbench_once, teacher, name, name)
             assert done[name].code == 0, done[name].err
         return done[name].json, next((regbench_once.folder / name).glob("*/pairs.h5"))
 
@@ -80,12 +93,12 @@ def whole(regbench_once):
 
 @pytest.mark.parametrize(("name", "inject"), KILLS, ids=IDS)
 @pytest.mark.slow
-def test_killed_run_resumes_to_identical_metrics(regbench, whole, name, inject):
+def test_killed_run_resumes_to_identical_metrics(regbench, whole, teacher, name, inject):
     expected, undisturbed = whole(name)
-    killed = train(regbench, name, "killed", inject)
+    killed = train(regbench, teacher, name, "killed", inject)
     assert killed.code == -signal.SIGKILL
     assert not list((regbench.folder / "killed").glob("*/result.json"))
-    resumed = train(regbench, name, "killed")
+    resumed = train(regbench, teacher, name, "killed")
     assert resumed.code == 0, resumed.err
     assert resumed.json["metrics"] == expected["metrics"]
     assert resumed.json["run_id"] == expected["run_id"]

@@ -6,8 +6,9 @@ from click.testing import CliRunner
 
 from regbench.cli.weights import command
 from regbench.engine.checkpoint import read_tensors
-from regbench.engine.weights import import_checkpoint, read_published
+from regbench.engine.weights import import_checkpoint
 from regbench.errors import DataError
+from regbench.published import read_published
 
 
 class Checkpoint(dict):

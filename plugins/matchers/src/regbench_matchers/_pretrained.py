@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
 from regbench.errors import DataError
+from regbench.published import read_published
 from regbench_matchers._opencv import Matrix, collect
 from regbench_matchers._robust import RobustConfig, robust_homography
 
@@ -162,8 +163,6 @@ def _enlarged(image: Tensor, factor: float) -> Tensor:
 
 def _fill(network: nn.Module, published: Published, path: Path) -> None:
     """Load a published file; derived buffers may be absent from it, nothing that was learned may."""
-    from regbench.engine.weights import read_published
-
     renamed = {}
     for key, value in read_published(path).items():
         for pattern, replacement in published.keys:

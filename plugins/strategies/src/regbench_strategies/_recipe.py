@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -41,10 +41,10 @@ class RegistratorRecipe(ComponentConfig):
         "smoke": {"steps": 20, "batch": 8},
     }
 
-    def objective(self, ctx: Context, loss: Loss, updates: str = "registrator") -> Objective:
-        """One objective that updates one registrator by this recipe."""
+    def objective(self, ctx: Context, loss: Loss, updates: Sequence[str] = ("registrator",)) -> Objective:
+        """One objective that updates these modules together by this recipe."""
         return Objective(
-            updates=(updates,),
+            updates=tuple(updates),
             loss=loss,
             optimiser=self._optimiser(),
             lr=self._rate(),

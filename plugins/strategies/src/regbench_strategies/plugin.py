@@ -80,3 +80,17 @@ def register_strategies(register: Any) -> None:
         requires={"registrator": ("train",), "translator": ("differentiable",)},
         published={"registrator": ()},  # it regresses affine maps and dense fields
     )
+    register(
+        "sshnet",
+        "regbench_strategies.sshnet:SSHNet",
+        summary="jointly: a registrator from self-pairs, a transfer network from real pairs it aligns; gradients split",
+        paper="Yu et al., SSHNet, CVPR 2025",
+        requires={"registrator": ("train",), "translator": ("differentiable",)},
+    )
+    register(
+        "sshnet-d",
+        "regbench_strategies.sshnet_d:SSHNetD",
+        summary="SSHNet's distillation: a fresh registrator learns what a finished run (--teacher) finds",
+        paper="Yu et al., SSHNet, CVPR 2025",
+        requires=_TRAINS,
+    )

@@ -8,33 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from regbench import PairInfo, Registration, Registrator, Stage, TrainingStrategy, Translator
-from regbench.api.config import ComponentConfig
+from regbench import Registrator, Stage, TrainingStrategy
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench_strategies._recipe import RegistratorRecipe
-
-
-class TranslateFirst(Registrator):
-    """registrator ∘ translator: the translated source is registered to the target."""
-
-    any_size = False
-
-    def __init__(self, translator: Translator, registrator: Registrator, info: PairInfo) -> None:
-        super().__init__(ComponentConfig(), info)
-        self.translator, self.registrator = translator, registrator
-
-    def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """As the registrator. Each pair's noise starts from the same seed: alone or in a batch, the result is one."""
-        translated = [
-            self.translator.translate(s[None], t[None], generator=torch.Generator().manual_seed(0))
-            for s, t in zip(source, target, strict=True)
-        ]
-        return self.registrator(torch.cat(translated), target)
+from regbench_strategies._translate_first import TranslateFirst
 
 
 class Translate(TrainingStrategy):

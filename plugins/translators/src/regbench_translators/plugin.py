@@ -29,3 +29,17 @@ def register_translators(register: Any) -> None:
         paper="CoLReg, sec. 3.2",
         provides=("unpaired_training", "aligned_training", "differentiable"),
     )
+    register(
+        "swin-unet",
+        "regbench_translators.swin_unet:SwinUNet",
+        summary="SSHNet's modality transfer network: a U-Net of Swin blocks (7.57 M at 128 px)",
+        paper="Yu et al., SSHNet, CVPR 2025, as in its code",
+        provides=("differentiable",),
+    )
+    register(
+        "unet",
+        "regbench_translators.unet:UNet",
+        summary="SSHNet's convolutional modality transfer network (1.94 M)",
+        paper="Yu et al., SSHNet, CVPR 2025, as in its code",
+        provides=("differentiable",),
+    )

@@ -1,0 +1,70 @@
+"""SSHNet-D: what a trained SSHNet knows, distilled into a registrator without a translator (Yu et al., CVPR 2025).
+
+The student starts fresh and sees the pair as it is; its label is what the teacher, frozen, finds for the same pair.
+Schedule and loss are those of SSHNet; no jitter, no truth, and no label is doubted. The teacher is any finished run,
+named by ``--teacher``: its supervision and its name become part of this one's result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from regbench import Registrator, Stage, TrainingStrategy, geometry
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench_strategies._displacement_loss import DisplacementLoss, displacement_loss
+from regbench_strategies._probes import spread_of
+from regbench_strategies._recipe import RegistratorRecipe
+
+
+class SSHNetDConfig(RegistratorRecipe):
+    """Defaults are the published code."""
+
+    displacement_loss: DisplacementLoss = Field("sequence", description="the published one, or the registrator's")
+
+    presets = dict(RegistratorRecipe.presets) | {"tiny": {"steps": 2, "batch": 2}}
+
+
+class SSHNetD(TrainingStrategy):
+    """One stage on real pairs.
+
+    Raises:
+        UsageError: no finished run was named.
+    """
+
+    Config = SSHNetDConfig
+    config: SSHNetDConfig
+    supervision = "none"
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """``sshnet-d`` alone."""
+        c = self.config
+        self.teacher, self.student = ctx.teacher(), ctx.registrator("registrator")
+        stage = Stage(
+            name="sshnet-d",
+            steps=c.steps,
+            batch=c.batch,
+            views=("pair",),
+            objectives=(c.objective(ctx, self._loss),),
+            modules={"registrator": self.student},
+            deploys={"registrator": self.student},
+        )
+        return (stage,)
+
+    def deployed(self) -> Registrator:
+        """The student."""
+        return self.student
+
+    def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        pair = batch.pair
+        with torch.no_grad():
+            label = self.teacher.register(pair.source, pair.target).displacement
+        found = self.student(pair.source, pair.target)
+        loss = displacement_loss(self.config.displacement_loss, self.student, found, label)
+        apart = geometry.corner_error(found.displacement.detach(), label).mean()
+        return {"loss": loss, "from_teacher": apart} | spread_of(label)

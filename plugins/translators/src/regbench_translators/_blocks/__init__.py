@@ -1,0 +1,1 @@
+"""Parts that several translators are built of."""

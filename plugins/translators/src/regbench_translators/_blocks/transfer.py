@@ -1,0 +1,61 @@
+"""A translator that is one image-to-image network: what SSHNet calls a modality transfer network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from regbench import ComponentConfig, PairInfo, Translator
+
+
+class TransferConfig(ComponentConfig):
+    """What every transfer network can be told."""
+
+    output: Literal["clamped", "linear"] = Field(
+        "clamped", description="images in [0, 1] with the gradient of the linear output, or that output as published"
+    )
+
+
+class TransferNet(Translator):
+    """Renders the source by one network, without looking at the target.
+
+    The published networks end in a linear layer whose values may leave [0, 1]. Every interface of regbench carries
+    images in [0, 1], and a registrator must see in training what it sees later: so values are clamped, always, and the
+    gradient passes as if they were not (a pixel beyond the range could otherwise never come back).
+
+    Args:
+        config: its settings.
+        info: facts of the pairs.
+        network: ``(B, 3, H, W)`` to ``(B, 3, H, W)``.
+        halvings: how often the network halves its image.
+
+    Raises:
+        ValueError: the patch does not halve that often.
+    """
+
+    def __init__(self, config: TransferConfig, info: PairInfo, network: nn.Module, halvings: int) -> None:
+        super().__init__(config, info)
+        if info.patch % 2**halvings:
+            raise ValueError(f"the patch has to be a multiple of {2**halvings} px, got {info.patch}")
+        self.config = config
+        self.network = network
+
+    def translate(self, source: Tensor, target: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+        """``(B, 3, H, W)``, in [0, 1] unless ``output`` is linear; target and generator are not used."""
+        found = self.network(source).to(source.dtype)
+        return _Clamp.apply(found) if self.config.output == "clamped" else found
+
+
+class _Clamp(torch.autograd.Function):
+    """To [0, 1]; the gradient passes unchanged."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor) -> Tensor:
+        return image.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0]

@@ -1,0 +1,55 @@
+"""Reading weights as their authors publish them, without running any code from the file."""
+
+from __future__ import annotations
+
+import pickle
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from regbench.errors import DataError
+
+
+def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:
+    """The tensors of a ``.pth`` file, unwrapped from whatever dictionaries its authors put around them.
+
+    Where the file holds several networks side by side, ``part`` names one (the outermost key above its tensors).
+    Only tensors and plain containers are read (``weights_only``): a pickle that would run code is refused.
+    A ``.safetensors`` file is read as it is.
+
+    Raises:
+        DataError: the file is missing, truncated, no checkpoint, or has no such part.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    if file.suffix == ".safetensors" and part is None:
+        try:
+            return dict(load_file(file))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise DataError(f"{file}: not a readable safetensors file ({error}); it may be truncated") from error
+    try:
+        # Settings of a training script are often saved along, as a Namespace: a plain container too.
+        with torch.serialization.safe_globals([Namespace]):
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{file}: not a readable checkpoint ({reason}); it may be truncated") from error
+    if part is not None:
+        parts = (
+            {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
+        )
+        if part not in parts:
+            raise DataError(f"{file}: has no part {part!r}; it has {', '.join(map(str, parts)) or 'none'}")
+        found = parts[part]
+    while isinstance(found, dict) and not any(isinstance(v, Tensor) for v in found.values()):
+        inner = [v for v in found.values() if isinstance(v, dict) and v]
+        if not inner:
+            raise DataError(f"{file}: holds no tensors")
+        found = max(inner, key=len)
+    if not isinstance(found, dict):
+        raise DataError(f"{file}: holds a {type(found).__name__}, not a dictionary of tensors")
+    return {key: value for key, value in found.items() if isinstance(value, Tensor)}
