@@ -35,3 +35,16 @@ def one_cycle(max_lr: float, total: int, warm_up: float = 0.05) -> LearningRate:
 def step_decay(lr: float, every: int, factor: float = 0.1) -> LearningRate:
     """Multiply by ``factor`` after every ``every`` steps."""
     return lambda step: lr * factor ** (step // max(every, 1))
+
+
+def constant_then_linear(lr: float, total: int, decay: int) -> LearningRate:
+    """The schedule of the CycleGAN family: constant, then a straight line towards zero.
+
+    The published code counts epochs; this counts steps, so that the line has no stairs.
+
+    Args:
+        lr: the constant rate.
+        total: number of steps.
+        decay: how many of them, the last ones, lie on the line; the last step's rate is lr / (decay + 1).
+    """
+    return lambda step: lr * max(min(1.0, (total - step) / (decay + 1)), 0.0)

@@ -1,0 +1,1 @@
+"""What several translators share; no part of the public interface."""
