@@ -67,7 +67,7 @@ class UNSBConfig(AdversarialConfig):
 
     presets = {
         "quick": {
-            "steps": 500, "batch": 4, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
+            "steps": 350, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
             "patches": 64,
         },
         "smoke": _SMALL | {"steps": 6, "batch": 2},
