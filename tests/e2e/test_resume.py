@@ -43,14 +43,28 @@ COMMANDS = {
 COLREG = [
     "mimgcd", "r-warm-up", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-self-1", "r-1",
 ]  # fmt: skip
+ADVERSARIAL = {
+    "cyclegan": "cyclegan",
+    "cut": "cut",
+    "fastcut": "cut",
+    "unsb": "unsb",
+    "munit": "munit",
+    "ugatit": "ugatit",
+    "ugatit-light": "ugatit",
+}  # translator to its stage
+COMMANDS |= {
+    name: ["--strategy", "colreg", "--set", "strategy.rounds=1", "--translator", name, *SMOKE[:2], *SMOKE[6:]]
+    for name in ADVERSARIAL
+}
 KILLS = [
     ("supervised", DIE_IN_STEP.format(stage="supervised")),
     ("supervised", DIE_IN_WRITE),
     ("self-supervised", DIE_IN_STEP.format(stage="self-supervised")),
     *(("colreg", DIE_IN_STEP.format(stage=stage)) for stage in COLREG),
     ("colreg", DIE_IN_WRITE),
+    *((name, DIE_IN_STEP.format(stage=stage)) for name, stage in ADVERSARIAL.items()),
 ]
-IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write"]
+IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *ADVERSARIAL]
 
 
 def train(regbench, name: str, out: str, inject: str = ""):

@@ -151,11 +151,10 @@ def test_half_precision_covers_what_objectives_share(name):
     stage = network.unpaired_stages(context(network, "bf16"))[0]
     made = batch_of(count=stage.batch)
     seen = []
-    network.register_forward_hook(lambda *_: None)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             module.register_forward_hook(lambda m, args, out: seen.append(out.dtype))
     shared = stage.shared(made)
-    assert set(seen) <= {torch.bfloat16}
+    assert set(seen) == (set() if name == "munit" else {torch.bfloat16})  # MUNIT shares images alone
     with torch.autocast("cpu", torch.bfloat16):
         assert all(o.loss(made, shared)["loss"].isfinite() for o in stage.objectives)

@@ -67,8 +67,8 @@ class UNSBConfig(AdversarialConfig):
 
     presets = {
         "quick": {
-            "steps": 350, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
-            "patches": 64,
+            "steps": 450, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "lr": 5e-4, "times": 3,
+            "nce_layers": (0, 4, 8, 12), "codes": 64, "patches": 64,
         },
         "smoke": _SMALL | {"steps": 6, "batch": 2},
         "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4, "times": 3},
