@@ -129,7 +129,7 @@ class ImageTranslator(Translator):
 def mirrored(image: Tensor, generator: torch.Generator) -> Tensor:
     """Each image ``(B, C, H, W)`` of a batch mirrored left to right with probability one half."""
     chosen = torch.rand(len(image), 1, 1, 1, generator=generator) < 0.5
-    return torch.where(chosen.to(image.device), image.flip(-1), image)
+    return torch.where(chosen.to(image.device, non_blocking=True), image.flip(-1), image)
 
 
 def _like_objectives(shared: Callable[[Batch], Shared] | None, precision: str) -> Callable[[Batch], Shared] | None:

@@ -159,4 +159,4 @@ class MultiScaleCritic(nn.Module):
 
 def normal_style(like: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
     """A style ``(B, size)`` from the prior N(0, I)."""
-    return torch.randn(len(like), size, generator=generator).to(like.device)
+    return torch.randn(len(like), size, generator=generator).to(like.device, non_blocking=True)

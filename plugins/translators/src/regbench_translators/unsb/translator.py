@@ -108,7 +108,7 @@ class UNSB(ImageTranslator):
         """Walk the bridge; the target is not looked at. The last guess is the translation."""
 
         def noise(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator).to(like.device, like.dtype)
+            return torch.randn(like.shape, generator=generator).to(like.device, like.dtype, non_blocking=True)
 
         last = self.passes - 1
         state = simulate(self.common(source), last, self.times, self.config.tau, self._guess(noise), noise)
