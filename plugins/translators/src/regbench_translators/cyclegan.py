@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -114,13 +115,13 @@ class CycleGAN(ImageTranslator):
         adversarial = sum(
             generator_loss(self.critics[side](shared[f"fake_{side}"]), c.gan) for side in ("source", "target")
         )
-        cycle = _l1(self._to_source(shared["fake_target"]), source) + _l1(
+        cycle = F.l1_loss(self._to_source(shared["fake_target"]), source) + F.l1_loss(
             self._to_target(shared["fake_source"]), target
         )
         losses = {"gan": adversarial, "cycle": cycle}
         loss = adversarial + c.lambda_cycle * cycle
         if c.lambda_identity:
-            losses["identity"] = _l1(self._to_target(target), target) + _l1(self._to_source(source), source)
+            losses["identity"] = F.l1_loss(self._to_target(target), target) + F.l1_loss(self._to_source(source), source)
             loss = loss + c.lambda_identity * c.lambda_cycle * losses["identity"]
         return {"loss": loss, **losses}
 
@@ -131,7 +132,3 @@ class CycleGAN(ImageTranslator):
             critic = self.critics[side]
             losses[side] = 0.5 * critic_loss(critic(shared[side]), critic(fake), self.config.gan)
         return {"loss": losses["source"] + losses["target"], **losses}
-
-
-def _l1(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).abs().mean()

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -140,18 +141,14 @@ class MUNIT(ImageTranslator):
 
         for side, other in (("source", "target"), ("target", "source")):
             image, (content, style) = shared[side], codes[side]
-            add("image", _l1(modality[side].decode(content, style), image))
+            add("image", F.l1_loss(modality[side].decode(content, style), image))
             drawn = self._style(batch, image)
             translated = modality[other].decode(content, drawn)
             content_again, style_again = modality[other](translated)
-            add("content", _l1(content_again, content))
-            add("style", _l1(style_again, drawn))
+            add("content", F.l1_loss(content_again, content))
+            add("style", F.l1_loss(style_again, drawn))
             if c.lambda_cycle:
-                add("cycle", _l1(modality[side].decode(content_again, style), image))
+                add("cycle", F.l1_loss(modality[side].decode(content_again, style), image))
             add("gan", sum(generator_loss(verdict, c.gan) for verdict in self.critics[other](translated)))
         weights = {name: getattr(c, f"lambda_{name}") for name in losses}
         return {"loss": sum(weights[name] * value for name, value in losses.items()), **losses}
-
-
-def _l1(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).abs().mean()

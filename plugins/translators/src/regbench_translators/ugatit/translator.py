@@ -152,8 +152,8 @@ class UGATIT(ImageTranslator):
             fake, logits = shared[f"to_{side}"]
             own, own_logits = self._to(side, shared[side])
             losses["gan"] = losses["gan"] + sum(generator_loss(v, c.gan) for v in self._verdicts(side, fake))
-            losses["cycle"] = losses["cycle"] + _l1(self._to(other, fake)[0], shared[other])
-            losses["identity"] = losses["identity"] + _l1(own, shared[side])
+            losses["cycle"] = losses["cycle"] + F.l1_loss(self._to(other, fake)[0], shared[other])
+            losses["identity"] = losses["identity"] + F.l1_loss(own, shared[side])
             losses["cam"] = losses["cam"] + _told_apart(logits, own_logits)
         loss = sum(getattr(c, f"lambda_{name}") * value for name, value in losses.items())
         return {"loss": loss, **losses}
@@ -164,7 +164,3 @@ def _told_apart(foreign: Tensor, own: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(foreign, torch.ones_like(foreign)) + (
         F.binary_cross_entropy_with_logits(own, torch.zeros_like(own))
     )
-
-
-def _l1(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).abs().mean()
