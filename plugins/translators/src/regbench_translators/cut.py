@@ -58,7 +58,7 @@ class CUTConfig(AdversarialConfig):
 
     presets = {
         "quick": {
-            "steps": 650, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
+            "steps": 600, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
             "patches": 64,
         },
         "smoke": _SMALL | {"steps": 6, "batch": 2},

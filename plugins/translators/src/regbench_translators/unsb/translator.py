@@ -67,7 +67,7 @@ class UNSBConfig(AdversarialConfig):
 
     presets = {
         "quick": {
-            "steps": 450, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "lr": 5e-4, "times": 3,
+            "steps": 500, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "lr": 5e-4, "times": 3,
             "nce_layers": (0, 4, 8, 12), "codes": 64, "patches": 64,
         },
         "smoke": _SMALL | {"steps": 6, "batch": 2},
