@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from regbench.schedules import constant, cosine, one_cycle, step_decay
+from regbench.schedules import constant, constant_then_linear, cosine, one_cycle, step_decay
 
 
 @pytest.mark.parametrize("total", [7, 33, 100, 120, 1600])
@@ -55,3 +55,17 @@ def test_step_decay_multiplies_after_every_interval():
 
 def test_constant_is_constant():
     assert {constant(3e-4)(step) for step in (0, 1, 10**6)} == {3e-4}
+
+
+@pytest.mark.parametrize(("constant_epochs", "decay_epochs"), [(100, 100), (200, 200), (150, 50), (3, 0)])
+def test_constant_then_linear_is_the_lambda_rule_of_cyclegan(constant_epochs, decay_epochs):
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2e-4)
+    rule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda epoch: 1 - max(0, epoch + 1 - constant_epochs) / (decay_epochs + 1)
+    )
+    ours = constant_then_linear(2e-4, constant_epochs + decay_epochs, decay_epochs)
+    for epoch in range(constant_epochs + decay_epochs):
+        assert ours(epoch) == pytest.approx(rule.get_last_lr()[0], rel=1e-9), epoch
+        optimiser.step()
+        rule.step()
+    assert ours(10**6) == 0

@@ -47,18 +47,32 @@ COMMANDS = {
 COLREG = [
     "mimgcd", "r-warm-up", "r-self-0", "r-0", "target-encoder-1", "mimgcd-1", "source-encoder-1", "r-self-1", "r-1",
 ]  # fmt: skip
-STAGES = {"scpnet": "scpnet", "alto": "alto", "bihome": "bihome", "cudhn": "cudhn-masked", "nemar": "nemar"}
+STAGES = {
+    "scpnet": "scpnet", "alto": "alto", "bihome": "bihome", "cudhn": "cudhn-masked", "nemar": "nemar",
+    "sshnet": "sshnet", "sshnet-d": "sshnet-d",
+}  # fmt: skip
+ADVERSARIAL = {
+    "cyclegan": "cyclegan",
+    "cut": "cut",
+    "fastcut": "cut",
+    "unsb": "unsb",
+    "munit": "munit",
+    "ugatit": "ugatit",
+    "ugatit-light": "ugatit",
+}  # translator to its stage
+COMMANDS |= {
+    name: ["--strategy", "colreg", "--set", "strategy.rounds=1", "--translator", name, *SMOKE[:2], *SMOKE[6:]]
+    for name in ADVERSARIAL
+}
 KILLS = [
     ("supervised", DIE_IN_STEP.format(stage="supervised")),
     ("supervised", DIE_IN_WRITE),
     ("self-supervised", DIE_IN_STEP.format(stage="self-supervised")),
     *(("colreg", DIE_IN_STEP.format(stage=stage)) for stage in COLREG),
     ("colreg", DIE_IN_WRITE),
-    *((name, DIE_IN_STEP.format(stage=stage)) for name, stage in STAGES.items()),
-    ("sshnet", DIE_IN_STEP.format(stage="sshnet")),
-    ("sshnet-d", DIE_IN_STEP.format(stage="sshnet-d")),
+    *((name, DIE_IN_STEP.format(stage=stage)) for name, stage in (STAGES | ADVERSARIAL).items()),
 ]
-IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *STAGES, "sshnet", "sshnet-d"]
+IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *STAGES, *ADVERSARIAL]
 
 
 def train(regbench, teacher, name: str, out: str, inject: str = ""):

@@ -43,3 +43,61 @@ def register_translators(register: Any) -> None:
         paper="Yu et al., SSHNet, CVPR 2025, as in its code",
         provides=("differentiable",),
     )
+    learns = ("unpaired_training", "differentiable")
+    register(
+        "cyclegan",
+        "regbench_translators.cyclegan:CycleGAN",
+        summary="two generators that undo each other (11.4 M each)",
+        paper="Zhu et al. 2017",
+        provides=learns,
+    )
+    register(
+        "cut",
+        "regbench_translators.cut:CUT",
+        summary="one generator, patches of the translation compared with those of the input (11.4 M)",
+        paper="Park et al. 2020",
+        provides=learns,
+    )
+    register(
+        "fastcut",
+        "regbench_translators.cut:CUT",
+        summary="CUT without the identity half, mirrored half of the time, at half the schedule",
+        paper="Park et al. 2020",
+        config={
+            "steps": 266_800,
+            "decay": 0.25,
+            "nce_identity": False,
+            "lambda_nce": 10.0,
+            "flip_equivariance": True,
+        },
+        provides=learns,
+    )
+    register(
+        "unsb",
+        "regbench_translators.unsb:UNSB",
+        summary="Schroedinger bridge of five times, walked by one generator (13.5 M)",
+        paper="Kim et al. 2024",
+        provides=learns,
+    )
+    register(
+        "munit",
+        "regbench_translators.munit:MUNIT",
+        summary="content of the source, style of the target (15.0 M a modality)",
+        paper="Huang et al. 2018",
+        provides=learns,
+    )
+    register(
+        "ugatit",
+        "regbench_translators.ugatit:UGATIT",
+        summary="attention by class activation maps and adaptive norms (77.6 M a generator at 128 px)",
+        paper="Kim et al. 2020",
+        provides=learns,
+    )
+    register(
+        "ugatit-light",
+        "regbench_translators.ugatit:UGATIT",
+        summary="U-GAT-IT whose norms are read from means (10.6 M a generator, any size)",
+        paper="Kim et al. 2020",
+        config={"light": True},
+        provides=learns,
+    )

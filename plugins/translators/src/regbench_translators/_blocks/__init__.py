@@ -1,1 +1,1 @@
-"""Parts that several translators are built of."""
+"""What several translators share; no part of the public interface."""

@@ -1,0 +1,138 @@
+"""CUT and FastCUT: contrastive unpaired translation (Park et al. 2020).
+
+One generator, one discriminator. The generator's own encoder tells each patch of the translation from the others by
+its patch of the input (PatchNCE), so that content stays in place; applied to target images it is a learned identity
+loss. FastCUT (the name ``fastcut``, other defaults) leaves that second half out, weighs the first by 10 and mirrors its
+input half of the time.
+
+In each step the discriminator learns first, then generator and patch sampler together. The schedule is the published
+200 + 200 epochs (FastCUT 150 + 50), counted in images of horse2zebra (1334 an epoch). The published resize to 286 and
+crop to 256 is the sampler's random window here.
+
+Layer 0 is the padded image itself: of a grey image its codes can hold intensity alone, as in the published code. The
+encoder meets both modalities, so it reads as many channels as the richer of the two has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from regbench import Objective, PairInfo, Stage, Steps
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench.schedules import constant_then_linear
+from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators._blocks.gan import critic_loss, generator_loss
+from regbench_translators._blocks.initial import initialise
+from regbench_translators._blocks.nce import PatchSampler, nce_over_layers
+from regbench_translators._blocks.patchgan import PatchGAN, check_patch
+from regbench_translators._blocks.resnet import ResNetGenerator, check_taps
+
+_SMALL = {
+    "width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2, "nce_layers": (0, 4, 8, 12), "codes": 16,
+    "patches": 16,
+}  # fmt: skip
+
+
+class CUTConfig(AdversarialConfig):
+    """Defaults are CUT's published ones."""
+
+    steps: Steps = Field(533_600, ge=1, description="400 epochs of 1334 images")
+    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
+    blocks: int = Field(9, ge=1, description="residual blocks of the generator")
+    critic_layers: int = Field(3, ge=1, description="halvings of the discriminator")
+    antialias: bool = Field(True, description="blurred sampling; without it the layers are numbered otherwise")
+    nce_layers: tuple[int, ...] = Field((0, 4, 8, 12, 16), description="layers of the encoder that are compared")
+    codes: int = Field(256, ge=1, description="length of a patch's code")
+    patches: int = Field(256, ge=2, description="places a layer that are compared")
+    temperature: float = Field(0.07, gt=0)
+    lambda_gan: float = Field(1.0, ge=0)
+    lambda_nce: float = Field(1.0, ge=0)
+    nce_identity: bool = Field(True, description="PatchNCE of target images too; the two are averaged")
+    flip_equivariance: bool = Field(False, description="mirror the generator's input half of the time, not the keys")
+
+    presets = {
+        "quick": {
+            "steps": 600, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
+            "patches": 64,
+        },
+        "smoke": _SMALL | {"steps": 6, "batch": 2},
+        "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4},
+    }  # fmt: skip
+
+
+class CUT(ImageTranslator):
+    """Generator, patch sampler, discriminator.
+
+    Raises:
+        ValueError: a layer of ``nce_layers`` is not there, or the patch is too small for the discriminator.
+    """
+
+    Config = CUTConfig
+    config: CUTConfig
+
+    def __init__(self, config: CUTConfig, info: PairInfo) -> None:
+        super().__init__(config, info)
+        c = config
+        check_patch(info.patch, c.critic_layers)
+        self.generator = ResNetGenerator(self.common_channels, info.target_channels, c.width, c.blocks, c.antialias)
+        check_taps(c.nce_layers, len(self.generator.encoder))
+        self.sampler = PatchSampler([self.generator.channels[i] for i in c.nce_layers], c.codes, c.patches)
+        self.critic = PatchGAN(info.target_channels, c.critic_width, c.critic_layers, c.antialias)
+        initialise(self, "xavier")
+
+    def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
+        """One pass of the generator; the target is not looked at."""
+        return self.generator(self.common(source))
+
+    def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
+        """The discriminator, then generator and sampler, in each step."""
+        c = self.config
+        steps = steps or c.steps
+        lr = constant_then_linear(c.lr, steps, round(c.decay * steps))
+        critic, generator, sampler = self.parts(ctx, "critic", "generator", "sampler")
+        objectives = (
+            Objective((critic,), self._critic_loss, ADAM, lr, precision=ctx.precision),
+            Objective((generator, sampler), self._generator_loss, ADAM, lr, precision=ctx.precision),
+        )
+        return (self.adversarial_stage(ctx, "cut", steps, objectives, self._fakes),)
+
+    def _fakes(self, batch: Batch) -> Shared:
+        """Both modalities in one pass of the generator, mirrored together where equivariance asks for it."""
+        c = self.config
+        source, target = self.drawn(batch)
+        images = torch.cat([self.common(source), self.common(target)]) if c.nce_identity else self.common(source)
+        turned = c.flip_equivariance and bool(torch.rand(1, generator=batch.generator) < 0.5)
+        fakes = self.generator(images.flip(-1) if turned else images)
+        fake, identity = fakes.chunk(2) if c.nce_identity else (fakes, None)
+        return {"source": source, "target": target, "fake": fake, "identity": identity, "turned": turned}
+
+    def _critic_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        real, fake = self.critic(shared["target"]), self.critic(shared["fake"].detach())
+        return {"loss": 0.5 * critic_loss(real, fake, self.config.gan)}
+
+    def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        c = self.config
+        adversarial = generator_loss(self.critic(shared["fake"]), c.gan)
+        nce = self._nce(batch, shared["source"], shared["fake"], shared["turned"])
+        losses = {"gan": adversarial, "nce": nce}
+        if c.nce_identity:
+            losses["nce_identity"] = self._nce(batch, shared["target"], shared["identity"], shared["turned"])
+            nce = 0.5 * (nce + losses["nce_identity"])
+        return {"loss": c.lambda_gan * adversarial + c.lambda_nce * nce, **losses}
+
+    def _nce(self, batch: Batch, image: Tensor, translation: Tensor, turned: bool) -> Tensor:
+        """PatchNCE of a translation's patches, turned back, against those of the image; mean over layers."""
+        c = self.config
+        with torch.no_grad():  # keys pass no gradient on
+            features = self.generator.features(self.common(image), c.nce_layers)
+            places = self.sampler.draw(features, batch.generator)
+            keys = self.sampler(features, places)
+        found = self.generator.features(self.common(translation), c.nce_layers)
+        queries = self.sampler([f.flip(-1) for f in found] if turned else found, places)
+        return nce_over_layers(queries, keys, c.temperature)

@@ -1,0 +1,134 @@
+"""CycleGAN: unpaired translation by two generators that undo each other (Zhu et al. 2017).
+
+Each generator is judged by the discriminator of the modality it writes, must return what the other made of an image
+to that image, and must leave an image of its own modality as it is. Generators learn first, then discriminators, on
+fakes from a history of 50.
+
+The schedule is the published 100 + 100 epochs, counted in images of horse2zebra (1334 an epoch). The published resize
+to 286 and crop to 256 is the sampler's random window here.
+
+When the modalities have different numbers of channels, both generators read as many as the richer one has, so that an
+image of either fits, and the identity term exists for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from regbench import Objective, PairInfo, Stage, Steps
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench.schedules import constant_then_linear
+from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators._blocks.gan import critic_loss, generator_loss
+from regbench_translators._blocks.initial import initialise
+from regbench_translators._blocks.patchgan import PatchGAN, check_patch
+from regbench_translators._blocks.pool import ImagePool
+from regbench_translators._blocks.resnet import ResNetGenerator
+
+_SMALL = {"width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2}
+
+
+class CycleGANConfig(AdversarialConfig):
+    """Defaults are the published ones."""
+
+    steps: Steps = Field(266_800, ge=1, description="200 epochs of 1334 images")
+    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
+    blocks: int = Field(9, ge=1, description="residual blocks of each generator")
+    critic_layers: int = Field(3, ge=1, description="halvings of each discriminator")
+    antialias: bool = Field(False, description="blurred sampling, as in CUT's own CycleGAN")
+    pool: int = Field(50, ge=0, description="fakes of each modality kept for its discriminator")
+    lambda_cycle: float = Field(10.0, ge=0)
+    lambda_identity: float = Field(0.5, ge=0, description="in units of lambda_cycle")
+
+    presets = {
+        "quick": {"steps": 600, "batch": 2, "width": 16, "blocks": 4, "critic_width": 16, "lr": 5e-4},
+        "smoke": _SMALL | {"steps": 6, "batch": 2, "pool": 4},
+        "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4, "blocks": 1, "pool": 3},
+    }
+
+
+class CycleGAN(ImageTranslator):
+    """Two generators, two discriminators, two histories."""
+
+    Config = CycleGANConfig
+    config: CycleGANConfig
+
+    def __init__(self, config: CycleGANConfig, info: PairInfo) -> None:
+        super().__init__(config, info)
+        c, s, t = config, info.source_channels, info.target_channels
+        check_patch(info.patch, c.critic_layers)
+
+        def generator(outputs: int) -> ResNetGenerator:
+            return ResNetGenerator(self.common_channels, outputs, c.width, c.blocks, c.antialias)
+
+        def critic(channels: int) -> PatchGAN:
+            return PatchGAN(channels, c.critic_width, c.critic_layers, c.antialias)
+
+        self.generators = nn.ModuleDict({"to_target": generator(t), "to_source": generator(s)})
+        self.critics = nn.ModuleDict({"source": critic(s), "target": critic(t)})
+        sides = (info.patch, info.patch)
+        self.history = nn.ModuleDict(
+            {"source": ImagePool(c.pool, (s, *sides)), "target": ImagePool(c.pool, (t, *sides))}
+        )
+        initialise(self, "normal")
+
+    def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
+        """One pass of the generator; the target is not looked at."""
+        return self._to_target(source)
+
+    def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
+        """Generators, then discriminators, in each step."""
+        c = self.config
+        steps = steps or c.steps
+        lr = constant_then_linear(c.lr, steps, round(c.decay * steps))
+        (generators, critics) = self.parts(ctx, "generators", "critics")
+        objectives = (
+            Objective((generators,), self._generator_loss, ADAM, lr, precision=ctx.precision),
+            Objective((critics,), self._critic_loss, ADAM, lr, precision=ctx.precision),
+        )
+        return (self.adversarial_stage(ctx, "cyclegan", steps, objectives, self._fakes, also_train=("history",)),)
+
+    def _to_target(self, image: Tensor) -> Tensor:
+        return self.generators["to_target"](self.common(image))
+
+    def _to_source(self, image: Tensor) -> Tensor:
+        return self.generators["to_source"](self.common(image))
+
+    def _fakes(self, batch: Batch) -> Shared:
+        source, target = self.drawn(batch)
+        return {
+            "source": source,
+            "target": target,
+            "fake_source": self._to_source(target),
+            "fake_target": self._to_target(source),
+        }
+
+    def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        c, source, target = self.config, shared["source"], shared["target"]
+        adversarial = sum(
+            generator_loss(self.critics[side](shared[f"fake_{side}"]), c.gan) for side in ("source", "target")
+        )
+        cycle = F.l1_loss(self._to_source(shared["fake_target"]), source) + F.l1_loss(
+            self._to_target(shared["fake_source"]), target
+        )
+        losses = {"gan": adversarial, "cycle": cycle}
+        loss = adversarial + c.lambda_cycle * cycle
+        if c.lambda_identity:
+            losses["identity"] = F.l1_loss(self._to_target(target), target) + F.l1_loss(self._to_source(source), source)
+            loss = loss + c.lambda_identity * c.lambda_cycle * losses["identity"]
+        return {"loss": loss, **losses}
+
+    def _critic_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        losses = {}
+        for side in ("source", "target"):
+            fake = self.history[side].swap(shared[f"fake_{side}"], batch.step, batch.generator)
+            critic = self.critics[side]
+            losses[side] = 0.5 * critic_loss(critic(shared[side]), critic(fake), self.config.gan)
+        return {"loss": losses["source"] + losses["target"], **losses}

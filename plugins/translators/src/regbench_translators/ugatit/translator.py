@@ -1,0 +1,166 @@
+"""U-GAT-IT: attention by class activation maps and adaptive layer-instance norm (Kim et al. 2020).
+
+Two generators that undo each other, each with an auxiliary classifier that tells the modalities apart and says where
+to look; for each modality a global and a local discriminator, both with such a classifier. Discriminators learn
+first, on image and classifier verdicts; then generators, by adversarial, cycle, identity and classifier losses. After
+each of their steps every rho of the norms is put back into [0, 1].
+
+The full model reads its norms' scale and shift from flattened features: 77.6 M parameters a generator at 128 px, 279 M
+at 256, and one image size. ``light`` reads them from means (10.6 M, any size). No weights are drawn anew, as in the
+authors' own port. The schedule is the published million steps; in their second half the rate falls to zero.
+
+When the modalities have different numbers of channels, both generators read as many as the richer one has, so that an
+image of either fits, and identity and classifier losses exist for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from regbench import Objective, PairInfo, Stage, Steps
+from regbench.api.stage import Shared
+from regbench.api.strategy import Context
+from regbench.api.types import Batch
+from regbench.errors import UsageError
+from regbench.schedules import constant_then_linear
+from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators._blocks.gan import critic_loss, generator_loss
+from regbench_translators.ugatit.networks import Critic, Generator, least_side
+
+_SIDES = (("source", "target"), ("target", "source"))
+_SMALL = {"width": 4, "blocks": 1, "critic_width": 4, "global_layers": 5, "local_layers": 4}
+
+
+class UGATITConfig(AdversarialConfig):
+    """Defaults are the published ones."""
+
+    steps: Steps = Field(1_000_000, ge=1)
+    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
+    lr: float = Field(1e-4, gt=0, description="of generators and discriminators")
+    weight_decay: float = Field(1e-4, ge=0)
+    light: bool = Field(False, description="read the norms' scale and shift from means of the features")
+    blocks: int = Field(4, ge=1, description="residual blocks of each encoder and decoder")
+    global_layers: int = Field(7, ge=3, description="layers of the global discriminators; all but two halve")
+    local_layers: int = Field(5, ge=3, description="layers of the local discriminators")
+    lambda_gan: float = Field(1.0, ge=0)
+    lambda_cycle: float = Field(10.0, ge=0)
+    lambda_identity: float = Field(10.0, ge=0)
+    lambda_cam: float = Field(1000.0, ge=0, description="of the generators' classifiers")
+
+    presets = {
+        "quick": {
+            "steps": 260, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "global_layers": 6, "lr": 5e-4,
+        },
+        "smoke": _SMALL | {"steps": 6, "batch": 2},
+        "tiny": _SMALL | {"steps": 4, "batch": 2},
+    }  # fmt: skip
+
+
+class UGATIT(ImageTranslator):
+    """Two generators, four discriminators.
+
+    Raises:
+        ValueError: the patch is too small for a discriminator.
+    """
+
+    Config = UGATITConfig
+    config: UGATITConfig
+
+    def __init__(self, config: UGATITConfig, info: PairInfo) -> None:
+        super().__init__(config, info)
+        c = config
+        layers = {"global": c.global_layers, "local": c.local_layers}
+        for reach, number in layers.items():
+            if info.patch < least_side(number):
+                raise ValueError(
+                    f"{reach}_layers={number} need a patch of at least {least_side(number)} px, got {info.patch}: "
+                    f"take fewer {reach}_layers or a larger protocol.patch"
+                )
+        channels = {"source": info.source_channels, "target": info.target_channels}
+        side = None if c.light else info.patch
+        self.generators = nn.ModuleDict(
+            {f"to_{name}": Generator(self.common_channels, n, c.width, c.blocks, side) for name, n in channels.items()}
+        )
+        self.critics = nn.ModuleDict(
+            {
+                f"{name}_{reach}": Critic(n, c.critic_width, number)
+                for name, n in channels.items()
+                for reach, number in layers.items()
+            }
+        )
+
+    def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
+        """One pass of the generator; the target is not looked at.
+
+        Raises:
+            UsageError: the full model, and not the size it was built for.
+        """
+        side = self.info.patch
+        if not self.config.light and source.shape[-2:] != (side, side):
+            raise UsageError(
+                f"ugatit is built for {side} x {side} px, got {source.shape[-1]} x {source.shape[-2]}: use ugatit-light"
+            )
+        return self._to("target", source)[0]
+
+    def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
+        """Discriminators, then generators, in each step."""
+        c = self.config
+        steps = steps or c.steps
+        lr = constant_then_linear(c.lr, steps, round(c.decay * steps))
+        adam = partial(ADAM, weight_decay=c.weight_decay)
+        critics, generators = self.parts(ctx, "critics", "generators")
+        objectives = (
+            Objective((critics,), self._critic_loss, adam, lr, precision=ctx.precision),
+            Objective((generators,), self._generator_loss, adam, lr, precision=ctx.precision, after=self._clip),
+        )
+        return (self.adversarial_stage(ctx, "ugatit", steps, objectives, self._fakes),)
+
+    def _clip(self) -> None:
+        for generator in self.generators.values():
+            generator.clip()
+
+    def _to(self, side: str, image: Tensor) -> tuple[Tensor, Tensor]:
+        """An image, of either modality, in the modality of ``side``, and the classifier's logits."""
+        return self.generators[f"to_{side}"](self.common(image))
+
+    def _verdicts(self, side: str, image: Tensor) -> list[Tensor]:
+        """Of both discriminators of a modality: of the image and of their classifiers."""
+        return [verdict for reach in ("global", "local") for verdict in self.critics[f"{side}_{reach}"](image)]
+
+    def _fakes(self, batch: Batch) -> Shared:
+        source, target = self.drawn(batch)
+        images = {"source": source, "target": target}
+        return images | {f"to_{side}": self._to(side, images[other]) for side, other in _SIDES}
+
+    def _critic_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        losses = {}
+        for side, _ in _SIDES:
+            real, fake = self._verdicts(side, shared[side]), self._verdicts(side, shared[f"to_{side}"][0].detach())
+            losses[side] = sum(critic_loss(r, f, self.config.gan) for r, f in zip(real, fake, strict=True))
+        return {"loss": self.config.lambda_gan * (losses["source"] + losses["target"]), **losses}
+
+    def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        c = self.config
+        losses = {name: torch.zeros((), device=shared["source"].device) for name in ("gan", "cycle", "identity", "cam")}
+        for side, other in _SIDES:
+            fake, logits = shared[f"to_{side}"]
+            own, own_logits = self._to(side, shared[side])
+            losses["gan"] = losses["gan"] + sum(generator_loss(v, c.gan) for v in self._verdicts(side, fake))
+            losses["cycle"] = losses["cycle"] + F.l1_loss(self._to(other, fake)[0], shared[other])
+            losses["identity"] = losses["identity"] + F.l1_loss(own, shared[side])
+            losses["cam"] = losses["cam"] + _told_apart(logits, own_logits)
+        loss = sum(getattr(c, f"lambda_{name}") * value for name, value in losses.items())
+        return {"loss": loss, **losses}
+
+
+def _told_apart(foreign: Tensor, own: Tensor) -> Tensor:
+    """The generator's classifier: 1 for images it has to translate, 0 for those already of its modality."""
+    return F.binary_cross_entropy_with_logits(foreign, torch.ones_like(foreign)) + (
+        F.binary_cross_entropy_with_logits(own, torch.zeros_like(own))
+    )
