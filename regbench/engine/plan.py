@@ -19,7 +19,7 @@ from regbench.data.pack import Pack, ensure
 from regbench.data.packing import Progress
 from regbench.data.sampler import pair_info
 from regbench.engine.checkpoint import read_tensors
-from regbench.engine.context import Chosen, RunContext
+from regbench.engine.context import Ancestor, Chosen, RunContext
 from regbench.engine.trainer import TrainerConfig
 from regbench.errors import UsageError, unknown_name
 from regbench.metrics import METRIC_VERSION
@@ -250,7 +250,8 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         }
     )
     run_id = run_id_of(identity)
-    context = RunContext(pair_info(pack, protocol), device, {}, request.seed, ancestors=[run])
+    parent = Ancestor(run.run_id, run.supervision, finished)
+    context = RunContext(pair_info(pack, protocol), device, {}, request.seed, ancestors=[parent])
     folder = request.out / f"transfer-{run.run_id}-{pack.name}-{run_id}"
     return Plan(
         identity, run_id, folder, budget_of(before.budget), protocol, TrainerConfig(), pack, manifest, context, (),

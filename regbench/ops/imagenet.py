@@ -6,11 +6,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from regbench.errors import DataError
+from regbench.published import read_published
 
 TORCHVISION = ("resnet34-b627a593.pth", "resnet34-333f7ec4.pth")
 """Names of torchvision's file, the present one and that of older releases."""
@@ -34,7 +33,7 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
         DataError: there is no file, or it does not fit the network; says what to put where.
     """
     path = _found(file)
-    tensors = _read(path)
+    tensors = read_published(path)
     wanted = {key: value for key, value in network.state_dict().items() if key.rpartition(".")[0] not in new}
     # Old files lack the counters of batch norm, which nothing reads.
     absent = [key for key in wanted if key not in tensors and not key.endswith("num_batches_tracked")]
@@ -64,14 +63,3 @@ def _found(file: str | Path | None) -> Path:
         f"no ImageNet weights of ResNet-34 here and nothing is downloaded: put torchvision's {TORCHVISION[0]} into "
         f"{cache}, or name the file"
     )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if path.suffix != ".safetensors":
-        from regbench.engine.weights import read_published
-
-        return read_published(path)
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a readable safetensors file ({error}); it may be truncated") from error
