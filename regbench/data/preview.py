@@ -75,7 +75,11 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
 
 def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> list[Picture]:
     """The chosen images of a side as 8-bit RGB."""
-    images = pack.images(split, side)[rows].permute(0, 2, 3, 1).numpy()
+    import torch
+
+    from regbench.data.images import Streamed
+
+    images = Streamed(pack, split, side).take(torch.from_numpy(rows)).permute(0, 2, 3, 1).numpy()
     if images.dtype != np.uint8:  # 16-bit sensors rarely use their range: show what there is
         low, high = np.percentile(images, (1, 99))
         images = (np.clip((images - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)

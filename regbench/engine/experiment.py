@@ -20,13 +20,14 @@ from regbench.engine.checkpoint import TrainingState, module_tensors, write_tens
 from regbench.engine.deploys import FOLDER as DEPLOYS
 from regbench.engine.deploys import Deploys
 from regbench.engine.evaluator import Evaluator, judge
+from regbench.engine.labelfree import assess
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
 from regbench.engine.trainer import InterruptedRun, Trainer
 from regbench.errors import RegbenchError
 from regbench.plugins import registry
 from regbench.report.gallery import write_gallery
-from regbench.results.pairs import write_pairs
+from regbench.results.pairs import Pairs, write_pairs
 from regbench.results.provenance import collect
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
@@ -100,7 +101,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         }
         write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
     pairs = evaluator.pairs(plan.deployed)
-    metrics, verdict = judge(pairs, {c.name: c.load() for c in registry().all("metric")})
+    metrics, verdict = _judged(plan, evaluator, pairs)
     write_pairs(plan.folder / "pairs.h5", pairs)
     for module in plan.context.modules.values():
         if isinstance(module, Translator):
@@ -110,12 +111,20 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         run_id=plan.run_id,
         status="ok",
         verdict=verdict,
+        truth=plan.manifest.truth,
         identity=plan.identity,
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
         training=_training(plan, state) | {"deploys": deploys.summary(plan.stages)},
         provenance=collect(),
     )
+
+
+def _judged(plan: Plan, evaluator: Evaluator, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
+    """Metrics and verdict; without truth, what can be said without it."""
+    if plan.manifest.truth == "none":
+        return assess(evaluator, plan.deployed, pairs), "unjudged"
+    return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
 
 
 def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
