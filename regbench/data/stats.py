@@ -100,7 +100,7 @@ def _measured(a: Tensor, b: Tensor, mask: Tensor, known: bool) -> tuple[Tensor, 
     """Of n pairs: shift ``(n, 2)``, agreement there, agreement with a stranger, and gap ``(n, 3)``."""
     first, second = edge_field(a) * mask, edge_field(b) * mask
     shift, agreement = edge_shift(first, second, REACH)
-    _, strangers = edge_shift(first, second.roll(1, 0), REACH)
+    _, strangers = edge_shift(first, second.roll(len(b) // 2, 0), REACH)  # neighbours may show the same scene
     edges = agreement if known else edge_agreement(first, second)
     return shift, agreement, strangers, torch.stack([edges, *_grey_gap(a, b, mask)], -1)
 
