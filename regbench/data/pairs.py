@@ -140,7 +140,7 @@ def sides(pack: Pack, split: Split, protocol: Protocol, device: torch.device | s
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 ``(B, C, H, W)`` to float32 in [0, 1]; float packs pass."""
-    return images.float() / 255.0 if images.dtype == torch.uint8 else images
+    return images / 255.0 if images.dtype == torch.uint8 else images
 
 
 def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
@@ -158,7 +158,8 @@ def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
     around = window(images, draws.origin - rho, patch + 2 * rho, colours)  # nothing beyond it is looked at
     hidden = geometry.homography_from_displacement(draws.displacement, (patch, patch))
     inner = geometry.translation(torch.full((2,), float(rho))) @ hidden
-    return _three(geometry.sample(around, to_device(inner, around.device), (patch, patch)))
+    # The displaced quadrilateral is convex, so the homography does not fold within the patch.
+    return _three(geometry.sample(around, to_device(inner, around.device), (patch, patch), folds=False))
 
 
 def target_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:

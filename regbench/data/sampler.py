@@ -112,7 +112,6 @@ class PairSampler:
         """The batch of one step: a pure function of the run's seed and the arguments."""
         batch = Batch(size, step, self._generator("noise", stage, step))
         draws = self._drawn("pairs", stage, step, size)
-        source_view, target_view = self._hidden(draws)
         colours = draws.colours or (None, None)
         if {"pair", "self_source"} & set(views):
             source_images = self._source.take(draws.index)
@@ -126,10 +125,12 @@ class PairSampler:
             batch.views["pair"] = Pair(source, target, label)
         if "self_source" in views:
             generator = self._generator("self_source", stage, step)
-            batch.views["self_source"] = self._self_pair(source, source_images, source_view, colours[0], generator)
+            view = self._source_view(draws)
+            batch.views["self_source"] = self._self_pair(source, source_images, view, colours[0], generator)
         if "self_target" in views:
             generator = self._generator("self_target", stage, step)
-            batch.views["self_target"] = self._self_pair(target, target_images, target_view, colours[1], generator)
+            view = to_device(geometry.translation(draws.origin), self.device)
+            batch.views["self_target"] = self._self_pair(target, target_images, view, colours[1], generator)
         if "unpaired" in views:
             batch.views["unpaired"] = self._unpaired(size, stage, step)
         if self._reads_ahead:
@@ -172,14 +173,13 @@ class PairSampler:
         while len(self._ready) > 8 * AHEAD:  # of a stage that ended earlier
             self._ready.pop(next(iter(self._ready)))
 
-    def _hidden(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Patch pixels to image pixels, for source and target; the hidden displacement is in the first."""
-        shift = geometry.translation(draws.origin)
-        if self.protocol.pairing == "given":  # the images themselves are unaligned, nothing is added
-            return to_device(shift, self.device), to_device(shift, self.device)
-        patch = (self.protocol.patch, self.protocol.patch)
-        hidden = shift @ geometry.homography_from_displacement(draws.displacement, patch)
-        return to_device(hidden, self.device), to_device(shift, self.device)
+    def _source_view(self, draws: Draws) -> Tensor:
+        """Patch pixels to image pixels of the source; the hidden displacement is in it."""
+        view = geometry.translation(draws.origin)
+        if self.protocol.pairing != "given":  # else the images themselves are unaligned, nothing is added
+            size = (self.protocol.patch, self.protocol.patch)
+            view = view @ geometry.homography_from_displacement(draws.displacement, size)
+        return to_device(view, self.device)
 
     def _self_pair(
         self, image: Tensor, images: Tensor, view: Tensor, colours: Colours | None, generator: torch.Generator

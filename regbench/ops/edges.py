@@ -84,8 +84,9 @@ def edge_shift(first: Tensor, second: Tensor, reach: int = 8) -> tuple[Tensor, T
     y, x = best // side, best % side
     rows = torch.arange(len(best), device=best.device)
     peak = scores[rows, y, x]
-    dx = _vertex(scores[rows, y, (x - 1).clamp_min(0)], peak, scores[rows, y, (x + 1).clamp_max(side - 1)])
-    dy = _vertex(scores[rows, (y - 1).clamp_min(0), x], peak, scores[rows, (y + 1).clamp_max(side - 1), x])
+    padded = F.pad(scores, (1, 1, 1, 1), value=torch.nan)  # no refinement where a neighbour was not tried
+    dx = _vertex(padded[rows, y + 1, x], peak, padded[rows, y + 1, x + 2])
+    dy = _vertex(padded[rows, y, x + 1], peak, padded[rows, y + 2, x + 1])
     return torch.stack([x - reach + dx, y - reach + dy], -1), peak
 
 
