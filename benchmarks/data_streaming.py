@@ -4,7 +4,9 @@
 
 Makes a pack of noise, then runs the sampler in processes of their own: resident without a cap; resident under the cap,
 which must fail (the cap is real); streamed under the cap, with the file in the page cache and after asking the system
-to drop it. The cap is RLIMIT_DATA: all memory the process allocates itself, which the page cache is not.
+to drop it. The cap is RLIMIT_DATA, on all memory the process takes itself once its libraries are loaded; the page
+cache is the system's and not in it.
+
 Prints one JSON line; ratio_warm and ratio_cold are the streamed rates over the resident one.
 """
 
@@ -47,7 +49,7 @@ def make(path: Path, megabytes: int) -> None:
     prepare(Noise(ComponentConfig(), None), "noise", "1", path)
 
 
-def child(path: Path, batch: int, seconds: float) -> None:
+def child(path: Path, batch: int, seconds: float, cap: int) -> None:
     """Draw batches for a while and say how fast."""
     import torch
 
@@ -55,39 +57,37 @@ def child(path: Path, batch: int, seconds: float) -> None:
     from regbench.data.pack import Pack
     from regbench.data.sampler import PairSampler
 
+    libraries = peak_mb()
+    if cap:
+        limit(cap)
     sampler = PairSampler(Pack.open(path), Protocol(pairing="online"), seed=0, labels=True)
     step = 0
-    for limit in (1.0, seconds):
+    for most in (1.0, seconds):
         start, first = time.perf_counter(), step
-        while (spent := time.perf_counter() - start) < limit:
+        while (spent := time.perf_counter() - start) < most:
             sampler.batch("s", step, batch, ("pair",))
             step += 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {"rate": (step - first) * batch / spent, "peak_mb": peak, "kind": type(sampler._source).__name__}
-    print(json.dumps(told | {"threads": torch.get_num_threads()}))
+    told = {"rate": round((step - first) * batch / spent, 1), "kind": type(sampler._source).__name__}
+    print(json.dumps(told | {"libraries_mb": libraries, "peak_mb": peak_mb(), "threads": torch.get_num_threads()}))
 
 
-def run(args: argparse.Namespace, path: Path, resident_mb: int, cap: int | None) -> dict | None:
-    """What a child says, None where it ran out of memory."""
+def limit(cap: int) -> None:
+    """Let this process take ``cap`` more mebibytes of memory, and no more."""
+    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    most = int(facts["VmData"].split()[0]) * 1024 + cap * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
-    def limit() -> None:
-        if cap is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (cap * 2**20, cap * 2**20))
 
-    command = [
-        sys.executable,
-        __file__,
-        "--child",
-        str(path),
-        "--batch",
-        str(args.batch),
-        "--seconds",
-        str(args.seconds),
-    ]
+def peak_mb() -> float:
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def run(args: argparse.Namespace, path: Path, resident_mb: int, cap: int) -> dict | None:
+    """What a child says, None where it ran out of memory; a cap of 0 is none."""
+    options = {"--child": path, "--batch": args.batch, "--seconds": args.seconds, "--cap": cap}
     done = subprocess.run(
-        command,
+        [sys.executable, __file__, *(str(part) for option in options.items() for part in option)],
         env=os.environ | {"REGBENCH_RESIDENT_MB": str(resident_mb)},
-        preexec_fn=limit,
         capture_output=True,
         text=True,
     )
@@ -109,12 +109,12 @@ def main() -> None:
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.batch, args.seconds)
+        child(args.child, args.batch, args.seconds, args.cap)
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "noise.h5"
         make(path, args.megabytes)
-        resident = run(args, path, 2**20, None)
+        resident = run(args, path, 2**20, 0)
         capped = run(args, path, 2**20, args.cap)
         warm = run(args, path, 0, args.cap)
         with path.open("rb") as file:

@@ -68,19 +68,27 @@ class Streamed:
         split: which images.
         side: of which modality.
         device: where batches go.
+        pool: threads that read ahead; its own when None.
 
     Raises:
         DataError: the pack cannot be read, or does not store its images one after the other.
     """
 
-    def __init__(self, pack: Pack, split: Split, side: Side, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        pack: Pack,
+        split: Split,
+        side: Side,
+        device: torch.device | str = "cpu",
+        pool: ThreadPoolExecutor | None = None,
+    ) -> None:
         self.device = torch.device(device)
         self._path = pack.path
         self._offset, self._dtype, self._shape = _layout(pack.path, split, side)
         self._top = pack.max_values[SIDES.index(side)]
         self._row = int(np.prod(self._shape[1:])) * self._dtype.itemsize
         self._file = pack.path.open("rb", buffering=0)
-        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="regbench-read")
+        self._pool = pool or _readers()
         self._coming: dict[bytes, Future[Tensor]] = {}
         self._lock = threading.Lock()
 
@@ -134,8 +142,13 @@ def load(pack: Pack, split: Split, sides: Sequence[Side], device: torch.device |
     if resident_bytes(pack, split, tuple(wanted)) <= memory_for_images(device):
         found = {side: Resident(pack.images(split, side, device)) for side in wanted}
     else:
-        found = {side: Streamed(pack, split, side, device) for side in wanted}
+        pool = _readers()
+        found = {side: Streamed(pack, split, side, device, pool) for side in wanted}
     return [found["a" if pack.single else side] for side in sides]
+
+
+def _readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(READERS, thread_name_prefix="regbench-read")
 
 
 def resident_bytes(pack: Pack, split: Split, sides: Sequence[Side]) -> int:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +32,7 @@ SPLITS: tuple[Split, Split] = ("train", "test")
 SIDES = ("a", "b")
 BLOCK = 256  # images read at a time: bounds the memory beside the result
 _ARRAYS = (("group", "<i4"), ("a", None), ("b", None), ("homography", "<f8"), ("points", "<f8"))
+_DISK = (OSError, RuntimeError)  # HDF5 says either when a disk fails it
 _CHECKPOINT = 64  # pairs between two moments a killed run can resume from
 _GREY = "grey"  # what an array is called while it is widened to three channels
 _HASHED = ("modality_a", "modality_b", "height", "width", "aligned", "max_value_a", "max_value_b")
@@ -60,7 +63,7 @@ def write_pack(
                 writer.fill(split, keys[split], workers, progress)
             writer.finish()
         except BaseException:
-            with suppress(OSError):  # the disk may be what failed
+            with suppress(*_DISK):  # the disk may be what failed
                 writer.checkpoint()
             raise
         finally:
@@ -207,9 +210,9 @@ class _Writer:
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # now, so that writing images moves nothing
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         shape = (len(group["key"]), *self._dataset.size, channels)
+        _reserve(self._file, math.prod(shape) * dtype.itemsize)
         group.create_dataset(side, shape=shape, dtype=dtype, dcpl=layout)
         self._file.flush()
-        _reserve(self._file)
 
     def checkpoint(self) -> None:
         """Mark as done what is on the disk, not what is about to be."""
@@ -244,7 +247,7 @@ class _Writer:
         os.fsync(self._file.id.get_vfd_handle())
 
     def close(self) -> None:
-        with suppress(OSError):
+        with suppress(*_DISK):
             self._file.close()
 
 
@@ -337,11 +340,11 @@ def _grey_if_grey(image: NDArray[np.generic]) -> NDArray[np.generic]:
     return first if same else image
 
 
-def _reserve(file: Any) -> None:
-    """Take the disk space of the whole file now: a disk that is too small is told before hours of decoding."""
+def _reserve(file: Any, more: int) -> None:
+    """Take the disk space of so many more bytes now: a disk that is too small is told before hours of decoding."""
     handle = file.id.get_vfd_handle()
     try:
-        os.posix_fallocate(handle, 0, os.fstat(handle).st_size)
+        os.posix_fallocate(handle, 0, os.fstat(handle).st_size + more)
     except AttributeError:  # not on this system: the disk tells later
         pass
     except OSError as error:
@@ -355,7 +358,13 @@ def _disk_errors(partial: Path) -> Iterator[None]:
     """Turn a failure to write into one line."""
     try:
         yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        reason = "no space left on the device" if full else (error.strerror or str(error).splitlines()[0])
+    except _DISK as error:
+        number = getattr(error, "errno", None)
+        if number is None and (match := re.search(r"errno = (\d+)", str(error))):
+            number = int(match[1])
+        if number is None and not isinstance(error, OSError):
+            raise  # not of the disk
+        full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        told = os.strerror(number) if number else " ".join(str(error).split())
+        reason = "no space left on the device" if full else told
         raise DataError(f"cannot write {partial}: {reason}; the same command continues where it stopped") from error

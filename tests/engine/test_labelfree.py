@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from regbench import geometry
 from regbench.api.registrator import Registrator
-from regbench.api.types import Registration
+from regbench.api.types import PairInfo, Registration
 from regbench.cli.consistency import command as consistency_command
 from regbench.config import Protocol
 from regbench.data.manifest import Manifest
@@ -32,7 +32,7 @@ class Told(Registrator):
     """Answers with the homographies it was given, in the order it is asked; backwards with their inverses."""
 
     def __init__(self, displacement, ok=None):
-        torch.nn.Module.__init__(self)
+        super().__init__(Registrator.Config(), PairInfo(64, 16))
         self.answers, self.asked, self.ok = displacement, 0, ok
 
     def forward(self, source, target):
