@@ -171,7 +171,12 @@ def sampling_grid(homography: Tensor, out_size: Size, in_size: Size, *, folds: b
     if folds:
         depth = torch.where(depth.abs() < HORIZON, HORIZON, depth)
     inverse = depth.reciprocal()
-    return torch.stack([wide * inverse, high * inverse], dim=-1)
+    if torch.is_grad_enabled() and homography.requires_grad:
+        return torch.stack([wide * inverse, high * inverse], dim=-1)
+    grid = torch.empty((*inverse.shape, 2), dtype=kind, device=device)  # written in place: stacking takes as long
+    torch.mul(wide, inverse, out=grid[..., 0])
+    torch.mul(high, inverse, out=grid[..., 1])
+    return grid
 
 
 def sample(

@@ -54,7 +54,7 @@ class Resident:
         """As :meth:`Images.take`."""
         if self.images.device.type == "cuda":
             index = index.pin_memory().to(self.images.device, non_blocking=True)
-        return self.images.index_select(0, index)
+        return self.images.permute(0, 2, 3, 1).index_select(0, index).permute(0, 3, 1, 2)
 
     def ahead(self, index: Tensor) -> None:
         """They are here already."""
@@ -116,7 +116,7 @@ class Streamed:
             if not 0 <= i < self._shape[0]:
                 raise IndexError(f"image {i} of {self._shape[0]}")
             self._fill(row, i)
-        images = torch.from_numpy(_as_floats(found, self._top)).permute(0, 3, 1, 2).contiguous()
+        images = torch.from_numpy(_as_floats(found, self._top)).permute(0, 3, 1, 2)  # moved in memory where it is cut
         return images.pin_memory() if self.device.type == "cuda" else images
 
     def _fill(self, row: NDArray[np.generic], i: int) -> None:

@@ -106,7 +106,7 @@ class Pack:
             raise DataError(f"{path} is an incomplete pack ({error}); {again}") from None
 
     def images(self, split: Split, side: Literal["a", "b"], device: torch.device | str = "cpu") -> torch.Tensor:
-        """All images of one side, ``(N, C, H, W)`` on ``device``.
+        """All images of one side, ``(N, C, H, W)`` on ``device``, in memory pixel by pixel as the file has them.
 
         uint8 as stored (255 means 1.0); 16-bit sides, and those whose ``max_values`` is not 255, come as
         float32 in [0, 1].
@@ -118,13 +118,13 @@ class Pack:
             array = file[split][side]
             n, h, w, c = array.shape
             as_stored = array.dtype == np.uint8 and top == 255
-            out = torch.empty((n, c, h, w), dtype=torch.uint8 if as_stored else torch.float32, device=device)
+            out = torch.empty((n, h, w, c), dtype=torch.uint8 if as_stored else torch.float32, device=device)
             for start in range(0, n, BLOCK):
                 block = array[start : start + BLOCK]
                 if not as_stored:
                     block = np.minimum(block.astype(np.float32) / top, 1.0)
-                out[start : start + len(block)] = torch.from_numpy(block).to(device).permute(0, 3, 1, 2)
-        return out
+                out[start : start + len(block)] = torch.from_numpy(block).to(device)
+        return out.permute(0, 3, 1, 2)
 
     def keys(self, split: Split) -> list[str]:
         """The names of the pairs, in the order of the images."""

@@ -140,7 +140,7 @@ def sides(pack: Pack, split: Split, protocol: Protocol, device: torch.device | s
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 ``(B, C, H, W)`` to float32 in [0, 1]; float packs pass."""
-    return images / 255.0 if images.dtype == torch.uint8 else images
+    return images.float().div_(255.0) if images.dtype == torch.uint8 else images
 
 
 def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
@@ -154,25 +154,34 @@ def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
     patch, rho = protocol.patch, protocol.rho
     colours = draws.colours and draws.colours[0]
     if protocol.pairing == "given":
-        return _three(window(images, draws.origin, patch, colours))
-    around = window(images, draws.origin - rho, patch + 2 * rho, colours)  # nothing beyond it is looked at
+        return _finished(window(images, draws.origin, patch), colours)
+    around = window(images, draws.origin - rho, patch + 2 * rho)  # nothing beyond it is looked at
+    if colours is not None:
+        around = distort(_three(to_float(around)), colours)
     hidden = geometry.homography_from_displacement(draws.displacement, (patch, patch))
     inner = geometry.translation(torch.full((2,), float(rho))) @ hidden
     # The displaced quadrilateral is convex, so the homography does not fold within the patch.
-    return _three(geometry.sample(around, to_device(inner, around.device), (patch, patch), folds=False))
+    found = geometry.sample(around.float(), to_device(inner, around.device), (patch, patch), folds=False).contiguous()
+    return _three(found.div_(255.0) if around.dtype == torch.uint8 else found)  # the patch is smaller than the window
 
 
 def target_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
     """The target of each pair, as :func:`source_patch`; never interpolated."""
-    return _three(window(images, draws.origin, protocol.patch, draws.colours and draws.colours[1]))
+    return _finished(window(images, draws.origin, protocol.patch), draws.colours and draws.colours[1])
 
 
-def window(images: Tensor, origin: Tensor, side: int, colours: Colours | None = None) -> Tensor:
-    """The square of ``side`` px at ``origin`` ``(B, 2)`` (whole numbers, on the CPU) of each image, in [0, 1]."""
+def window(images: Tensor, origin: Tensor, side: int) -> Tensor:
+    """The square of ``side`` px at ``origin`` ``(B, 2)`` (whole numbers, on the CPU) of each image, as stored."""
     places = origin.int().tolist()
-    squares = [image[:, y : y + side, x : x + side] for image, (x, y) in zip(images, places, strict=True)]
-    found = to_float(torch.stack(squares))
-    return found if colours is None else distort(_three(found), colours)
+    by_pixel = images.permute(0, 2, 3, 1)  # as they lie in memory
+    squares = [image[y : y + side, x : x + side] for image, (x, y) in zip(by_pixel, places, strict=True)]
+    return torch.stack(squares).permute(0, 3, 1, 2)
+
+
+def _finished(images: Tensor, colours: Colours | None) -> Tensor:
+    """Stored pixels as a network gets them: three channels in [0, 1], distorted where that is asked."""
+    found = _three(to_float(images).contiguous())
+    return found if colours is None else distort(found, colours)
 
 
 def cut(images: Tensor, homography: Tensor, patch: int, colours: Colours | None = None) -> Tensor:
@@ -191,7 +200,7 @@ def cut(images: Tensor, homography: Tensor, patch: int, colours: Colours | None 
     found = to_float(images)
     if colours is not None:
         found = distort(_three(found), colours)
-    return _three(geometry.sample(found, homography, (patch, patch), padding="reflection"))
+    return _three(geometry.sample(found, homography, (patch, patch), padding="reflection").contiguous())
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
