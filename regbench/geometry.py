@@ -155,18 +155,38 @@ def pixel_grid(size: Size, *, dtype: torch.dtype = torch.float32, device: torch.
     return torch.stack([x, y], dim=-1).reshape(-1, 2)
 
 
-def sampling_grid(homography: Tensor, out_size: Size, in_size: Size) -> Tensor:
-    """The ``grid_sample`` grid ``(B, H, W, 2)`` of ``sample(x, homography)`` for ``align_corners=True``."""
+def sampling_grid(homography: Tensor, out_size: Size, in_size: Size, *, folds: bool = True) -> Tensor:
+    """The ``grid_sample`` grid ``(B, H, W, 2)`` of ``sample(x, homography)`` for ``align_corners=True``.
+
+    ``folds=False`` says that no point of the output lies on the horizon, which need not be looked for then.
+    """
     homography = _at_least_float32(homography)
-    points = pixel_grid(out_size, dtype=homography.dtype, device=homography.device)
-    moved = transform_points(homography, points, horizon=HORIZON)
-    x, y = moved.unbind(-1)
-    unit = torch.stack([x * (2.0 / (in_size[1] - 1)), y * (2.0 / (in_size[0] - 1))], dim=-1) - 1.0
-    return unit.reshape(homography.shape[0], *out_size, 2)
+    kind, device = homography.dtype, homography.device
+    # Rows of the homography that give unit coordinates straight away: -1 and 1 are the centres of the outer pixels.
+    x, y, z = homography.unbind(-2)
+    unit = torch.stack([x * (2.0 / (in_size[1] - 1)) - z, y * (2.0 / (in_size[0] - 1)) - z, z], dim=-2)
+    along = unit[..., 0, None] * torch.arange(out_size[1], dtype=kind, device=device)  # (B, 3, W)
+    down = unit[..., 1, None] * torch.arange(out_size[0], dtype=kind, device=device) + unit[..., 2, None]
+    wide, high, depth = (along[:, i, None, :] + down[:, i, :, None] for i in range(3))
+    if folds:
+        depth = torch.where(depth.abs() < HORIZON, HORIZON, depth)
+    inverse = depth.reciprocal()
+    if torch.is_grad_enabled() and homography.requires_grad:
+        return torch.stack([wide * inverse, high * inverse], dim=-1)
+    grid = torch.empty((*inverse.shape, 2), dtype=kind, device=device)  # written in place: stacking takes as long
+    torch.mul(wide, inverse, out=grid[..., 0])
+    torch.mul(high, inverse, out=grid[..., 1])
+    return grid
 
 
 def sample(
-    image: Tensor, homography: Tensor, size: Size | None = None, *, mode: str = "bilinear", padding: str = "zeros"
+    image: Tensor,
+    homography: Tensor,
+    size: Size | None = None,
+    *,
+    mode: str = "bilinear",
+    padding: str = "zeros",
+    folds: bool = True,
 ) -> Tensor:
     """Backward warp, out(p) = image(G p).
 
@@ -176,12 +196,13 @@ def sample(
         size: (height, width) of the output; defaults to the input's.
         mode: ``bilinear`` or ``nearest``.
         padding: ``zeros``, ``border`` or ``reflection``.
+        folds: as for :func:`sampling_grid`.
 
     Returns:
         ``(B, C, *size)`` in the image's dtype.
     """
     in_size = (image.shape[-2], image.shape[-1])
-    grid = sampling_grid(homography, size or in_size, in_size)
+    grid = sampling_grid(homography, size or in_size, in_size, folds=folds)
     # Coordinates need float32 even where the image is bf16: eight bits cannot address 128 pixels.
     sampled = F.grid_sample(image.to(grid.dtype), grid, mode=mode, padding_mode=padding, align_corners=True)
     return sampled.to(image.dtype)

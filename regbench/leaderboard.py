@@ -120,11 +120,14 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
 
     Raises:
         DataError: a file is missing or broken.
-        UsageError: a run is not ok and ``failed`` is not set.
+        UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels.
     """
     written = []
     for run in runs:
         result = load_result(run / RESULT)
+        if result.truth != "labels":
+            had = "tie points" if result.truth == "tie points" else "no truth"
+            raise UsageError(f"{run} was judged with {had}; a board ranks errors against exact labels")
         if result.status != "ok" and not failed:
             raise UsageError(f"{run} is {result.status} ({result.reason}); --failed adds it as a failed row")
         target = root / "results" / name / f"{result.run_id}.json"

@@ -47,6 +47,9 @@ class PairImages(NamedTuple):
     a: NDArray[np.generic]
     b: NDArray[np.generic]
     homography: NDArray[np.float64] | None = None
+    points: NDArray[np.float64] | None = None
+    """Tie points ``(K, 4)`` of a really unaligned pair, ``x, y`` in A then ``x, y`` in B, pixels as stored: a truth
+    where no homography is known."""
 
 
 class Dataset(ABC):
@@ -64,6 +67,14 @@ class Dataset(ABC):
     interpolation: ClassVar[Literal["auto", "bilinear"]] = "auto"
     """How images come to ``size``: ``auto`` averages areas when a side shrinks by more than 1.5, else it is
     bilinear; ``bilinear`` always is, for sets whose published protocol resizes so."""
+    grey: ClassVar[tuple[bool, bool]] = (False, False)
+    """Sides whose images must be grey (one channel, or three that are the same). A coloured one is refused, which is
+    how swapped folders show."""
+    max_patch: int | None = None
+    """Side of the central square that both images of a really unaligned pair fill, px in the pack; None: all."""
+    distortion: Literal["none", "pds"] = "none"
+    """``pds``: the colours of either side are distorted anew whenever an image is drawn, as PDS-COCO does; see
+    :mod:`regbench.data.photometric`."""
     single: ClassVar[bool] = False
     """True when A and B are the same image, which the pack then stores once."""
 

@@ -28,7 +28,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Machine-readable o
 
 @click.group()
 def command() -> None:
-    """List, describe, prepare, verify and preview data sets."""
+    """List, describe, prepare, verify, preview and measure data sets."""
 
 
 @command.command("list")
@@ -84,8 +84,11 @@ def info(name: str, as_json: bool) -> None:
 @_root
 @_set
 @click.option("--force", is_flag=True, help="Read the images again even if the pack is there.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads that decode; default: one a core.")
 @_json
-def prepare(name: str, root: Path | None, sets: tuple[str, ...], force: bool, as_json: bool) -> None:
+def prepare(
+    name: str, root: Path | None, sets: tuple[str, ...], force: bool, workers: int | None, as_json: bool
+) -> None:
     """Read a data set once and write its pack; a killed run continues where it stopped."""
     from regbench.data.pack import ensure, find
     from regbench.errors import DataError
@@ -97,7 +100,7 @@ def prepare(name: str, root: Path | None, sets: tuple[str, ...], force: bool, as
         except DataError:
             force = True  # absent, or damaged: make it
     with _progress(quiet=as_json) as progress:
-        pack = ensure(name, root=root, settings=settings, progress=progress, force=force)
+        pack = ensure(name, root=root, settings=settings, progress=progress, force=force, workers=workers)
     _tell(pack, as_json)
 
 
@@ -135,6 +138,45 @@ def preview(name: str, root: Path | None, sets: tuple[str, ...], out: Path | Non
     out = out or Path(f"{name}.png")
     contact_sheet(pack, out, count)
     click.echo(str(out))
+
+
+@command.command()
+@click.argument("name")
+@_root
+@_set
+@click.option("--most", default=500, show_default=True, type=click.IntRange(2), help="Pairs of a split to look at.")
+@_json
+def stats(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_json: bool) -> None:
+    """Measure the modality gap and how well the pairs are aligned, before the set is trusted."""
+    from regbench.data.pack import ensure
+    from regbench.data.stats import measure
+
+    with _progress(quiet=as_json) as progress:
+        pack = ensure(name, root=root, settings=_parsed(sets), progress=progress)
+    found = {split: measure(pack, split, most) for split, count in pack.counts.items() if count}
+    if as_json:
+        click.echo(json.dumps({"name": pack.name, "sha256": pack.sha256, "splits": found}, indent=2))
+        return
+    click.echo(f"{pack.name}: {pack.modalities[0]} / {pack.modalities[1]}, {pack.size[1]}x{pack.size[0]} px")
+    for split, told in found.items():
+        gap, residual = told["gap"], told["residual"]
+        click.echo(
+            f"  {split:<6} gap        edges {gap['edges']:.2f}  grey {gap['grey']:.2f}  information "
+            f"{gap['information']:.2f}   (1: the same image, 0: nothing in common)"
+        )
+        if residual is None:
+            click.echo(f"  {split:<6} alignment  unaligned pairs without labels: nothing to check")
+            continue
+        measured = f"{residual['measured']} of {residual['pairs']} pairs measured"
+        numbers = (
+            ""
+            if residual["median"] is None
+            else (
+                f"shift left {residual['median']:.2f} px (median), {residual['p90']:.2f} (90 %), "
+                f"{residual['largest']:.2f} (largest); mean ({residual['mean_x']:+.2f}, {residual['mean_y']:+.2f}); "
+            )
+        )
+        click.echo(f"  {split:<6} alignment  {residual['verdict']}: {numbers}{measured}")
 
 
 def _row(component: Component) -> dict[str, Any]:
@@ -204,6 +246,7 @@ def _tell(pack: Pack, as_json: bool) -> None:
             "height": height,
             "width": width,
             "aligned": pack.aligned,
+            "size_rule": pack.size_rule,
             "sha256": pack.sha256,
         }
         click.echo(json.dumps(told, indent=2))

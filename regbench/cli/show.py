@@ -35,6 +35,12 @@ def result(found: Result, folder: Path, as_json: bool) -> None:
         f"({p.patch} px, ±{p.rho} px, pairing {p.pairs_in_words}, budget {i.budget}, seed {i.seed}, "
         f"supervision {i.supervision})" + ("; a combination of no paper" if found.training.get("of_no_paper") else "")
     )
+    if found.truth == "none":
+        _label_free(found)
+        click.echo(f"  {folder}")
+        return
+    if found.truth == "tie points":
+        click.echo("  errors are distances at tie points, not at corners")
     click.echo(
         f"  MACE {interval(m['mace'])} px of {m['mace'].n} pairs; identity {interval(m['identity_mace'])}; "
         f"ratio {interval(m['mace_over_identity'])}  ->  {found.verdict}"
@@ -48,6 +54,20 @@ def result(found: Result, folder: Path, as_json: bool) -> None:
     )
     _deploys(found.training.get("deploys", []))
     click.echo(f"  {folder}")
+
+
+def _label_free(found: Result) -> None:
+    """What is known without truth."""
+    m = found.metrics
+    click.echo(
+        f"  no truth, so no error: edge agreement {interval(m['edge_agreement'])} of {m['edge_agreement'].n} pairs; as "
+        f"they are {interval(m['identity_edge_agreement'])}; gain {interval(m['edge_gain'])}"
+    )
+    click.echo(
+        f"  cycle error {interval(m['cycle_error'])} px of {m['cycle_error'].n} pairs found both ways  overlap "
+        f"{interval(m['overlap'])}  failed {interval(m['failed'])} %  {found.timing['register_ms']:.1f} ms/pair"
+    )
+    click.echo("  compare with other methods on the same pairs: regbench consistency RUN RUN")
 
 
 def _deploys(entries: list[dict[str, Any]]) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from regbench.config import Protocol
 from regbench.data.pack import Pack
-from regbench.data.pairs import Draws, check_fits, draw_pairs, given_pairs
+from regbench.data.pairs import Draws, central_origin, check_fits, draw_pairs, given_pairs
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
 
 VERSION = 1
+Truth = Literal["labels", "tie points", "none"]
 
 
 @dataclass(frozen=True)
@@ -26,17 +28,25 @@ class Manifest:
         draws: which image, window and displacement, N pairs.
         image: ``(N,)`` the image (group) each pair comes from; intervals resample these.
         sha256: hash of all of it and of the pack's content.
+        truth: what estimates are compared with.
+        points: ``(N, K, 4)`` tie points in patch pixels, ``x, y`` in the source then in the target, NaN beyond those a
+            pair has; only where they are the truth.
     """
 
     draws: Draws
     image: Tensor
     sha256: str
+    truth: Truth = "labels"
+    points: Tensor | None = None
 
 
 def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
     """The frozen test pairs of a pack: every test image equally often, at least ``protocol.test_pairs`` in all.
 
-    The run's seed does not enter. Raises UsageError when the set has no test images or no labels.
+    The run's seed does not enter. Of really unaligned pairs those with a label are taken; where none has one, those
+    with tie points inside the patch; where there is no truth at all, every pair, to be judged without.
+
+    Raises UsageError when the set has no test images.
     """
     check_fits(pack, protocol)
     count = pack.counts["test"]
@@ -48,12 +58,38 @@ def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
             seed_of("test manifest", VERSION, pack.name, count, pack.size, protocol.patch, protocol.rho)
         )
         draws = draw_pairs(torch.arange(count).repeat(repeats), pack.size, protocol, generator)
+        draws = draws.coloured(pack, lambda: torch.Generator().manual_seed(seed_of("test colours", VERSION, pack.name)))
     else:
         draws = given_pairs(pack, "test", protocol, labelled=True)
-        if not len(draws):
-            raise UsageError(f"{pack.name}: its unaligned test pairs carry no label, so no error can be measured")
+    truth: Truth = "labels"
+    points = None
+    if not len(draws):
+        draws, points = _tie_points(pack, protocol)
+        truth = "tie points"
+    if not len(draws):
+        draws, points = given_pairs(pack, "test", protocol, labelled=False), None
+        draws = replace(draws, displacement=torch.full_like(draws.displacement, torch.nan))
+        truth = "none"
     image = torch.from_numpy(pack.groups("test")).long()[draws.index]
     digest = hashlib.sha256(f"{VERSION} {pack.sha256} {protocol.patch} {protocol.source}".encode())
-    for part in (draws.index, draws.origin.int(), draws.displacement, image):
-        digest.update(part.contiguous().numpy().tobytes())
-    return Manifest(draws, image, digest.hexdigest())
+    for part in (draws.index, draws.origin.int(), draws.displacement, image, points):
+        if part is not None:
+            digest.update(part.contiguous().numpy().tobytes())
+    return Manifest(draws, image, digest.hexdigest(), truth, points)
+
+
+def _tie_points(pack: Pack, protocol: Protocol) -> tuple[Draws, Tensor | None]:
+    """The pairs with tie points inside the patch, in source and target, and these points in patch pixels."""
+    draws = given_pairs(pack, "test", protocol, labelled=False)
+    draws = replace(draws, displacement=torch.full_like(draws.displacement, torch.nan))
+    stored = pack.points("test")
+    if stored is None:
+        return draws[:0], None
+    origin = central_origin(pack, protocol)
+    points = torch.from_numpy(stored).float() - origin.repeat(2)
+    if protocol.source == "B":
+        points = points.roll(2, -1)
+    inside = ((points >= 0) & (points <= protocol.patch - 1)).all(-1)  # NaN is not inside
+    points = torch.where(inside[..., None], points, torch.nan)
+    some = inside.any(1)
+    return draws[some], points[some]

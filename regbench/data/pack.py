@@ -9,7 +9,12 @@ Root attributes: ``format``, ``version`` (of the format), ``dataset``, ``dataset
 * ``key``: N strings, the reader's names of the pairs;
 * ``group``: N int32, the image a pair comes from (numbered in order of appearance within the split);
 * ``homography``: ``(N, 3, 3)`` float64, pixels of A to pixels of B at the pack's size, NaN where a pair has
-  no label; only in sets of really unaligned pairs that have labels.
+  no label; only in sets of really unaligned pairs that have labels;
+* ``points``: ``(N, K, 4)`` float64, tie points ``x, y`` in A then in B, NaN beyond those a pair has; only where
+  there are any.
+
+Two root attributes are there only where they say something: ``max_patch``, the side of the central square both
+images of an unaligned pair fill, and ``distortion``, how colours are distorted whenever an image is drawn.
 
 Images lie one after the other, uncompressed: deflate saves a fifth of the space of a photograph and makes
 reading ten times slower, and every run starts with reading.
@@ -58,6 +63,10 @@ class Pack:
     channels: tuple[int, int]
     counts: Mapping[Split, int]
     size_rule: str
+    max_patch: int | None
+    """Side of the central square both images of an unaligned pair fill, px; None: all of it."""
+    distortion: str
+    """``none``, or how colours are distorted whenever an image is drawn."""
     sha256: str
     """Of the content alone (images, keys, groups, labels, and what they mean), whatever the file's layout."""
 
@@ -89,13 +98,15 @@ class Pack:
                     channels=(file["train/a"].shape[3], file["train/b"].shape[3]),
                     counts={split: len(file[split]["key"]) for split in SPLITS},
                     size_rule=str(head["size_rule"]),
+                    max_patch=int(head["max_patch"]) if "max_patch" in head else None,
+                    distortion=str(head.get("distortion", "none")),
                     sha256=str(head["sha256"]),
                 )
         except (KeyError, ValueError) as error:
             raise DataError(f"{path} is an incomplete pack ({error}); {again}") from None
 
     def images(self, split: Split, side: Literal["a", "b"], device: torch.device | str = "cpu") -> torch.Tensor:
-        """All images of one side, ``(N, C, H, W)`` on ``device``.
+        """All images of one side, ``(N, C, H, W)`` on ``device``, in memory pixel by pixel as the file has them.
 
         uint8 as stored (255 means 1.0); 16-bit sides, and those whose ``max_values`` is not 255, come as
         float32 in [0, 1].
@@ -107,13 +118,13 @@ class Pack:
             array = file[split][side]
             n, h, w, c = array.shape
             as_stored = array.dtype == np.uint8 and top == 255
-            out = torch.empty((n, c, h, w), dtype=torch.uint8 if as_stored else torch.float32, device=device)
+            out = torch.empty((n, h, w, c), dtype=torch.uint8 if as_stored else torch.float32, device=device)
             for start in range(0, n, BLOCK):
                 block = array[start : start + BLOCK]
                 if not as_stored:
                     block = np.minimum(block.astype(np.float32) / top, 1.0)
-                out[start : start + len(block)] = torch.from_numpy(block).to(device).permute(0, 3, 1, 2)
-        return out
+                out[start : start + len(block)] = torch.from_numpy(block).to(device)
+        return out.permute(0, 3, 1, 2)
 
     def keys(self, split: Split) -> list[str]:
         """The names of the pairs, in the order of the images."""
@@ -129,6 +140,11 @@ class Pack:
         """Labels ``(N, 3, 3)``, pixels of A to pixels of B, NaN where a pair has none; None without any."""
         with _reading(self.path) as file:
             return np.asarray(file[split]["homography"][...]) if "homography" in file[split] else None
+
+    def points(self, split: Split) -> NDArray[np.float64] | None:
+        """Tie points ``(N, K, 4)``, ``x, y`` in A then in B, NaN beyond those a pair has; None without any."""
+        with _reading(self.path) as file:
+            return np.asarray(file[split]["points"][...]) if "points" in file[split] else None
 
     def verify(self) -> None:
         """Hash the content again; raises DataError when it is not what was prepared."""
@@ -147,7 +163,7 @@ def prepare(
     version: str,
     path: Path,
     *,
-    workers: int = 2,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Pack:
     """Read a data set once and write its pack; a killed run continues where it stopped.
@@ -157,13 +173,13 @@ def prepare(
         name: its registered name.
         version: of the distribution that provides it.
         path: the file to write; replaced when it exists, and only by a complete pack.
-        workers: threads that decode.
+        workers: threads that decode; one a core when None.
         progress: called with (split, pairs done, pairs in all) after each pair.
 
     Raises:
         DataError: the data set cannot be read, or the disk is full.
     """
-    write_pack(dataset, name, version, path, workers, progress)
+    write_pack(dataset, name, version, path, workers or _cores(), progress)
     return Pack.open(path)
 
 
@@ -174,22 +190,26 @@ def ensure(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    workers: int | None = None,
 ) -> Pack:
     """The pack of a registered data set, prepared if it is not there yet.
 
     Without ``root``, a pack prepared earlier with the same settings is used, wherever its images were.
 
     Args:
-        name: registered name of the data set.
+        name: registered name of the data set, or the file of a pack (``*.h5``), which is opened as it is.
         root: folder of the published layout.
         settings: the reader's settings, as given to ``--set dataset.KEY=VALUE``.
         progress: as for :func:`prepare`.
         force: prepare again even if the pack is there.
+        workers: as for :func:`prepare`.
 
     Raises:
         UsageError: unknown data set or setting; or no ``root`` and nothing prepared.
         DataError: the data set or its pack cannot be read.
     """
+    if _is_file(name):
+        return _opened(name, root, settings)
     dataset, path, version = _resolve(name, root, settings)
     if force or not path.is_file():
         if dataset.needs_root and root is None:
@@ -199,14 +219,33 @@ def ensure(
             )
         with _one_at_a_time(path):
             if force or not path.is_file():  # another process may have made it meanwhile
-                return prepare(dataset, name, version, path, progress=progress)
+                return prepare(dataset, name, version, path, progress=progress, workers=workers)
     return Pack.open(path)
 
 
 def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | None = None) -> Pack:
     """As :func:`ensure`, but never prepares; raises DataError when the pack is not there."""
+    if _is_file(name):
+        return _opened(name, root, settings)
     _, path, _ = _resolve(name, root, settings)
     return Pack.open(path)
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".h5")
+
+
+def _opened(name: str, root: Path | None, settings: Mapping[str, Any] | None) -> Pack:
+    """A pack named by its file; raises UsageError where something was asked of it that a finished pack cannot give."""
+    if root is not None or settings:
+        what = "--root" if root is not None else f"--set dataset.{next(iter(settings or {}))}"
+        raise UsageError(f"{name} is a finished pack: {what} has no meaning for it")
+    return Pack.open(Path(name).expanduser())
 
 
 def data_dir() -> Path:

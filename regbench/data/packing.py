@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,9 +31,12 @@ FORMAT, VERSION = "regbench-pack", 1
 SPLITS: tuple[Split, Split] = ("train", "test")
 SIDES = ("a", "b")
 BLOCK = 256  # images read at a time: bounds the memory beside the result
+_ARRAYS = (("group", "<i4"), ("a", None), ("b", None), ("homography", "<f8"), ("points", "<f8"))
+_DISK = (OSError, RuntimeError)  # HDF5 says either when a disk fails it
 _CHECKPOINT = 64  # pairs between two moments a killed run can resume from
 _GREY = "grey"  # what an array is called while it is widened to three channels
 _HASHED = ("modality_a", "modality_b", "height", "width", "aligned", "max_value_a", "max_value_b")
+_HASHED_IF_THERE = ("max_patch", "distortion")
 
 Keys = Mapping[Split, Sequence[str]]
 Progress = Callable[[str, int, int], None]
@@ -58,7 +63,7 @@ def write_pack(
                 writer.fill(split, keys[split], workers, progress)
             writer.finish()
         except BaseException:
-            with suppress(OSError):  # the disk may be what failed
+            with suppress(*_DISK):  # the disk may be what failed
                 writer.checkpoint()
             raise
         finally:
@@ -69,12 +74,13 @@ def write_pack(
 def content_hash(file: Any) -> str:
     """SHA-256 over the content of an open pack: attributes, then per split keys, groups, images, labels."""
     attributes = {name: file.attrs[name] for name in _HASHED}
+    attributes |= {name: file.attrs[name] for name in _HASHED_IF_THERE if name in file.attrs}
     digest = hashlib.sha256(json.dumps(attributes, sort_keys=True, default=lambda x: x.item()).encode())
     for split in SPLITS:
         group = file[split]
         keys = [str(key) for key in group["key"].asstr()[...]]
         digest.update(json.dumps([split, keys]).encode())
-        for name, kind in (("group", "<i4"), ("a", None), ("b", None), ("homography", "<f8")):
+        for name, kind in _ARRAYS:
             if name in group:
                 array = group[name]
                 stored = kind or array.dtype.newbyteorder("<").str
@@ -86,7 +92,12 @@ def content_hash(file: Any) -> str:
 
 def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
     """The root attributes known before the first image is."""
-    return {
+    more: dict[str, Any] = {}
+    if dataset.max_patch is not None:
+        more["max_patch"] = dataset.max_patch
+    if dataset.distortion != "none":
+        more["distortion"] = dataset.distortion
+    return more | {
         "format": FORMAT,
         "version": VERSION,
         "dataset": name,
@@ -131,6 +142,7 @@ class _Writer:
             group["done"] = np.zeros(n, dtype=np.uint8)
             if not dataset.aligned:
                 group["homography"] = np.full((n, 3, 3), np.nan)
+                group["points"] = np.full((n, 0, 4), np.nan)
         file.flush()
         return cls(file, dataset)
 
@@ -153,9 +165,21 @@ class _Writer:
             self._array(split, side, image, key)[index] = image if image.ndim == 3 else image[..., None]
         if pair.homography is not None:
             self._file[split]["homography"][index] = pair.homography
+        if pair.points is not None:
+            self._store_points(split, index, pair.points)
         self._written[split].append(index)
         if len(self._written[split]) >= _CHECKPOINT:
             self.checkpoint()
+
+    def _store_points(self, split: Split, index: int, points: NDArray[np.float64]) -> None:
+        """Tie points of a pair; the array holds as many as any pair has, NaN where one has fewer."""
+        known = self._file[split]["points"][...]
+        if len(points) > known.shape[1]:
+            more = np.full((len(known), len(points) - known.shape[1], 4), np.nan)
+            known = np.concatenate([known, more], axis=1)
+        known[index, : len(points)] = points
+        del self._file[split]["points"]
+        self._file[split]["points"] = known
 
     def _array(self, split: Split, side: str, image: NDArray[np.generic], key: str) -> Any:
         """The array of a side: made for its first image, widened for its first image in colour."""
@@ -186,6 +210,7 @@ class _Writer:
         layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # now, so that writing images moves nothing
         layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         shape = (len(group["key"]), *self._dataset.size, channels)
+        _reserve(self._file, math.prod(shape) * dtype.itemsize)
         group.create_dataset(side, shape=shape, dtype=dtype, dcpl=layout)
         self._file.flush()
 
@@ -208,9 +233,10 @@ class _Writer:
             self._file.attrs[f"max_value_{side}"] = self._dataset.max_values[i] or np.iinfo(kind).max
         if not self._dataset.aligned:
             groups = [self._file[split] for split in SPLITS]
-            if not any(np.isfinite(group["homography"][...]).any() for group in groups):
-                for group in groups:
-                    del group["homography"]
+            for truth in ("homography", "points"):
+                if not any(np.isfinite(group[truth][...]).any() for group in groups):
+                    for group in groups:
+                        del group[truth]
         self._file.attrs["sha256"] = content_hash(self._file)
         for split in SPLITS:
             del self._file[split]["done"]
@@ -221,7 +247,7 @@ class _Writer:
         os.fsync(self._file.id.get_vfd_handle())
 
     def close(self) -> None:
-        with suppress(OSError):
+        with suppress(*_DISK):
             self._file.close()
 
 
@@ -231,7 +257,7 @@ def _resumable(file: Any, head: Mapping[str, Any], keys: Keys) -> bool:
         return False
     for split in SPLITS:
         group = file.get(split)
-        if group is None or "done" not in group or _GREY in group:
+        if group is None or "done" not in group or _GREY in group or ("homography" in group) != ("points" in group):
             return False
         if list(group["key"].asstr()[...]) != keys[split]:
             return False
@@ -260,24 +286,49 @@ def _load(dataset: Dataset, split: Split, key: str) -> PairImages:
     """Read a pair and bring it to the pack's size."""
     where = f"{split} pair {key!r}"
     try:
-        a, b, homography = dataset.read(split, key)
+        a, b, homography, points = dataset.read(split, key)
     except OSError as error:
         raise DataError(f"{where} cannot be read: {error}") from error
     sizes = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
     if dataset.aligned and sizes[0] != sizes[1]:
         raise DataError(f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}")
-    if dataset.aligned and homography is not None:
-        raise DataError(f"{where} has a homography although the set is declared aligned")
-    if homography is not None:
-        import torch
-
-        from regbench.geometry import rescale
-
-        source, target = ((before, dataset.size) for before in sizes)
-        homography = rescale(torch.from_numpy(homography), source, target).numpy()
+    if dataset.aligned and (homography is not None or points is not None):
+        raise DataError(f"{where} has a homography or tie points although the set is declared aligned")
     a = _grey_if_grey(resize(a, dataset.size, dataset.interpolation))
     b = a if dataset.single else _grey_if_grey(resize(b, dataset.size, dataset.interpolation))
-    return PairImages(a, b, homography)
+    for image, grey, modality in zip((a, b), dataset.grey, dataset.modalities, strict=True):
+        if grey and image.ndim == 3:
+            raise DataError(
+                f"{where}: {modality} must be grey, but this picture has colours; are the folders of "
+                f"{' and '.join(dataset.modalities)} swapped?"
+            )
+    return PairImages(a, b, *_truth_at(dataset.size, sizes, homography, points))
+
+
+def _truth_at(
+    size: tuple[int, int],
+    before: tuple[tuple[int, int], tuple[int, int]],
+    homography: NDArray[np.float64] | None,
+    points: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Label and tie points of images resized from ``before`` (A's, B's) to ``size``."""
+    if homography is None and points is None:
+        return None, None
+    import torch
+
+    from regbench import geometry
+
+    if homography is not None:
+        source, target = ((old, size) for old in before)
+        homography = geometry.rescale(torch.from_numpy(homography), source, target).numpy()
+    if points is not None:
+        found = torch.from_numpy(np.asarray(points, np.float64).reshape(-1, 4))
+        moved = [
+            geometry.transform_points(geometry.resize_matrix(old, size), side)
+            for old, side in zip(before, (found[:, :2], found[:, 2:]), strict=True)
+        ]
+        points = torch.cat(moved, dim=1).numpy()
+    return homography, points
 
 
 def _grey_if_grey(image: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -289,12 +340,31 @@ def _grey_if_grey(image: NDArray[np.generic]) -> NDArray[np.generic]:
     return first if same else image
 
 
+def _reserve(file: Any, more: int) -> None:
+    """Take the disk space of so many more bytes now: a disk that is too small is told before hours of decoding."""
+    handle = file.id.get_vfd_handle()
+    try:
+        os.posix_fallocate(handle, 0, os.fstat(handle).st_size + more)
+    except AttributeError:  # not on this system: the disk tells later
+        pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        # some file systems cannot reserve
+
+
 @contextmanager
 def _disk_errors(partial: Path) -> Iterator[None]:
     """Turn a failure to write into one line."""
     try:
         yield
-    except OSError as error:
-        full = error.errno == errno.ENOSPC or "No space left" in str(error)
-        reason = "no space left on the device" if full else (error.strerror or str(error).splitlines()[0])
+    except _DISK as error:
+        number = getattr(error, "errno", None)
+        if number is None and (match := re.search(r"errno = (\d+)", str(error))):
+            number = int(match[1])
+        if number is None and not isinstance(error, OSError):
+            raise  # not of the disk
+        full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        told = os.strerror(number) if number else " ".join(str(error).split())
+        reason = "no space left on the device" if full else told
         raise DataError(f"cannot write {partial}: {reason}; the same command continues where it stopped") from error

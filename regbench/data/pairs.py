@@ -9,7 +9,8 @@ border would encode the label.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 from regbench import geometry
 from regbench.api.dataset import Split
 from regbench.config import Protocol
+from regbench.data.images import Images, load
 from regbench.data.pack import Pack
+from regbench.data.photometric import Colours, distort, draw_colours
 from regbench.errors import UsageError
 
 
@@ -29,18 +32,28 @@ class Draws:
     Attributes:
         index: ``(N,)`` image of the split.
         origin: ``(N, 2)`` top left pixel of the window, x then y, whole numbers in float32.
-        displacement: ``(N, 4, 2)`` pixels at the source corners, whole numbers in float32.
+        displacement: ``(N, 4, 2)`` pixels at the source corners, whole numbers in float32; NaN where no truth is known.
+        colours: how those of source and target are distorted, where they are.
     """
 
     index: Tensor
     origin: Tensor
     displacement: Tensor
+    colours: tuple[Colours, Colours] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def __getitem__(self, which: Tensor | slice) -> Draws:
-        return Draws(self.index[which], self.origin[which], self.displacement[which])
+        colours = self.colours and (self.colours[0][which], self.colours[1][which])
+        return Draws(self.index[which], self.origin[which], self.displacement[which], colours)
+
+    def coloured(self, pack: Pack, generator: Callable[[], torch.Generator]) -> Draws:
+        """These draws with distorted colours, where the pack's data set distorts them."""
+        if pack.distortion == "none":
+            return self
+        drawn = generator()
+        return replace(self, colours=(draw_colours(len(self), drawn), draw_colours(len(self), drawn)))
 
 
 def check_fits(pack: Pack, protocol: Protocol) -> None:
@@ -52,6 +65,11 @@ def check_fits(pack: Pack, protocol: Protocol) -> None:
         )
     if not pack.aligned and protocol.pairing != "given":
         raise UsageError(f"{pack.name} holds really unaligned pairs; use --pairing given")
+    if pack.max_patch is not None and protocol.patch > pack.max_patch:
+        raise UsageError(
+            f"{pack.name}: its images fill the central {pack.max_patch} px alone, too few for patch={protocol.patch}; "
+            f"add --set protocol.patch={pack.max_patch}"
+        )
     margin = protocol.rho if pack.aligned else 0
     need, (h, w) = protocol.patch + 2 * margin, pack.size
     if min(h, w) < need:
@@ -92,12 +110,11 @@ def given_pairs(pack: Pack, split: Split, protocol: Protocol, *, labelled: bool)
         protocol: the patch, and which side is the source.
         labelled: True keeps only pairs that have a label; False keeps all, and no displacement means anything.
     """
-    h, w = pack.size
     labels = pack.homographies(split) if labelled else None
     known = np.arange(pack.counts[split])
     if labelled:
         known = np.flatnonzero(np.isfinite(labels).all(axis=(1, 2))) if labels is not None else known[:0]
-    origin = torch.tensor([(w - protocol.patch) // 2, (h - protocol.patch) // 2]).float().expand(len(known), 2)
+    origin = central_origin(pack, protocol).expand(len(known), 2)
     displacement = torch.zeros(len(known), 4, 2)
     if labels is not None:
         homography = torch.from_numpy(labels[known])
@@ -109,31 +126,88 @@ def given_pairs(pack: Pack, split: Split, protocol: Protocol, *, labelled: bool)
     return Draws(torch.from_numpy(known), origin, displacement)
 
 
-def sides(pack: Pack, split: Split, protocol: Protocol, device: torch.device) -> tuple[Tensor, Tensor]:
-    """All images of the source and of the target modality, ``(N, C, H, W)``, on the device."""
-    a = pack.images(split, "a", device)
-    b = a if pack.single else pack.images(split, "b", device)
+def central_origin(pack: Pack, protocol: Protocol) -> Tensor:
+    """Top left pixel ``(2,)``, x then y, of the window in which really unaligned pairs are taken."""
+    h, w = pack.size
+    return torch.tensor([(w - protocol.patch) // 2, (h - protocol.patch) // 2]).float()
+
+
+def sides(pack: Pack, split: Split, protocol: Protocol, device: torch.device | str) -> tuple[Images, Images]:
+    """All images of the source and of the target modality."""
+    a, b = load(pack, split, ("a", "b"), device)
     return (a, b) if protocol.source == "A" else (b, a)
 
 
 def to_float(images: Tensor) -> Tensor:
     """uint8 ``(B, C, H, W)`` to float32 in [0, 1]; float packs pass."""
-    return images.float() / 255.0 if images.dtype == torch.uint8 else images
+    return images.float().div_(255.0) if images.dtype == torch.uint8 else images
 
 
-def cut(images: Tensor, index: Tensor, homography: Tensor, patch: int) -> Tensor:
+def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
+    """The source of each pair, ``(B, 3, patch, patch)`` float32 in [0, 1].
+
+    Args:
+        images: of the source modality, those at ``draws.index``, ``(B, C, H, W)`` on the device.
+        draws: window and displacement.
+        protocol: the patch, rho, and whether pairs are taken as they are (then nothing is interpolated).
+    """
+    patch, rho = protocol.patch, protocol.rho
+    colours = draws.colours and draws.colours[0]
+    if protocol.pairing == "given":
+        return _finished(window(images, draws.origin, patch), colours)
+    around = window(images, draws.origin - rho, patch + 2 * rho)  # nothing beyond it is looked at
+    if colours is not None:
+        around = distort(_three(to_float(around)), colours)
+    hidden = geometry.homography_from_displacement(draws.displacement, (patch, patch))
+    inner = geometry.translation(torch.full((2,), float(rho))) @ hidden
+    # The displaced quadrilateral is convex, so the homography does not fold within the patch.
+    found = geometry.sample(around.float(), to_device(inner, around.device), (patch, patch), folds=False).contiguous()
+    return _three(found.div_(255.0) if around.dtype == torch.uint8 else found)  # the patch is smaller than the window
+
+
+def target_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
+    """The target of each pair, as :func:`source_patch`; never interpolated."""
+    return _finished(window(images, draws.origin, protocol.patch), draws.colours and draws.colours[1])
+
+
+def window(images: Tensor, origin: Tensor, side: int) -> Tensor:
+    """The square of ``side`` px at ``origin`` ``(B, 2)`` (whole numbers, on the CPU) of each image, as stored."""
+    places = origin.int().tolist()
+    by_pixel = images.permute(0, 2, 3, 1)  # as they lie in memory
+    squares = [image[y : y + side, x : x + side] for image, (x, y) in zip(by_pixel, places, strict=True)]
+    return torch.stack(squares).permute(0, 3, 1, 2)
+
+
+def _finished(images: Tensor, colours: Colours | None) -> Tensor:
+    """Stored pixels as a network gets them: three channels in [0, 1], distorted where that is asked."""
+    found = _three(to_float(images).contiguous())
+    return found if colours is None else distort(found, colours)
+
+
+def cut(images: Tensor, homography: Tensor, patch: int, colours: Colours | None = None) -> Tensor:
     """Sample one patch an image, in one interpolation.
 
     Args:
-        images: ``(N, C, H, W)`` of the pack, uint8 or float, on the device.
-        index: ``(B,)`` on the same device.
+        images: ``(B, C, H, W)`` of the pack, uint8 or float, on the device.
         homography: ``(B, 3, 3)``, patch pixels to image pixels.
         patch: side of the output.
+        colours: how they are distorted, if they are.
 
     Returns:
         ``(B, 3, patch, patch)`` float32 in [0, 1]; grey is replicated. What falls outside the image (only self-warps
         do) is reflected: a black border would be visible to the network.
     """
-    chosen = to_float(images.index_select(0, index))
-    out = geometry.sample(chosen, homography, (patch, patch), padding="reflection")
-    return out.expand(-1, 3, -1, -1) if out.shape[1] == 1 else out
+    found = to_float(images)
+    if colours is not None:
+        found = distort(_three(found), colours)
+    return _three(geometry.sample(found, homography, (patch, patch), padding="reflection").contiguous())
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A small tensor made on the CPU, on the device without waiting for it."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def _three(images: Tensor) -> Tensor:
+    """Grey replicated to three channels."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

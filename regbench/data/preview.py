@@ -59,7 +59,7 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
     )
     for i, index in enumerate(rows):
         label = labels[index] if labels is not None else None
-        cells = _row(a[i], b[i], pack.aligned, label, seed=int(index))
+        cells = _row(a[i], b[i], pack.aligned, label, int(index), pack.max_patch)
         for axis, cell in zip(axes[i], cells, strict=True):
             axis.imshow(cell, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
@@ -75,19 +75,32 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
 
 def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> list[Picture]:
     """The chosen images of a side as 8-bit RGB."""
-    images = pack.images(split, side)[rows].permute(0, 2, 3, 1).numpy()
+    import torch
+
+    from regbench.data.images import Streamed
+    from regbench.data.photometric import distort, draw_colours
+    from regbench.seeds import seed_of
+
+    stored = Streamed(pack, split, "a" if pack.single else side).take(torch.from_numpy(rows))
+    if pack.distortion != "none":  # as a run would see them
+        drawn = draw_colours(len(rows), torch.Generator().manual_seed(seed_of("preview", side)))
+        stored = (distort((stored / 255.0).expand(-1, 3, -1, -1), drawn) * 255).round().to(torch.uint8)
+    images = stored.permute(0, 2, 3, 1).numpy()
     if images.dtype != np.uint8:  # 16-bit sensors rarely use their range: show what there is
         low, high = np.percentile(images, (1, 99))
         images = (np.clip((images - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
     return [np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
 
 
-def _row(a: Picture, b: Picture, aligned: bool, label: NDArray[np.float64] | None, seed: int) -> list[Picture]:
+def _row(
+    a: Picture, b: Picture, aligned: bool, label: NDArray[np.float64] | None, seed: int, max_patch: int | None = None
+) -> list[Picture]:
+    a = _central(a, max_patch)
     overlays = [_checkerboard(a, b), _edges_on(a, b)]
     if aligned:
         patch, placed = _warped_example(a, b, seed)
     elif label is not None and np.isfinite(label).all():
-        patch, placed = _laid_on(a, b, label)
+        patch, placed = _laid_on(a, b, label, max_patch)
         overlays = [_checkerboard(patch, b), _edges_on(patch, b)]
     else:
         patch, placed = np.zeros_like(a), b
@@ -135,8 +148,18 @@ def _warped_example(a: Picture, b: Picture, seed: int) -> tuple[Picture, Picture
     return patch, _outlined(_outlined(b, window, WHITE), quad, GREEN)
 
 
-def _laid_on(a: Picture, b: Picture, label: NDArray[np.float64]) -> tuple[Picture, Picture]:
-    """A warped onto B by a pair's own label, and B with A's frame."""
+def _central(a: Picture, side: int | None) -> Picture:
+    """A with black around the central square it fills; what lies there was mirrored for want of image."""
+    if side is None:
+        return a
+    top, left = ((length - side) // 2 for length in a.shape[:2])
+    shown = np.zeros_like(a)
+    shown[top : top + side, left : left + side] = a[top : top + side, left : left + side]
+    return shown
+
+
+def _laid_on(a: Picture, b: Picture, label: NDArray[np.float64], side: int | None = None) -> tuple[Picture, Picture]:
+    """A warped onto B by a pair's own label, and B with the frame of what A fills."""
     import torch
 
     from regbench import geometry
@@ -145,7 +168,10 @@ def _laid_on(a: Picture, b: Picture, label: NDArray[np.float64]) -> tuple[Pictur
     size = (a.shape[0], a.shape[1])
     image = torch.from_numpy(a).permute(2, 0, 1)[None].double()
     laid = geometry.warp(image, homography)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
-    quad = geometry.transform_points(homography, geometry.corners(size, dtype=torch.float64))[0].numpy()
+    height, width = (side, side) if side else size
+    frame = geometry.corners((height, width), dtype=torch.float64)
+    frame = frame + torch.tensor([(size[1] - width) // 2, (size[0] - height) // 2])
+    quad = geometry.transform_points(homography, frame)[0].numpy()
     return laid, _outlined(b, quad, GREEN)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.api.dataset import Card
+from regbench.api.dataset import Card, Split
 from regbench.errors import DataError
 
 Image = NDArray[np.generic]
@@ -18,14 +19,18 @@ Image = NDArray[np.generic]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm"})
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
     """Decode one image; an alpha channel is dropped, the EXIF orientation applied.
+
+    Args:
+        path: the file.
+        size: the (height, width) it must have, where the published layout fixes it.
 
     Returns:
         ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16 as stored.
 
     Raises:
-        DataError: the file is missing, truncated or no image; names it.
+        DataError: the file is missing, truncated, no image or of another size; names it.
     """
     import cv2
 
@@ -47,6 +52,8 @@ def read_image(path: Path) -> Image:
         raise DataError(f"{path} ({len(data)} bytes) is truncated or not an image")
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"{path} holds {image.dtype} pixels; store it with 8 or 16 bits per channel")
+    if size is not None and image.shape[:2] != size:
+        raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, expected {size[1]}x{size[0]}")
     return np.asarray(image[..., ::-1] if image.ndim == 3 else image)
 
 
@@ -93,6 +100,12 @@ def matched(a: dict[str, Path], b: dict[str, Path]) -> list[str]:
             more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
             raise DataError(f"{have[alone[0]]}{more} has no partner named {alone[0]}.* in {where}")
     return sorted(a, key=natural)
+
+
+def hashed_split(group: str, test_fraction: float) -> Split:
+    """The split of a group of pairs where nothing names it: by a hash of its own name, so that adding moves none."""
+    part = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
+    return "test" if part < test_fraction else "train"
 
 
 def natural(text: str) -> tuple[int, str]:

@@ -1,8 +1,8 @@
 """The only source of training data: device-side batches of views, and the supervision firewall.
 
-Images live on the device as the pack stores them; every patch is cut there, in batches. All randomness is drawn on
-the CPU from seeds hashed of (run seed, purpose, stage, step): any batch can be regenerated, a resume needs no
-generator state, and CPU and GPU see the same data.
+Images live on the device as the pack stores them, or are read ahead where they do not fit; every patch is cut there,
+in batches. All randomness is drawn on the CPU from seeds hashed of (run seed, purpose, stage, step): any batch can be
+regenerated, a resume needs no generator state, and CPU and GPU see the same data.
 
 The firewall. A strategy without supervision gets views that hold neither the hidden displacement nor anything it can
 be computed from:
@@ -27,10 +27,26 @@ from regbench import geometry
 from regbench.api.types import Batch, Pair, PairInfo, SelfPair, Unpaired
 from regbench.config import Protocol
 from regbench.data.augment import composed_label, draw_views
+from regbench.data.images import Images, Streamed
 from regbench.data.pack import Pack
-from regbench.data.pairs import Draws, check_fits, cut, draw_displacements, draw_pairs, given_pairs, sides
+from regbench.data.pairs import (
+    Draws,
+    check_fits,
+    cut,
+    draw_displacements,
+    draw_pairs,
+    given_pairs,
+    sides,
+    source_patch,
+    target_patch,
+    to_device,
+)
+from regbench.data.photometric import Colours
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
+
+AHEAD = 2
+"""Steps whose images are read before they are asked for, where a pack does not fit."""
 
 
 def pair_info(pack: Pack, protocol: Protocol) -> PairInfo:
@@ -72,9 +88,11 @@ class PairSampler:
         self.labels = labels
         self.device = torch.device(device)
         self._seed = seed
-        self._size = pack.size
+        self._pack = pack
         self._count = count
         self._source, self._target = sides(pack, "train", protocol, self.device)
+        self._reads_ahead = isinstance(self._source, Streamed)
+        self._ready: dict[tuple[str, str, int, int], Draws] = {}
         self._fixed: Draws | None = None
         if protocol.pairing == "frozen":
             generator = torch.Generator().manual_seed(
@@ -94,72 +112,103 @@ class PairSampler:
 
     def batch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> Batch:
         """The batch of one step: a pure function of the run's seed and the arguments."""
-        draws = self._draw(size, self._generator("pairs", stage, step))
         batch = Batch(size, step, self._generator("noise", stage, step))
-        source_view, target_view = self._hidden(draws)
-        displacement = draws.displacement
-        if self.protocol.frozen_augment != "none":
-            patch, rho = self.protocol.patch, self.protocol.rho
+        draws = self._drawn("pairs", stage, step, size)
+        colours = draws.colours or (None, None)
+        source_view, target_view = self._source_view(draws), to_device(geometry.translation(draws.origin), self.device)
+        displacement, patch = draws.displacement, self.protocol.patch
+        augmented = self.protocol.frozen_augment != "none"
+        if augmented:
             generator = self._generator("augment", stage, step)
-            first, second = draw_views(self.protocol.frozen_augment, size, patch, rho, generator)
-            source_view, target_view = source_view @ self._place(first), target_view @ self._place(second)
-            displacement = composed_label(displacement, first, second, patch)
-        index = self._place(draws.index)
+            views_of = draw_views(self.protocol.frozen_augment, size, patch, self.protocol.rho, generator)
+            displacement = composed_label(displacement, *views_of, patch)
+            first, second = (to_device(view, self.device) for view in views_of)
+            source_view, target_view = source_view @ first, target_view @ second
         if {"pair", "self_source"} & set(views):
-            source = cut(self._source, index, source_view, self.protocol.patch)
+            source_images = self._source.take(draws.index)
+            if augmented:
+                source = cut(source_images, source_view, patch, colours[0])
+            else:
+                source = source_patch(source_images, draws, self.protocol)
         if {"pair", "self_target"} & set(views):
-            target = cut(self._target, index, target_view, self.protocol.patch)
+            shared = self._target is self._source and "pair" in views
+            target_images = source_images if shared else self._target.take(draws.index)
+            if augmented:
+                target = cut(target_images, target_view, patch, colours[1])
+            else:
+                target = target_patch(target_images, draws, self.protocol)
         if "pair" in views:
-            label = self._place(displacement) if self.labels else None
+            label = to_device(displacement, self.device) if self.labels else None
             batch.views["pair"] = Pair(source, target, label)
         if "self_source" in views:
             generator = self._generator("self_source", stage, step)
-            batch.views["self_source"] = self._self_pair(source, self._source, index, source_view, generator)
+            batch.views["self_source"] = self._self_pair(source, source_images, source_view, colours[0], generator)
         if "self_target" in views:
             generator = self._generator("self_target", stage, step)
-            batch.views["self_target"] = self._self_pair(target, self._target, index, target_view, generator)
+            batch.views["self_target"] = self._self_pair(target, target_images, target_view, colours[1], generator)
         if "unpaired" in views:
             batch.views["unpaired"] = self._unpaired(size, stage, step)
+        if self._reads_ahead:
+            for coming in range(step + 1, step + 1 + AHEAD):
+                self._announce(stage, coming, size, views)
         return batch
 
     def _generator(self, purpose: str, stage: str, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self._seed, purpose, stage, step))
 
-    def _place(self, tensor: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor
+    def _drawn(self, purpose: str, stage: str, step: int, size: int) -> Draws:
+        """The draws of a step, which :meth:`_announce` may have made already."""
+        ready = self._ready.pop((purpose, stage, step, size), None)
+        return ready if ready is not None else self._draw(purpose, stage, step, size)
 
-    def _draw(self, size: int, generator: torch.Generator) -> Draws:
+    def _draw(self, purpose: str, stage: str, step: int, size: int) -> Draws:
+        generator = self._generator(purpose, stage, step)
         if self._fixed is not None:
-            return self._fixed[torch.randint(0, len(self._fixed), (size,), generator=generator)]
-        index = torch.randint(0, self._count, (size,), generator=generator)
-        return draw_pairs(index, self._size, self.protocol, generator)
+            draws = self._fixed[torch.randint(0, len(self._fixed), (size,), generator=generator)]
+        else:
+            index = torch.randint(0, self._count, (size,), generator=generator)
+            draws = draw_pairs(index, self._pack.size, self.protocol, generator)
+        return draws.coloured(self._pack, lambda: self._generator(f"{purpose} colours", stage, step))
 
-    def _hidden(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Patch pixels to image pixels, for source and target; the hidden displacement is in the first."""
-        shift = geometry.translation(draws.origin)
-        if self.protocol.pairing == "given":  # the images themselves are unaligned, nothing is added
-            return self._place(shift), self._place(shift)
-        patch = (self.protocol.patch, self.protocol.patch)
-        hidden = shift @ geometry.homography_from_displacement(draws.displacement, patch)
-        return self._place(hidden), self._place(shift)
+    def _announce(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> None:
+        """Draw a step that is to come, and have its images read."""
+        needed: list[tuple[str, tuple[Images, ...]]] = []
+        if {"pair", "self_source"} & set(views):
+            needed.append(("pairs", (self._source,)))
+        if {"pair", "self_target"} & set(views):
+            needed.append(("pairs", (self._target,)))
+        if "unpaired" in views:
+            needed += [("unpaired source", (self._source,)), ("unpaired target", (self._target,))]
+        for purpose, sides_needed in needed:
+            key = (purpose, stage, step, size)
+            if key not in self._ready:
+                self._ready[key] = self._draw(*key)
+            for images in sides_needed:
+                images.ahead(self._ready[key].index)
+        while len(self._ready) > 8 * AHEAD:  # of a stage that ended earlier
+            self._ready.pop(next(iter(self._ready)))
+
+    def _source_view(self, draws: Draws) -> Tensor:
+        """Patch pixels to image pixels of the source; the hidden displacement is in it."""
+        view = geometry.translation(draws.origin)
+        if self.protocol.pairing != "given":  # else the images themselves are unaligned, nothing is added
+            size = (self.protocol.patch, self.protocol.patch)
+            view = view @ geometry.homography_from_displacement(draws.displacement, size)
+        return to_device(view, self.device)
 
     def _self_pair(
-        self, image: Tensor, images: Tensor, index: Tensor, view: Tensor, generator: torch.Generator
+        self, image: Tensor, images: Tensor, view: Tensor, colours: Colours | None, generator: torch.Generator
     ) -> SelfPair:
         patch = self.protocol.patch
-        drawn = draw_displacements(len(index), patch, self.protocol.rho, generator)
-        displacement = self._place(drawn)
+        drawn = draw_displacements(len(image), patch, self.protocol.rho, generator)
+        displacement = to_device(drawn, self.device)
         h = geometry.homography_from_displacement(displacement, (patch, patch))
-        warped = cut(images, index, view @ h, patch)  # warped(p) = image(H p), composed with the pack's own warp
+        warped = cut(images, view @ h, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
         mask = geometry.inside(h, (patch, patch), (patch, patch))
         return SelfPair(image, warped, displacement, mask)
 
     def _unpaired(self, size: int, stage: str, step: int) -> Unpaired:
-        patch = self.protocol.patch
-        first = self._draw(size, self._generator("unpaired source", stage, step))
-        second = self._draw(size, self._generator("unpaired target", stage, step))
-        source = cut(self._source, self._place(first.index), self._hidden(first)[0], patch)
-        target = cut(self._target, self._place(second.index), self._hidden(second)[1], patch)
-        return Unpaired(source, target)
+        first = self._drawn("unpaired source", stage, step, size)
+        second = self._drawn("unpaired target", stage, step, size)
+        source = source_patch(self._source.take(first.index), first, self.protocol)
+        return Unpaired(source, target_patch(self._target.take(second.index), second, self.protocol))

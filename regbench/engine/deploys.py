@@ -34,11 +34,16 @@ class Deploys:
         self._folder, self._evaluator = folder / FOLDER, evaluator
 
     def __call__(self, module: nn.Module, name: str, end_of: str | None = None) -> dict[str, float]:
-        """MACE and its ratio to identity's; at the end of a stage, named ``end_of``, the estimates are kept."""
+        """MACE and its ratio to identity's (nothing where there is no truth).
+
+        At the end of a stage, named ``end_of``, the estimates are kept.
+        """
         pairs = self._evaluator.pairs(module)
         if end_of is not None:
             self._folder.mkdir(exist_ok=True)
             write_pairs(self._path(end_of, name), pairs)
+        if self._evaluator.manifest.truth == "none":
+            return {}
         value, identity = mace(pairs.errors), float(pairs.errors.identity.mean())
         return {"mace": round(value, 6), "mace_over_identity": round(value / identity, 6)}
 
@@ -47,10 +52,10 @@ class Deploys:
 
         Each holds ``stage``, ``module``, ``mace`` and ``mace_over_identity`` with intervals over test images, and
         ``minus_previous`` and ``minus_last``: paired differences in MACE, px, with interval, to the entry before it
-        and to the last entry (where there is one).
+        and to the last entry (where there is one). Empty where there is no truth.
         """
         found: list[tuple[str, str, Pairs]] = []
-        for stage in stages:
+        for stage in stages if self._evaluator.manifest.truth != "none" else ():
             for name in stage.deploys:
                 path = self._path(stage.name, name)
                 if path.is_file():

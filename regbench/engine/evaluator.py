@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from regbench import geometry
@@ -13,7 +15,7 @@ from regbench.api.registrator import Registrator
 from regbench.config import Protocol
 from regbench.data.manifest import Manifest
 from regbench.data.pack import Pack
-from regbench.data.pairs import cut, sides
+from regbench.data.pairs import sides, source_patch, target_patch
 from regbench.errors import PluginError
 from regbench.metrics.corner import Verdict, verdict
 from regbench.metrics.summary import summarise
@@ -40,7 +42,8 @@ class Evaluator:
         self.manifest, self.patch, self.batch = manifest, protocol.patch, batch
         self.name = pack.name
         self._source, self._target = sides(pack, "test", protocol, self.device)
-        self._unwarped = not pack.aligned  # really unaligned pairs are taken as they are
+        # Really unaligned pairs are taken as they are.
+        self._protocol = protocol if pack.aligned else protocol.model_copy(update={"pairing": "given"})
 
     def pairs(self, registrator: nn.Module) -> Pairs:
         """Register every test pair.
@@ -48,38 +51,42 @@ class Evaluator:
         Raises:
             PluginError: the registrator returned something that is no Registration of these pairs.
         """
-        draws = self.manifest.draws
-        estimates, oks = [], []
+        estimate, ok = self.estimates(registrator)
+        errors = None
+        if self.manifest.points is not None:
+            errors = tie_point_errors(estimate, self.manifest.points, self.patch)
+        truth, image = self.manifest.draws.displacement, self.manifest.image
+        return Pairs.of(truth.numpy(), estimate, ok, image.numpy(), errors)
+
+    def estimates(
+        self, registrator: nn.Module, *, backward: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Displacements ``(N, 4, 2)`` px and ``(N,)`` ok of all test pairs; ``backward`` registers target to source."""
+        found, oks = [], []
         training = registrator.training
         registrator.eval()
         try:
             with torch.inference_mode():
-                for start in range(0, len(draws), self.batch):
+                for start in range(0, len(self.manifest.draws), self.batch):
                     torch.manual_seed(seed_of("evaluation", start))  # for methods that draw samples
-                    source, target = self.images(start, start + self.batch)
-                    estimate, ok = _register(registrator, source, target)
-                    estimates.append(estimate)
+                    images = self.images(start, start + self.batch)
+                    coming = self.manifest.draws[start + self.batch : start + 2 * self.batch].index
+                    if len(coming):
+                        self._source.ahead(coming)
+                        self._target.ahead(coming)
+                    estimate, ok = _register(registrator, *(images[::-1] if backward else images))
+                    found.append(estimate)
                     oks.append(ok)
         finally:
             registrator.train(training)
-        return Pairs.of(
-            draws.displacement.numpy(),
-            torch.cat(estimates).float().cpu().numpy(),
-            torch.cat(oks).cpu().numpy(),
-            self.manifest.image.numpy(),
-        )
+        return torch.cat(found).float().cpu().numpy(), torch.cat(oks).cpu().numpy()
 
     def images(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Source and target patches ``(B, 3, patch, patch)`` of the test pairs start..stop-1."""
         draws = self.manifest.draws[slice(start, stop)]
-        shift = geometry.translation(draws.origin)
-        hidden = shift
-        if not self._unwarped:
-            size = (self.patch, self.patch)
-            hidden = shift @ geometry.homography_from_displacement(draws.displacement, size)
-        index = draws.index.to(self.device)
-        source = cut(self._source, index, hidden.to(self.device), self.patch)
-        return source, cut(self._target, index, shift.to(self.device), self.patch)
+        source = self._source.take(draws.index)
+        target = source if self._target is self._source else self._target.take(draws.index)
+        return source_patch(source, draws, self._protocol), target_patch(target, draws, self._protocol)
 
     def time(self, registrator: nn.Module, repeats: int = 20) -> Timing:
         """Time of registering one pair at batch 1, on this device."""
@@ -95,6 +102,27 @@ def judge(pairs: Pairs, metrics: Mapping[str, Any]) -> tuple[dict[str, dict[str,
     """Metrics with intervals, and the verdict in a word."""
     found = summarise(pairs.errors, metrics)
     return found, verdict(found["mace"]["value"], found["identity_mace"]["value"])
+
+
+def tie_point_errors(
+    estimate: NDArray[np.float32], points: torch.Tensor, patch: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean distance in px of mapped tie points from their partners, and of points left alone, ``(N,)`` each.
+
+    Args:
+        estimate: ``(N, 4, 2)`` displacements px.
+        points: ``(N, K, 4)``, ``x, y`` in the source then in the target, NaN where a pair has fewer.
+        patch: side the displacements refer to, px.
+    """
+    homography = geometry.homography_from_displacement(torch.from_numpy(estimate).double(), (patch, patch))
+    source, target = points[..., :2].double(), points[..., 2:].double()
+    moved = geometry.transform_points(homography, source)
+    errors = [(found - target).norm(dim=-1) for found in (moved, source)]
+    some = target.isfinite().all(-1)
+    # A point that maps to infinity is an infinite error, not a missing point.
+    errors = [torch.where(e.isfinite(), e, torch.inf).where(some, torch.zeros(()).double()) for e in errors]
+    first, second = (e.sum(1) / some.sum(1) for e in errors)
+    return first.numpy(), second.numpy()
 
 
 def _register(registrator: nn.Module, source: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -22,6 +22,7 @@ from regbench.engine.deploys import Deploys
 from regbench.engine.evaluator import Evaluator, judge
 from regbench.engine.health import FILE as HEALTH
 from regbench.engine.health import Health
+from regbench.engine.labelfree import assess
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
 from regbench.engine.trainer import InterruptedRun, Trainer
@@ -29,7 +30,7 @@ from regbench.errors import RegbenchError
 from regbench.plugins import registry
 from regbench.report.gallery import write_gallery
 from regbench.results.lineage import lineage_of
-from regbench.results.pairs import write_pairs
+from regbench.results.pairs import Pairs, write_pairs
 from regbench.results.provenance import collect
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
@@ -109,7 +110,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         }
         write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
     pairs = evaluator.pairs(plan.deployed)
-    metrics, verdict = judge(pairs, {c.name: c.load() for c in registry().all("metric")})
+    metrics, verdict = _judged(plan, evaluator, pairs)
     write_pairs(plan.folder / "pairs.h5", pairs)
     for module in plan.context.modules.values():
         if isinstance(module, Translator):
@@ -119,6 +120,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         run_id=plan.run_id,
         status="ok",
         verdict=verdict,
+        truth=plan.manifest.truth,
         identity=plan.identity,
         lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
         metrics={name: Measure(**value) for name, value in metrics.items()},
@@ -132,6 +134,13 @@ def _told(plan: Plan) -> dict[str, Any]:
     """What the strategy says of how it was done, under ``strategy``; nothing when it has nothing to say."""
     facts = dict(plan.strategy.provenance()) if plan.strategy else {}
     return {"strategy": facts} if facts else {}
+
+
+def _judged(plan: Plan, evaluator: Evaluator, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
+    """Metrics and verdict; without truth, what can be said without it."""
+    if plan.manifest.truth == "none":
+        return assess(evaluator, plan.deployed, pairs), "unjudged"
+    return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
 
 
 def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:

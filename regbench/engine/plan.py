@@ -132,6 +132,8 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     assert registrator is not None
     check_compatible(_component(strategy), _component(roles["translator"]), registrator.component)
     pack = ensure(request.dataset, root=request.root, settings=sets["dataset"], progress=progress)
+    if not pack.aligned and "pairing" not in sets["protocol"]:
+        protocol = protocol.model_copy(update={"pairing": "given"})  # nothing else can be done with them
     manifest = test_manifest(pack, protocol)
     context = RunContext(
         pair_info(pack, protocol), device, roles, request.seed, request.precision, weights=request.weights

@@ -1,6 +1,7 @@
 """Operators that plugin authors share: each documented, tested against a naive form, and free of host syncs."""
 
 from regbench.ops.correlation import local_correlation
+from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.imagenet import load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
 from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, timm_features
@@ -8,6 +9,9 @@ from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, ti
 __all__ = [
     "Perceptual",
     "amplitudes",
+    "edge_agreement",
+    "edge_field",
+    "edge_shift",
     "load_imagenet",
     "local_correlation",
     "log_gabor_bank",

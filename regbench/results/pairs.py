@@ -24,10 +24,12 @@ class Pairs:
     """The N test pairs of a run, in the order of the manifest.
 
     Attributes:
-        displacement: ``(N, 4, 2)`` float32 px, the truth at the source's corners.
+        displacement: ``(N, 4, 2)`` float32 px, the truth at the source's corners; NaN where tie points are the truth,
+            or there is none.
         estimate: ``(N, 4, 2)`` float32 px; anything where the pair failed.
-        error: ``(N,)`` float64 px, average corner error of the estimate.
-        identity_error: ``(N,)`` float64 px, average corner error of the zero displacement.
+        error: ``(N,)`` float64 px, average corner error of the estimate (at tie points: mean distance; without truth:
+            NaN).
+        identity_error: ``(N,)`` float64 px, the same of the zero displacement.
         ok: ``(N,)`` bool, False where the method found no answer.
         image: ``(N,)`` int32 number of the test image.
     """
@@ -40,22 +42,31 @@ class Pairs:
     image: NDArray[np.int32]
 
     @classmethod
-    def of(cls, displacement: ArrayLike, estimate: ArrayLike, ok: ArrayLike, image: ArrayLike) -> Pairs:
+    def of(
+        cls,
+        displacement: ArrayLike,
+        estimate: ArrayLike,
+        ok: ArrayLike,
+        image: ArrayLike,
+        errors: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> Pairs:
         """Score estimates: errors are computed in float64 from the float32 values that are stored.
 
         Args:
-            displacement: ``(N, 4, 2)`` px, the truth.
+            displacement: ``(N, 4, 2)`` px, the truth; NaN where the corners' is not known.
             estimate: ``(N, 4, 2)`` px.
             ok: ``(N,)`` bool.
             image: ``(N,)`` int.
+            errors: of the estimate and of the zero displacement, ``(N,)`` px, where they are not those of the corners.
         """
         truth = np.asarray(displacement, dtype=np.float32)
         found = np.asarray(estimate, dtype=np.float32)
+        error, identity = errors or (corner_error(truth, found), corner_error(truth, np.zeros_like(truth)))
         return cls(
             truth,
             found,
-            corner_error(truth, found),
-            corner_error(truth, np.zeros_like(truth)),
+            np.asarray(error, dtype=np.float64),
+            np.asarray(identity, dtype=np.float64),
             np.asarray(ok, dtype=np.bool_),
             np.asarray(image, dtype=np.int32),
         )

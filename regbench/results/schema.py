@@ -122,7 +122,11 @@ class Result(_Record):
     run_id: RunId
     status: Literal["ok", "failed", "interrupted"]
     reason: str | None = None
-    verdict: Literal["aligned", "collapsed", "diverged"] | None = None
+    verdict: Literal["aligned", "collapsed", "diverged", "unjudged"] | None = None
+    """``unjudged`` where there is no truth."""
+    truth: Literal["labels", "tie points", "none"] = "labels"
+    """What estimates were compared with: exact corners, tie points (errors are distances there), or nothing (metrics
+    are label-free)."""
     identity: Identity
     lineage: dict[RunId, dict[str, Any]] = {}
     """Identities of the runs this one starts from, theirs included, by run id."""
@@ -137,8 +141,11 @@ class Result(_Record):
 
     @model_validator(mode="after")
     def _complete(self) -> Result:
-        if self.status == "ok" and (self.verdict is None or "mace" not in self.metrics):
-            raise ValueError("a run that is ok needs a verdict and the metric mace")
+        needed = "edge_agreement" if self.truth == "none" else "mace"
+        if self.status == "ok" and (self.verdict is None or needed not in self.metrics):
+            raise ValueError(f"a run that is ok needs a verdict and the metric {needed}")
+        if self.status == "ok" and (self.verdict == "unjudged") != (self.truth == "none"):
+            raise ValueError("without truth a run is unjudged, and only then")
         if self.status != "ok" and not self.reason:
             raise ValueError(f"a run that is {self.status} needs a reason")
         for name, identity in self.lineage.items():

@@ -12,7 +12,10 @@ from regbench.cli.datasets import command
 from regbench.data.pack import Pack, ensure, prepare
 from regbench.data.reading import read_image, resize
 from regbench.errors import DataError, UsageError
+from regbench_datasets.diml import DIML
+from regbench_datasets.dlkfm import GoogleEarth, GoogleMap
 from regbench_datasets.folder import Folder
+from regbench_datasets.llvip import LLVIP
 from regbench_datasets.mscoco import MSCOCO
 from regbench_datasets.osdataset import OSdataset
 from regbench_datasets.vedai import VEDAI
@@ -298,7 +301,8 @@ def call(*args):
 
 def test_list_and_info():
     rows = {row["name"]: row for row in json.loads(call("list", "--json").output)}
-    assert rows.keys() >= {"folder", "mscoco", "osdataset", "vedai", "synthetic"}
+    assert rows.keys() >= {"folder", "mscoco", "osdataset", "vedai", "synthetic", "llvip", "diml", "googlemap", "faid"}
+    assert all(row["error"] is None for row in rows.values())
     assert rows["vedai"]["modalities"] == ["rgb", "nir"]
     assert "vedai" in call("list").output
     told = json.loads(call("info", "osdataset", "--json").output)
@@ -323,6 +327,15 @@ def test_prepare_verify_preview(osdataset, packs, tmp_path):
     call("verify", pack.path)
 
 
+def test_stats(osdataset, packs):
+    """Random pictures have nothing in common, and that is what is said."""
+    told = json.loads(call("stats", "osdataset", "--root", osdataset, "--set", "size=64", "--json").output)
+    assert told["splits"].keys() == {"train", "test"}
+    assert told["splits"]["train"]["residual"]["pairs"] == 3
+    assert told["splits"]["train"]["gap"]["edges"] < 0.4
+    assert "alignment" in call("stats", "osdataset", "--set", "size=64").output
+
+
 def test_preview_of_unaligned_pairs(tmp_path, packs):
     labelled(tmp_path)
     sets = [f"--set={s}" for s in ("pairs=pairs.csv", "aligned=false", "height=48", "width=48")]
@@ -335,6 +348,10 @@ def test_preview_of_unaligned_pairs(tmp_path, packs):
     (OSdataset, "OSdataset", (104, 21), (3, 1)),
     (VEDAI, "VEDAI", (94, 28), (3, 1)),
     (MSCOCO, "mscoco2017", (21, 15), (3, 3)),
+    (DIML, "DIML", (135, 17), (3, 1)),
+    (LLVIP, "LLVIP", (111, 30), (3, 1)),
+    (GoogleMap, "GoogleMap", (355, 43), (3, 3)),
+    (GoogleEarth, "GoogleEarth", (400, 80), (3, 3)),
 ])  # fmt: skip
 def test_real_images(tmp_path, cls, folder, counts, channels):
     pack = prepare(reader(cls, SHARED / folder), folder, "1", tmp_path / "p.h5")

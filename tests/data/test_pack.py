@@ -165,6 +165,51 @@ def test_full_disk_is_one_line_and_resumable(tmp_path, monkeypatch):
     assert len(again.decoded) == 13 - 4
 
 
+def test_space_is_taken_before_hours_of_decoding(tmp_path):
+    """A limit on the size of files is a disk that is too small, and a real one."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    data = Made(counts=(900, 4))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"cannot write .*made\.h5\.partial") as caught:
+            prepare(data, "made", "1", tmp_path / "made.h5", workers=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "\n" not in str(caught.value)
+    assert len(data.decoded) < 20
+    assert not (tmp_path / "made.h5").exists()
+
+
+def test_colours_where_a_side_must_be_grey(tmp_path):
+    with pytest.raises(DataError, match=r"y must be grey, but this picture has colours.*x and y swapped"):
+        made(tmp_path, a=(32, 48), b=(32, 48, 3), grey=(False, True))
+    assert not (tmp_path / "made.h5").exists()
+    made(tmp_path, a=(32, 48, 3), b=(32, 48), grey=(False, True))
+
+
+def test_tie_points_follow_the_resize(tmp_path):
+    class Tied(Made):
+        aligned = False
+
+        def read(self, split, key):
+            count = int(key[-1])  # pairs have different numbers of points
+            points = np.arange(4.0 * count).reshape(count, 4) if count else None
+            return PairImages(self.image(key, 0), self.image(key, 1), None, points)
+
+    pack = prepare(Tied(a=(64, 96, 3), b=(32, 48), counts=(4, 3)), "t", "1", tmp_path / "t.h5")
+    points = pack.points("train")
+    assert points.shape == (4, 3, 4)
+    assert np.isnan(points[0]).all()
+    assert np.isnan(points[1, 1:]).all()
+    np.testing.assert_allclose(points[2, 1], [1.75, 2.25, 6, 7])  # A is halved: x / 2 - 1/4; B stays
+    assert pack.homographies("train") is None
+    assert pack.points("test").shape == (3, 2, 4)
+    pack.verify()
+    assert made(tmp_path).points("train") is None
+
+
 def test_damage_is_named(tmp_path):
     path = made(tmp_path).path
     whole = path.read_bytes()

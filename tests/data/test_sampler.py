@@ -318,8 +318,10 @@ def test_given_pairs_need_no_label_without_supervision(given, make_pack, same_pa
     assert all(tensor.isfinite().all() for tensor in tensors(batch).values())
     with pytest.raises(UsageError, match="carries no labels"):
         PairSampler(bare, online, seed=0, labels=True)
-    with pytest.raises(UsageError, match="carry no label"):
-        make_manifest(bare, online)
+    manifest = make_manifest(bare, online)
+    assert manifest.truth == "none"
+    assert manifest.draws.index.tolist() == list(range(7))
+    assert manifest.draws.displacement.isnan().all()
 
 
 # --- mistakes

@@ -200,7 +200,7 @@ def test_the_gap_knob_is_monotone():
     def correlation(gap):
         data = make(gap=gap)
         pairs = [data.read("test", key) for key in data.keys("test")[:4]]
-        return np.mean([np.corrcoef(smooth(a).ravel(), smooth(b).ravel())[0, 1] for a, b, _ in pairs])
+        return np.mean([np.corrcoef(smooth(a).ravel(), smooth(b).ravel())[0, 1] for a, b, *_ in pairs])
 
     values = [correlation(gap) for gap in (0.0, 0.25, 0.5, 0.75, 1.0)]
     assert values == sorted(values, reverse=True)
@@ -211,7 +211,7 @@ def test_the_gap_knob_is_monotone():
 def share_of_reversed_edges(pairs):
     """Of the edges clear in both modalities, the share that disagree in sign."""
     reversed_, clear = 0, 0
-    for a, b, _ in pairs[:12]:
+    for a, b, *_ in pairs[:12]:
         (ax, ay), (bx, by) = gradients(a, 2.0), gradients(b, 2.0)
         one, two = np.hypot(ax, ay), np.hypot(bx, by)
         strong = (one > np.quantile(one, 0.8)) & (two > np.quantile(two, 0.8))

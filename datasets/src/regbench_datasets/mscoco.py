@@ -10,7 +10,7 @@ from pydantic import Field
 
 from regbench.api.config import ComponentConfig
 from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import images_in, layout_error, read_image
+from regbench.data.reading import Image, images_in, layout_error, read_image
 
 
 class MSCOCO(Dataset):
@@ -19,6 +19,12 @@ class MSCOCO(Dataset):
     class Config(ComponentConfig):
         """Settings of the reader."""
 
+        distortion: Literal["none", "pds"] = Field(
+            "none", description="pds: the colours of either image are distorted anew whenever it is drawn (PDS-COCO)"
+        )
+        fit: Literal["stretch", "crop"] = Field(
+            "stretch", description="stretch: the whole image, as IHN; crop: its central 4:3 part, as biHomE"
+        )
         limit: int | None = Field(
             None,
             ge=1,
@@ -37,9 +43,16 @@ class MSCOCO(Dataset):
         "al. 2016 as IHN (CVPR 2022), RHWF and MCNet run it.",
         layout="ROOT/\n  train2017/000000000009.jpg  ...\n  test2017/000000000001.jpg   ...",
         split="the folders train2017 and test2017",
-        size_rule="resized to 320x240 (width x height), bilinear, whatever the aspect ratio: IHN's protocol",
-        defects="one modality: it measures registrators, not translators",
+        size_rule="resized to 320x240 (width x height), bilinear, whatever the aspect ratio (IHN's protocol); with "
+        "fit=crop its central 4:3 part, as biHomE",
+        defects="one modality: it measures registrators, not translators. PDS-COCO (the data set pdscoco: "
+        "distortion=pds, fit=crop) follows biHomE, Koguciuk et al., CVPRW 2021, but clips colours to [0, 1]",
     )
+
+    @property
+    def distortion(self) -> Literal["none", "pds"]:  # type: ignore[override]
+        """As set."""
+        return self.config.distortion
 
     @property
     def size(self) -> tuple[int, int]:
@@ -53,6 +66,8 @@ class MSCOCO(Dataset):
     def read(self, split: Split, key: str) -> PairImages:
         """Decode an image; raises DataError naming the file."""
         image = read_image(self._folder(split) / f"{key}.jpg")
+        if self.config.fit == "crop":
+            image = _central(image, self.size)
         return PairImages(image, image)
 
     def _folder(self, split: Split) -> Path:
@@ -68,3 +83,11 @@ class MSCOCO(Dataset):
         if not found:
             raise layout_error(self.card, self.root, f"there are no images {folder.name}/*.jpg")
         return found
+
+
+def _central(image: Image, size: tuple[int, int]) -> Image:
+    """The largest central part with the aspect of ``size`` (height, width)."""
+    h, w = image.shape[:2]
+    height, width = min(h, round(w * size[0] / size[1])), min(w, round(h * size[1] / size[0]))
+    top, left = (h - height) // 2, (w - width) // 2
+    return image[top : top + height, left : left + width]

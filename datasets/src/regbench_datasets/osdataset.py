@@ -27,6 +27,7 @@ class OSdataset(Dataset):
         size: int = Field(192, ge=32, description="side of the square images in the pack, px")
 
     config: Config
+    grey = (False, True)
     card: ClassVar[Card] = Card(
         title="OSdataset",
         modalities=("optical", "sar"),

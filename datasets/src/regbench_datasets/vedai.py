@@ -25,6 +25,7 @@ class VEDAI(Dataset):
         size: int = Field(192, ge=32, description="side of the square images in the pack, px")
 
     config: Config
+    grey = (False, True)
     card: ClassVar[Card] = Card(
         title="VEDAI (512)",
         modalities=("rgb", "nir"),

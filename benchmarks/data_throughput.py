@@ -1,0 +1,139 @@
+"""Pairs a second of `prepare` and of the sampler, beside the way published loaders make them, in one run.
+
+The published way (IHN, MCNet, SSHNet and others): in DataLoader workers, for every sample, cv2.imread, resize to
+320x240, a random 192 px window, getPerspectiveTransform, warpPerspective of the window, the central 128 px of both,
+tensors. It is written here anew; nothing of their code is part of this project. Its second form is given images that
+are decoded and resized already. Both make (source, target, displacement) of mscoco at 128 px.
+
+    python benchmarks/data_throughput.py --root mscoco2017 [--seconds 10] [--workers 2] [--batch 16]
+
+Prints one JSON line. ratio_with_decode and ratio_decoded are the sampler's rate over the two published forms,
+ratio_prepare is the rate at which prepare decodes and stores images over that at which the published way makes pairs
+with decoding, and pays_after is the number of passes over the images after which prepare and sampler are ahead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from regbench.config import Protocol
+from regbench.data.pack import prepare
+from regbench.data.sampler import PairSampler
+from regbench_datasets.mscoco import MSCOCO
+
+PATCH, RHO = 128, 32
+ENDLESS = 10**9
+
+
+class PerSample(Dataset):
+    """One pair a call, from files or from images in memory."""
+
+    def __init__(self, files, images=None):
+        self.files, self.images = files, images
+
+    def __len__(self):
+        return ENDLESS
+
+    def __getitem__(self, index):
+        i = index % len(self.files)
+        image = self.images[i] if self.images is not None else load(self.files[i])
+        h, w = image.shape[:2]
+        x, y = random.randint(RHO, w - RHO - PATCH), random.randint(RHO, h - RHO - PATCH)
+        window = image[y - RHO : y + PATCH + RHO, x - RHO : x + PATCH + RHO]
+        corners = np.array([[0, 0], [PATCH - 1, 0], [0, PATCH - 1], [PATCH - 1, PATCH - 1]], np.float32) + RHO
+        offsets = np.array([[random.randint(-RHO, RHO) for _ in range(2)] for _ in range(4)], np.float32)
+        homography = cv2.getPerspectiveTransform(corners, corners + offsets)
+        warped = cv2.warpPerspective(window, np.linalg.inv(homography), window.shape[1::-1])
+        middle = slice(RHO, RHO + PATCH)
+        source, target = (torch.from_numpy(np.ascontiguousarray(p[middle, middle])) for p in (warped, window))
+        return (*(t.float().permute(2, 0, 1) / 255 for t in (source, target)), torch.from_numpy(offsets))
+
+
+def load(path):
+    return cv2.cvtColor(cv2.resize(cv2.imread(str(path)), (320, 240)), cv2.COLOR_BGR2RGB)
+
+
+def one_thread(_):
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def rate(draw, batch, seconds):
+    """Pairs a second of ``draw()``, after a second of warming up."""
+    for limit in (1.0, seconds):
+        start, done = time.perf_counter(), 0
+        while (spent := time.perf_counter() - start) < limit:
+            draw()
+            done += batch
+    return done / spent
+
+
+def published(files, images, args):
+    loader = DataLoader(
+        PerSample(files, images),
+        args.batch,
+        num_workers=args.workers,
+        worker_init_fn=one_thread,
+        persistent_workers=True,
+    )
+    batches = iter(loader)
+    found = rate(lambda: next(batches), args.batch, args.seconds)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--batch", type=int, default=16)
+    args = parser.parse_args()
+    files = sorted((args.root / "train2017").glob("*.jpg"))
+    decode = published(files, None, args)
+    decoded = published(files, [load(path) for path in files], args)
+    with tempfile.TemporaryDirectory() as folder:
+        times = []
+        while sum(times) < args.seconds / 2 or len(times) < 3:
+            start = time.perf_counter()
+            pack = prepare(
+                MSCOCO(MSCOCO.Config(), args.root), "mscoco", "1", Path(folder) / "p.h5", workers=args.workers
+            )
+            times.append(time.perf_counter() - start)
+            images = sum(pack.counts.values())
+            pack.path.rename(Path(folder) / "kept.h5")
+        pack = pack.open(Path(folder) / "kept.h5")
+        torch.set_num_threads(args.workers)
+        sampler = PairSampler(pack, Protocol(pairing="online"), seed=0, labels=True)
+        steps = iter(range(ENDLESS))
+        ours = rate(lambda: sampler.batch("s", next(steps), args.batch, ("pair",)), args.batch, args.seconds)
+        every = ("pair", "self_source", "self_target", "unpaired")
+        views = rate(lambda: sampler.batch("s", next(steps), args.batch, every), args.batch, args.seconds)
+    prepared = images / min(times)
+    found = {
+        "published_with_decode": decode,
+        "published_decoded": decoded,
+        "prepare": prepared,
+        "sampler": ours,
+        "sampler_all_views": views,
+        "ratio_with_decode": ours / decode,
+        "ratio_decoded": ours / decoded,
+        "ratio_prepare": prepared / decode,
+        "pays_after": 1 / prepared / max(1e-12, 1 / decode - 1 / ours),
+    }
+    settings = {"batch": args.batch, "workers": args.workers, "images": images}
+    print(json.dumps({name: round(value, 3) for name, value in found.items()} | settings))
+
+
+if __name__ == "__main__":
+    main()

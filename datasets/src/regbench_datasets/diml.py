@@ -1,0 +1,107 @@
+"""DIML indoor: colour and depth of rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from pydantic import Field
+
+from regbench.api.config import ComponentConfig
+from regbench.api.dataset import Card, Dataset, PairImages, Split
+from regbench.data.reading import images_in, layout_error, matched, read_aligned
+from regbench.errors import DataError
+
+
+class Files(NamedTuple):
+    """Colour and depth of one view."""
+
+    colour: Path
+    depth: Path
+
+
+class DIML(Dataset):
+    """Reads ``{train,test}/HR/<NN. Scene>/{color/<name>_c.png, depth_filled/<name>_depth_filled.png}``."""
+
+    class Config(ComponentConfig):
+        """Settings of the reader."""
+
+        far: int = Field(
+            10000, ge=1, le=65535, description="stored depth that means 1.0 (white); mm in the published set"
+        )
+        size: int = Field(192, ge=32, description="side of the square images in the pack, px")
+
+    config: Config
+    grey = (False, True)
+    card: ClassVar[Card] = Card(
+        title="DIML/CVL RGB-D, indoor sample",
+        modalities=("rgb", "depth"),
+        origin="the DIML/CVL RGB-D dataset page of Yonsei University: the indoor sample with train and test folders",
+        licence="the authors' terms: research only",
+        citation="Cho, Min, Kim and Sohn: Deep monocular depth estimation leveraging a large-scale outdoor stereo "
+        "dataset. Expert Systems with Applications 178, 2021.",
+        layout="ROOT/\n"
+        "  train/HR/01. Scene/color/0001_c.png              RGB\n"
+        "  train/HR/01. Scene/depth_filled/0001_depth_filled.png    grey, 16 bits, far is bright\n"
+        "  train/HR/02. Scene/ ...\n"
+        "  test/HR/01. Scene/ ...                           scenes of their own",
+        split="the folders train and test: 12 and 6 scenes with 1621 and 491 pairs, the counts that follow from "
+        "CoLReg's 16210 and 4910 at ten frozen pairs an image",
+        size_rule="resized to 192x192 (setting size) as CoLReg does; areas are averaged where it shrinks by more than "
+        "1.5; depth stays 16 bits",
+        defects="holes of the depth sensor were filled, so depth edges are only as true as the filling",
+    )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in the pack."""
+        return (self.config.size, self.config.size)
+
+    @property
+    def max_values(self) -> tuple[int | None, int | None]:
+        """Depth beyond the setting ``far`` is white."""
+        return (None, self.config.far)
+
+    def keys(self, split: Split) -> Sequence[str]:
+        """``<NN. Scene>/<name>``, scene by scene; raises DataError when the layout does not fit."""
+        return list(self._files[split])
+
+    def read(self, split: Split, key: str) -> PairImages:
+        """Decode a pair, colour and 16-bit depth; raises DataError naming the file."""
+        if key not in self._files[split]:
+            raise DataError(f"{self.card.title}: no pair {key!r} in the {split} split")
+        return PairImages(*read_aligned(*self._files[split][key]))
+
+    @cached_property
+    def _files(self) -> dict[Split, dict[str, Files]]:
+        return {"train": self._scenes("train"), "test": self._scenes("test")}
+
+    def _scenes(self, split: Split) -> dict[str, Files]:
+        assert self.root is not None
+        folder = self.root / split / "HR"
+        if not folder.is_dir():
+            raise layout_error(self.card, self.root, f"there is no folder {split}/HR/")
+        found = {}
+        for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
+            colour, depth = (_named(scene / name, suffix) for name, suffix in KINDS)
+            for name in matched(colour, depth):
+                found[f"{scene.name}/{name}"] = Files(colour[name], depth[name])
+        if not found:
+            raise layout_error(self.card, folder, "there is no <NN. Scene>/color/*_c.png")
+        return found
+
+
+KINDS = (("color", "_c"), ("depth_filled", "_depth_filled"))
+
+
+def _named(folder: Path, suffix: str) -> dict[str, Path]:
+    """The images of a folder by name without suffix; raises DataError for a folder or name that does not fit."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing; every scene has color/ and depth_filled/")
+    images = images_in(folder)
+    for stem, path in images.items():
+        if not stem.endswith(suffix):
+            raise DataError(f"{path}: the name does not end in {suffix}; are color/ and depth_filled/ swapped?")
+    return {stem.removesuffix(suffix): path for stem, path in images.items()}

@@ -1,0 +1,77 @@
+"""LLVIP: visible and thermal images of streets at night."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from regbench.api.config import ComponentConfig
+from regbench.api.dataset import Card, Dataset, PairImages, Split
+from regbench.data.reading import images_in, layout_error, matched, read_aligned
+from regbench.errors import DataError
+
+
+class LLVIP(Dataset):
+    """Reads ``{visible,infrared}/{train,test}/<6 digits>.jpg``; the first two digits are the camera's location."""
+
+    class Config(ComponentConfig):
+        """Settings of the reader."""
+
+        exclude: tuple[int, ...] = Field((25, 26), description="locations left out; CoLReg leaves out 25 and 26")
+        height: int = Field(192, ge=32, description="height of the images in the pack, px")
+        width: int = Field(240, ge=32, description="width of the images in the pack, px")
+
+    config: Config
+    grey = (False, True)
+    card: ClassVar[Card] = Card(
+        title="LLVIP",
+        modalities=("visible", "infrared"),
+        origin="the authors' project page at BUPT (bupt-ai-cz/LLVIP) links the archive LLVIP.zip",
+        licence="the authors' terms: research only, no commercial use",
+        citation="Jia, Zhu, Li, Tang and Zhou: LLVIP: a visible-infrared paired dataset for low-light vision. ICCV "
+        "Workshops 2021.",
+        layout="ROOT/\n"
+        "  visible/train/010001.jpg  ...    visible/test/190001.jpg  ...     RGB, 1280x1024\n"
+        "  infrared/train/010001.jpg ...    infrared/test/190001.jpg ...     grey, same size and name",
+        split="the folders train and test without the locations 25 and 26 (setting exclude): 11602 and 2930 pairs, "
+        "the counts of CoLReg; the whole set has 12025 and 3463",
+        size_rule="resized to 240x192 (width x height), CoLReg's size and the aspect of 1280x1024; areas are averaged "
+        "where it shrinks by more than 1.5",
+        defects="near objects show parallax between the two lenses; frames of one location resemble each other, so "
+        "intervals over images are somewhat too narrow",
+    )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in the pack."""
+        return (self.config.height, self.config.width)
+
+    def keys(self, split: Split) -> Sequence[str]:
+        """The six digits of each pair, ascending; raises DataError when the layout does not fit."""
+        folders = [self._folder(side, split) for side in ("visible", "infrared")]
+        for folder in folders:
+            if not folder.is_dir():
+                assert self.root is not None
+                raise layout_error(self.card, self.root, f"there is no folder {folder.parent.name}/{split}/")
+        keys = matched(*map(images_in, folders))
+        for key in keys:
+            if not re.fullmatch(r"\d{6}", key):
+                raise DataError(f"{folders[0] / key}.*: the name is not six digits, so its location is not known")
+        kept = [key for key in keys if int(key[:2]) not in self.config.exclude]
+        if not kept:
+            left_out = f" outside of the locations {self.config.exclude}" if keys else ""
+            raise layout_error(self.card, folders[0], f"the {split} split has no images{left_out}")
+        return kept
+
+    def read(self, split: Split, key: str) -> PairImages:
+        """Decode a pair, visible and infrared; raises DataError naming the file."""
+        visible, infrared = (self._folder(side, split) / f"{key}.jpg" for side in ("visible", "infrared"))
+        return PairImages(*read_aligned(visible, infrared))
+
+    def _folder(self, side: str, split: Split) -> Path:
+        assert self.root is not None
+        return self.root / side / split

@@ -1,0 +1,93 @@
+"""Colour distortion of PDS-COCO (Koguciuk, Arani and Zonooz, biHomE, CVPRW 2021): two looks of one photograph.
+
+Either image of a pair is distorted by its own draw, on the scale 0..255 with a range of 32: brightness + U(-32, 32);
+contrast x U(.5, 1.5), by a coin before or after the step in HSV: saturation x U(.5, 1.5), hue + U(-16, 16) degrees;
+then one of the six orders of the channels. Each is applied with probability one half. The published code does not clip;
+images are in [0, 1] at every interface here, so the result is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+DELTA = 32.0
+ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
+
+
+@dataclass(frozen=True)
+class Colours:
+    """One distortion for each of N images, on the CPU.
+
+    Attributes:
+        brightness: ``(N,)`` added, in [0, 1]; 0 leaves it.
+        contrast: ``(N,)`` factor; 1 leaves it.
+        contrast_first: ``(N,)`` bool, contrast before the step in HSV, else after.
+        saturation: ``(N,)`` factor.
+        hue: ``(N,)`` added, degrees.
+        order: ``(N, 3)`` where the channels come from.
+    """
+
+    brightness: Tensor
+    contrast: Tensor
+    contrast_first: Tensor
+    saturation: Tensor
+    hue: Tensor
+    order: Tensor
+
+    def __getitem__(self, which: Tensor | slice) -> Colours:
+        return Colours(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+
+def draw_colours(count: int, generator: torch.Generator) -> Colours:
+    """Distortions of ``count`` images."""
+
+    def uniform(low: float, high: float, otherwise: float) -> Tensor:
+        drawn = low + (high - low) * torch.rand(count, generator=generator)
+        return torch.where(coin(), drawn, torch.full((count,), otherwise))
+
+    def coin() -> Tensor:
+        return torch.rand(count, generator=generator) < 0.5
+
+    brightness = uniform(-DELTA / 255, DELTA / 255, 0.0)
+    contrast, first = uniform(0.5, 1.5, 1.0), coin()
+    saturation, hue = uniform(0.5, 1.5, 1.0), uniform(-DELTA / 2, DELTA / 2, 0.0)
+    order = torch.where(coin(), torch.randint(0, len(ORDERS), (count,), generator=generator), torch.zeros(()).long())
+    return Colours(brightness, contrast, first, saturation, hue, ORDERS[order])
+
+
+def distort(images: Tensor, colours: Colours) -> Tensor:
+    """Distort ``(B, 3, H, W)`` in [0, 1]; the result is clipped to [0, 1]."""
+    brightness, contrast, first, saturation, hue = (
+        getattr(colours, name).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
+        for name in ("brightness", "contrast", "contrast_first", "saturation", "hue")
+    )
+    one = torch.ones_like(contrast)
+    changed = (images + brightness) * torch.where(first, contrast, one)
+    h, s, v = to_hsv(changed)
+    changed = from_hsv(h + hue, s * saturation, v) * torch.where(first, one, contrast)
+    order = colours.order.to(images.device, non_blocking=True)[:, :, None, None].expand(changed.shape)
+    return changed.gather(1, order).clamp(0, 1)
+
+
+def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Hue in degrees, saturation, value, each ``(B, 1, H, W)``; defined beyond [0, 1] as OpenCV defines it."""
+    r, g, b = rgb[:, :1], rgb[:, 1:2], rgb[:, 2:]
+    v = rgb.amax(1, keepdim=True)
+    difference = v - rgb.amin(1, keepdim=True)
+    tiny = torch.finfo(rgb.dtype).eps
+    s = difference / (v.abs() + tiny)
+    scale = 60.0 / (difference + tiny)
+    h = torch.where(v == r, (g - b) * scale, torch.where(v == g, (b - r) * scale + 120, (r - g) * scale + 240))
+    return torch.where(h < 0, h + 360, h), s, v
+
+
+def from_hsv(h: Tensor, s: Tensor, v: Tensor) -> Tensor:
+    """``(B, 3, H, W)`` RGB of hue in degrees (any), saturation and value."""
+    channels = []
+    for n in (5, 3, 1):
+        k = (n + h / 60) % 6
+        channels.append(v - v * s * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.cat(channels, dim=1)

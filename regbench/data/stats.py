@@ -1,0 +1,179 @@
+"""What a pack is like before it is trusted: how far its modalities are apart, and how well its pairs are aligned.
+
+Residual misalignment is the one shift that best matches the edge orientations of A and B
+(:func:`regbench.ops.edge_shift`); it sees a common shift, not a local one, and is an upper bound where the two share
+few edges. Whether a pair can be measured at all is told by pairs that do not belong together: its best match must beat
+95 % of theirs. Unaligned pairs are laid on each other by their own labels first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from regbench import geometry
+from regbench.api.dataset import Split
+from regbench.data.images import Streamed
+from regbench.data.pack import Pack
+from regbench.data.pairs import to_float
+from regbench.errors import UsageError
+from regbench.ops.edges import edge_agreement, edge_field, edge_shift
+
+REACH = 8
+"""Largest shift looked for, px."""
+BAD_MEDIAN, BAD_SHARE = 2.0, 0.5
+"""Badly aligned is a split above this median shift, px; not measurable, one below this share of measured pairs."""
+BINS = 32
+
+
+@dataclass(frozen=True)
+class Residual:
+    """One split's alignment. Shifts are of the measured pairs, px of the pack."""
+
+    pairs: int
+    measured: int
+    """Pairs whose best match beats 95 % of those of pairs that do not belong together."""
+    median: float | None
+    p90: float | None
+    largest: float | None
+    mean_x: float | None
+    """Mean shift of B against A: far from zero where all pairs are off in the same way."""
+    mean_y: float | None
+    verdict: str
+    """``aligned``, ``badly aligned`` or ``not measurable``."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far the modalities are apart, medians over pairs; 1 and 0 mean the same image and nothing in common."""
+
+    edges: float
+    """Agreement of edge orientations where they match best."""
+    grey: float
+    """Absolute correlation of grey values."""
+    information: float
+    """Mutual information of grey values over the mean of their entropies."""
+
+
+def measure(pack: Pack, split: Split, most: int = 500) -> dict[str, Any]:
+    """Alignment and modality gap of a split.
+
+    Args:
+        pack: the pack.
+        split: which pairs.
+        most: pairs looked at, spread evenly over the split.
+
+    Returns:
+        ``{"residual": Residual, "gap": Gap}`` as plain dictionaries; ``residual`` is None where pairs are unaligned
+        and carry no label.
+
+    Raises:
+        UsageError: the split is empty.
+    """
+    count = pack.counts[split]
+    if count == 0:
+        raise UsageError(f"{pack.name} has no {split} pairs")
+    labels = pack.homographies(split)
+    rows = np.arange(count)
+    if not pack.aligned:
+        rows = rows[np.isfinite(labels).all(axis=(1, 2))] if labels is not None else rows[:0]
+    known = len(rows) > 0
+    rows = rows if known else np.arange(count)
+    rows = np.unique(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)])
+    blocks = [
+        _measured(a, b, mask, known)
+        for a, b, mask in _blocks(pack, split, rows, None if pack.aligned or not known else labels)
+    ]
+    shift, agreement, strangers, gap = (torch.cat(parts) for parts in zip(*blocks, strict=True))
+    return {
+        "residual": asdict(_residual(shift, agreement, strangers)) if known else None,
+        "gap": asdict(Gap(*(round(float(x), 3) for x in gap.median(0).values))),
+    }
+
+
+def _measured(a: Tensor, b: Tensor, mask: Tensor, known: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of n pairs: shift ``(n, 2)``, agreement there, agreement with a stranger, and gap ``(n, 3)``."""
+    first, second = edge_field(a) * mask, edge_field(b) * mask
+    shift, agreement = edge_shift(first, second, REACH)
+    _, strangers = edge_shift(first, second.roll(len(b) // 2, 0), REACH)  # neighbours may show the same scene
+    edges = agreement if known else edge_agreement(first, second)
+    return shift, agreement, strangers, torch.stack([edges, *_grey_gap(a, b, mask)], -1)
+
+
+def _blocks(pack: Pack, split: Split, rows: NDArray[np.intp], labels: NDArray[np.float64] | None) -> Any:
+    """Grey A laid on B, grey B, and where both are seen, ``(n, 1, H, W)`` each, a few pairs at a time."""
+    sides = [Streamed(pack, split, "a"), Streamed(pack, split, "a" if pack.single else "b")]
+    for part in np.array_split(rows, -(-len(rows) // 64)):
+        index = torch.from_numpy(part)
+        a, b = (to_float(side.take(index)).mean(1, keepdim=True) for side in sides)
+        mask = filled(pack).expand(len(part), -1, -1, -1)
+        if labels is not None:
+            homography = torch.from_numpy(labels[part]).float()
+            size = (a.shape[-2], a.shape[-1])
+            mask = geometry.warp(mask, homography) * geometry.inside(geometry.invert(homography), size, size)
+            a, mask = geometry.warp(a, homography), _eroded(mask)
+        yield a, b, mask
+
+
+def filled(pack: Pack) -> Tensor:
+    """``(1, 1, H, W)``: 1 in the central square that both images fill, all of it unless the pack says."""
+    h, w = pack.size
+    mask = torch.zeros(1, 1, h, w)
+    side = pack.max_patch or max(h, w)
+    top, left = max(0, (h - side) // 2), max(0, (w - side) // 2)
+    mask[..., top : top + side, left : left + side] = 1
+    return mask
+
+
+def _eroded(mask: Tensor, by: int = 4) -> Tensor:
+    """Away from the border of what is seen: it is an edge of its own."""
+    seen = (mask > 0.999).float()
+    return 1 - torch.nn.functional.max_pool2d(1 - seen, 2 * by + 1, 1, by)
+
+
+def _residual(shift: Tensor, agreement: Tensor, strangers: Tensor) -> Residual:
+    sure = agreement > torch.quantile(strangers, 0.95) if len(agreement) > 1 else agreement > 0
+    found = shift[sure]
+    if not len(found) or sure.float().mean() < BAD_SHARE:
+        verdict = "not measurable"
+    else:
+        verdict = "badly aligned" if float(found.norm(dim=-1).median()) > BAD_MEDIAN else "aligned"
+    if not len(found):
+        return Residual(len(shift), 0, None, None, None, None, None, verdict)
+    lengths = found.norm(dim=-1)
+    median, p90 = (round(float(lengths.quantile(q)), 3) for q in (0.5, 0.9))
+    mean_x, mean_y = (round(float(x), 3) for x in found.mean(0))
+    return Residual(len(shift), len(found), median, p90, round(float(lengths.max()), 3), mean_x, mean_y, verdict)
+
+
+def _grey_gap(a: Tensor, b: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Absolute correlation and normalised mutual information of grey values, ``(n,)`` each."""
+    found = []
+    for x, y, seen in zip(a[:, 0], b[:, 0], mask[:, 0] > 0, strict=True):
+        first, second = (image[seen].double().numpy() for image in (x, y))
+        spread = first.std() * second.std() if len(first) else 0.0
+        product = ((first - first.mean()) * (second - second.mean())).mean() if spread > 1e-12 else 0.0
+        found.append((abs(product) / spread if spread > 1e-12 else 0.0, _information(first, second)))
+    correlation, information = torch.tensor(found, dtype=torch.float32).unbind(-1)
+    return correlation, information
+
+
+def _information(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Mutual information over the mean entropy, of grey values in equally filled bins; 0 for a flat image."""
+    if not len(first):
+        return 0.0
+    edges = [np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)[1:-1])) for x in (first, second)]
+    bins = [np.searchsorted(e, x, side="right") for e, x in zip(edges, (first, second), strict=True)]
+    joint = np.bincount(bins[0] * (BINS + 1) + bins[1], minlength=(BINS + 1) ** 2).reshape(BINS + 1, BINS + 1)
+    p = joint / joint.sum()
+    px, py = p.sum(1), p.sum(0)
+    entropy = -sum(float((q[q > 0] * np.log(q[q > 0])).sum()) for q in (px, py)) / 2
+    if entropy < 1e-12:
+        return 0.0
+    some = p > 0
+    return float((p[some] * np.log(p[some] / np.outer(px, py)[some])).sum()) / entropy
