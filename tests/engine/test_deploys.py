@@ -1,5 +1,7 @@
 """What stages deploy is kept and compared, paired, and a run judged twice says the same."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from torch import nn
@@ -16,6 +18,7 @@ class Known:
         generator = np.random.default_rng(0)
         self.truth = generator.normal(size=(40, 4, 2)) * 8
         self.noise = generator.normal(size=(40, 4, 2))
+        self.manifest = SimpleNamespace(truth="labels")
 
     def pairs(self, module: nn.Module) -> Pairs:
         estimate = self.truth + self.noise * module.bias.item()
