@@ -89,7 +89,7 @@ def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> li
     if images.dtype != np.uint8:  # 16-bit sensors rarely use their range: show what there is
         low, high = np.percentile(images, (1, 99))
         images = (np.clip((images - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
-    return [np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
+    return [np.array(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
 
 
 def _row(

@@ -184,8 +184,7 @@ def pairs(images, displacement):
     """source(p) = image(origin + H p), target(p) = image(origin + p)."""
     shift = geometry.translation(torch.full((len(images), 2), 56.0))
     h = geometry.homography_from_displacement(displacement, (128, 128))
-    index = torch.arange(len(images))
-    return cut(images, index, shift @ h, 128), cut(images, index, shift, 128)
+    return cut(images, shift @ h, 128), cut(images, shift, 128)
 
 
 def test_published_weights_reach_the_published_error(published, photographs):
