@@ -29,16 +29,15 @@ class Killed(BaseException):
 
 
 def run(name: str, pack, folder, kill_at: int | None = None) -> dict[str, torch.Tensor]:
-    """Train the stages of a run, in a folder that may hold the checkpoint of a killed one."""
+    """Train three steps of a run, in a folder that may hold the checkpoint of a killed one."""
     folder.mkdir(exist_ok=True)
     component = registry().get("translator", name)
     chosen = Chosen(component, build_config(component, {"preset": "tiny"}))
     ctx = RunContext(pair_info(pack, PROTOCOL), torch.device("cpu"), {"translator": chosen}, 0)
-    stages = ctx.translator().unpaired_stages(ctx)
+    stages = ctx.translator().unpaired_stages(ctx, steps=3)
     sampler = PairSampler(pack, PROTOCOL, seed=0)
-    trainer = Trainer(
-        stages, ctx.modules, sampler, seed=0, folder=folder, config=TrainerConfig(checkpoint_seconds=0, log_every=1)
-    )
+    config = TrainerConfig(checkpoint_seconds=1e9 if kill_at is None else 0)
+    trainer = Trainer(stages, ctx.modules, sampler, seed=0, folder=folder, config=config)
     step = trainer._step
 
     def dying(stage, running, number, flag):
