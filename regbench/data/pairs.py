@@ -162,7 +162,9 @@ def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
     inner = geometry.translation(torch.full((2,), float(rho))) @ hidden
     # The displaced quadrilateral is convex, so the homography does not fold within the patch.
     found = geometry.sample(around.float(), to_device(inner, around.device), (patch, patch), folds=False).contiguous()
-    return _three(found.div_(255.0) if around.dtype == torch.uint8 else found)  # the patch is smaller than the window
+    found = found.div_(255.0) if around.dtype == torch.uint8 else found
+    # Weights of an interpolation add up to one only nearly. Values distorted on purpose may lie outside.
+    return _three(found.clamp_(0, 1) if colours is None else found)
 
 
 def target_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
