@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from regbench import __version__
 from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import TrainingState, module_tensors, write_tensors
@@ -25,6 +26,7 @@ from regbench.engine.health import Health
 from regbench.engine.labelfree import assess
 from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
+from regbench.engine.sharing import SharedStages
 from regbench.engine.trainer import InterruptedRun, Trainer
 from regbench.errors import RegbenchError
 from regbench.plugins import registry
@@ -97,6 +99,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
             reporter=reporter,
             score=deploys,
             watch=watch,
+            shared=shared_stages(plan),
         )
         state = trainer.fit()
         if not plan.stages[-1].deploys:  # such as a translator's stage, before a registrator that needs no training
@@ -128,6 +131,24 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         training=_training(plan, state) | {"deploys": deploys.summary(plan.stages), "health": health},
         provenance=collect() | _told(plan),
     )
+
+
+def shared_stages(plan: Plan) -> SharedStages | None:
+    """Where the run finds and leaves stages it has in common with others; None unless a folder is named."""
+    if plan.trainer.share is None:
+        return None
+    identity = plan.identity.model_dump(mode="json")
+    decides = ("translator", "strategy", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    computed = {
+        "pairs": asdict(plan.context.info),
+        "precision": plan.context.precision,
+        "device": str(plan.context.device.type),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "regbench": __version__,
+    }
+    basis = {name: identity[name] for name in decides} | computed
+    return SharedStages(plan.trainer.share, basis, plan.stages, plan.context.modules)
 
 
 def _told(plan: Plan) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from regbench.results.store import RESULT, find_runs, write_json
 
 RECORD = "cell.json"
 LOG = "log.txt"
+SHARED = "shared"
+"""Folder of the stages that cells of a grid have in common."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Cell:
             if run is None:
                 raise DataError(f"{self.name} needs the run of {self.needs}, which is not finished")
             needed = [self.needs_as, str(run)]
-        return [*self.words, *needed, "--out", str(out / self.name)]
+        share = ["--set", f"run.share={out / SHARED}"] if self.words[0] == "run" else []
+        return [*self.words, *needed, *share, "--out", str(out / self.name)]
 
     def result(self, out: Path) -> Result | None:
         """Its result if it is done: the recorded command is today's, and the run is ok."""

@@ -27,6 +27,7 @@ from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import TrainingState, read_checkpoint, save_checkpoint
 from regbench.engine.health import every
 from regbench.engine.progress import Quiet, Reporter, Tick
+from regbench.engine.sharing import SharedStages
 from regbench.errors import DataError, DivergedError, RegbenchError
 from regbench.seeds import seed_of
 
@@ -46,6 +47,8 @@ class TrainerConfig(BaseModel):
     """Steps between looks at the loss; each look waits for the device."""
     eval_every: int = Field(0, ge=0)
     """Score what a stage deploys every so many steps, to ``curve.jsonl``; 0 only at the end of each stage."""
+    share: Path | None = None
+    """Folder where stages that other runs have in common are kept and looked for, see ``engine/sharing.py``."""
 
 
 class _Running:
@@ -110,6 +113,7 @@ class Trainer:
         reporter: what a person sees.
         score: judges a deployed module, to file only: ``(module, its name, stage whose end this is or None)``; None
             judges nothing.
+        shared: where stages that other runs have in common are kept; None trains all of them here.
         watch: looks after a deployed module without labels, to file only: ``(module, its name, stage, steps done)``.
     """
 
@@ -125,6 +129,7 @@ class Trainer:
         reporter: Reporter | None = None,
         score: Callable[[nn.Module, str, str | None], dict[str, float]] | None = None,
         watch: Callable[[nn.Module, str, Stage, int], None] | None = None,
+        shared: SharedStages | None = None,
     ) -> None:
         names = [s.name for s in stages]
         if len(set(names)) != len(names):
@@ -137,7 +142,7 @@ class Trainer:
         self.seed, self.folder = seed, folder
         self.config = config or TrainerConfig()
         self.reporter: Reporter = reporter or Quiet()
-        self.score, self.watch = score, watch
+        self.score, self.watch, self.shared = score, watch, shared
         self.state = TrainingState()
         self._stop = threading.Event()
 
@@ -171,6 +176,8 @@ class Trainer:
 
     def _run_stage(self, number: int, resumed: Any) -> None:
         stage = self.stages[number]
+        if self._taken_over(number, stage):
+            return
         if self.state.step == 0 and stage.begin is not None:
             stage.begin()
         if stage.setup is not None:
@@ -190,8 +197,23 @@ class Trainer:
                     _copy(r.parameters, r.average)
         self._watch(stage, stage.steps, [])
         self._evaluate(stage, stage.steps, [])
+        if self.shared is not None:
+            self.shared.keep(number, self.state.stage_seconds[stage.name])
         self.state.stage, self.state.step = number + 1, 0
         self._save([])
+
+    def _taken_over(self, number: int, stage: Stage) -> bool:
+        """Whether another run had this very stage and left what it trained."""
+        seconds = self.shared.restore(number) if self.shared is not None and self.state.step == 0 else None
+        if seconds is None:
+            return False
+        self.reporter.say(f"stage {stage.name} was trained by another run, in {seconds:.0f} s")
+        _append(self.folder / "log.jsonl", {"stage": stage.name, "step": stage.steps, "taken_over": True})
+        self.state.seconds += seconds
+        self.state.stage_seconds[stage.name] = seconds
+        self.state.stage, self.state.step = number + 1, 0
+        self._save([])
+        return True
 
     def _steps(self, number: int, stage: Stage, running: list[_Running]) -> None:
         flag = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
