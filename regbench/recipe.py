@@ -57,24 +57,31 @@ class Row(BaseModel):
 
     def why_not(self) -> str | None:
         """Why the plugins do not allow it, or None. Raises UsageError for unknown names."""
-        known = registry()
-        registrator = known.get("registrator", self.registrator)
-        strategy = known.get("strategy", self.strategy) if self.strategy else None
-        translator = known.get("translator", self.translator) if self.translator else None
-        return incompatible(strategy, translator, registrator)
+        return _why_not(self.strategy, self.translator, self.registrator)
+
+
+def _why_not(strategy: str | None, translator: str | None, registrator: str) -> str | None:
+    known = registry()
+    return incompatible(
+        known.get("strategy", strategy) if strategy else None,
+        known.get("translator", translator) if translator else None,
+        known.get("registrator", registrator),
+    )
 
 
 class Grid(BaseModel):
-    """Every combination of these names; ``["*"]`` stands for all that are installed."""
+    """Every combination of these names that the plugins allow; ``["*"]`` stands for all that are installed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strategies: tuple[str, ...]
     registrators: tuple[str, ...]
     translators: tuple[str, ...] = ("*",)
+    settings: Sets = {}
+    """Settings by the name of a component, wherever it takes part."""
 
     def combinations(self) -> Iterator[dict[str, str | None]]:
-        """Roles to names, those the plugins allow, in order."""
+        """Roles to names, in order."""
         known = registry()
         chosen = {
             role: [component.name for component in known.all(role)] if "*" in names else list(names)
@@ -85,7 +92,12 @@ class Grid(BaseModel):
         for strategy, registrator in product(chosen["strategy"], chosen["registrator"]):
             uses = "translator" in known.get("strategy", strategy).requires
             for translator in chosen["translator"] if uses else [None]:
-                yield {"strategy": strategy, "translator": translator, "registrator": registrator}
+                if _why_not(strategy, translator, registrator) is None:
+                    yield {"strategy": strategy, "translator": translator, "registrator": registrator}
+
+    def settings_of(self, names: Mapping[str, str | None]) -> Sets:
+        """What ``settings`` says of the components of one combination, by role."""
+        return {role: self.settings[name] for role, name in names.items() if name in self.settings}
 
 
 class Recipe(BaseModel):
@@ -98,8 +110,8 @@ class Recipe(BaseModel):
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
-    paper: str = ""
-    """Folder beside the recipe with the numbers a paper prints (``paper.csv``, ``paper.toml``)."""
+    papers: tuple[str, ...] = ()
+    """Folders beside the recipe with the numbers papers print (``paper.csv``, ``paper.toml``)."""
     datasets: tuple[str, ...] = ("synthetic",)
     transfer: tuple[str, ...] = ()
     """Data sets on whose test pairs every trained run is also judged (zero-shot)."""
@@ -137,7 +149,7 @@ class _File(BaseModel):
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
-    paper: str = ""
+    papers: tuple[str, ...] = ()
     datasets: tuple[str, ...] = Field(("synthetic",), min_length=1)
     transfer: tuple[str, ...] = ()
     data: Sets = {}
@@ -178,7 +190,7 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
             name=path.stem,
             rows=_rows(file),
             **file.model_dump(
-                include={"title", "description", "notes", "paper", "datasets", "transfer", "data", "budget", "seeds"}
+                include={"title", "description", "notes", "papers", "datasets", "transfer", "data", "budget", "seeds"}
             ),
         )
     except ValidationError as error:
@@ -196,7 +208,8 @@ def _rows(file: _File) -> tuple[Row, ...]:
     if file.grid is not None:
         for names in file.grid.combinations():
             name = " × ".join(n for n in (names["strategy"], names["translator"], names["registrator"]) if n)
-            rows.append(Row.model_validate(shared | names | {"name": name, "set": _for(names, file.set)}))
+            sets = merged(_for(names, file.set), file.grid.settings_of(names))
+            rows.append(Row.model_validate(shared | names | {"name": name, "set": sets}))
     if file.controls:
         reference = file.registrator or next((row.registrator for row in rows if row.strategy), None)
         rows += _controls(shared, reference, file.set)

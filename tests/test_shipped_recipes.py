@@ -9,6 +9,7 @@ import pytest
 from regbench.engine.grid import cells_of
 from regbench.plugins import registry
 from regbench.recipe import read_recipe
+from regbench.report.paper import load_paper
 
 FOLDER = Path(__file__).parents[1] / "leaderboards" / "recipes"
 
@@ -20,5 +21,5 @@ def test_a_shipped_recipe_names_what_exists_and_fits(path):
         registry().get("dataset", name)
     cells = cells_of(recipe, {}, lambda name: True, "cpu")
     assert not [cell.reason for cell in cells if cell.reason]
-    if recipe.paper:
-        assert (FOLDER / recipe.paper / "paper.csv").is_file()
+    for paper in recipe.papers:
+        load_paper(FOLDER / paper)

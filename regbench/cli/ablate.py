@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,9 @@ def command(
             failed.append(cell.name)
 
     run_grid(cells, folder, chosen, done)
+    for paper in read.papers:  # where the board looks for them
+        if not (boards / "recipes" / paper).exists():
+            shutil.copytree(recipe.parent / paper, boards / "recipes" / paper)
     page = write_board(read, cells, folder, boards)
     click.echo(f"wrote {page}")
     if failed:
@@ -119,6 +123,7 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], folder: Path, boards: Pat
         "title": f"{recipe.title} ({recipe.budget} budget)",
         "description": f"{recipe.description} {budget}".strip(),
         "notes": [*recipe.notes, *left_out],
+        "papers": list(recipe.papers),
     }
     # JSON strings and lists of strings are TOML, too.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings.items()]
