@@ -111,7 +111,8 @@ def test_settings_of_a_grid_follow_the_component(tmp_path):
     path = written(
         tmp_path,
         'title = "G"\ncontrols = false\n[grid]\nstrategies = ["colreg", "supervised"]\n'
-        'registrators = ["mcnet", "dhn"]\ntranslators = ["mimgcd"]\n[grid.settings]\ncolreg.rounds = 1\nmcnet.scales = 2\n',
+        'registrators = ["mcnet", "dhn"]\ntranslators = ["mimgcd"]\n'
+        "[grid.settings]\ncolreg.rounds = 1\nmcnet.scales = 2\n",
     )
     sets = {row.name: row.set for row in read_recipe(path).rows}
     assert sets == {
