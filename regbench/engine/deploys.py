@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from regbench.api.stage import Stage
@@ -42,7 +43,7 @@ class Deploys:
         if end_of is not None:
             self._folder.mkdir(exist_ok=True)
             write_pairs(self._path(end_of, name), pairs)
-        if self._evaluator.manifest.truth == "none":
+        if not _judged(pairs):
             return {}
         value, identity = mace(pairs.errors), float(pairs.errors.identity.mean())
         return {"mace": round(value, 6), "mace_over_identity": round(value / identity, 6)}
@@ -55,11 +56,11 @@ class Deploys:
         and to the last entry (where there is one). Empty where there is no truth.
         """
         found: list[tuple[str, str, Pairs]] = []
-        for stage in stages if self._evaluator.manifest.truth != "none" else ():
+        for stage in stages:
             for name in stage.deploys:
                 path = self._path(stage.name, name)
-                if path.is_file():
-                    found.append((stage.name, name, read_pairs(path)))
+                if path.is_file() and _judged(pairs := read_pairs(path)):
+                    found.append((stage.name, name, pairs))
         entries = []
         for i, (stage_name, name, pairs) in enumerate(found):
             metrics = summarise(pairs.errors, {"mace": mace})
@@ -74,6 +75,11 @@ class Deploys:
 
     def _path(self, stage: str, module: str) -> Path:
         return self._folder / f"{stage}.{module}.h5"
+
+
+def _judged(pairs: Pairs) -> bool:
+    """Whether there is a truth they were compared with."""
+    return bool(np.isfinite(pairs.identity_error).all())
 
 
 def _difference(a: Pairs, b: Pairs) -> dict[str, Any]:
