@@ -14,7 +14,7 @@ import click
 @click.option(
     "--pairs",
     "count",
-    type=click.IntRange(0, 50),
+    type=click.IntRange(1, 50),
     default=6,
     show_default=True,
     help="How many of the pairs to name on which they differ most.",
