@@ -40,7 +40,7 @@ class Regbench:
         """The command; ``inject`` is Python executed first, to make the process die where a test wants it to."""
         return [sys.executable, "-c", f"{inject}\nfrom regbench.cli import main\nmain()", *args]
 
-    def __call__(self, *args: str, inject: str = "", timeout: float = 120) -> Outcome:
+    def __call__(self, *args: str, inject: str = "", timeout: float = 300) -> Outcome:
         done = subprocess.run(
             self.command(*args, inject=inject),
             cwd=self.folder,
