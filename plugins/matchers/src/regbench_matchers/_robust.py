@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import lgamma, log, log10, pi
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -40,3 +42,27 @@ def robust_homography(source: Points, target: Points, config: RobustConfig) -> t
         source, target, cv2.USAC_MAGSAC, config.threshold, maxIters=config.iterations, confidence=0.999
     )
     return None if found is None else (found.astype(np.float64), int(inliers.sum()))
+
+
+def expected_by_chance(inliers: int, matches: int, threshold: float, size: tuple[int, int]) -> float:
+    """Decimal logarithm of how many homographies agree as well with matches thrown at random.
+
+    The number of false alarms of Moisan and Stival (IJCV 2004) for homographies: four matches make a hypothesis, any
+    other lies within ``threshold`` of where that puts it with the probability of a disc in the image,
+    ``(N - 4) C(N, k) C(k, 4) p^(k - 4)``. Below zero, chance is no explanation.
+
+    Args:
+        inliers: k, of the homography.
+        matches: N, all of them.
+        threshold: largest reprojection error of an inlier, px.
+        size: height and width of the target, px.
+    """
+    if inliers <= 4 or matches <= 4:
+        return float("inf")
+    p = min(pi * threshold**2 / (size[0] * size[1]), 1.0)
+    tests = log10(matches - 4) + (_log_binomial(matches, inliers) + _log_binomial(inliers, 4)) / log(10)
+    return tests + (inliers - 4) * log10(p)
+
+
+def _log_binomial(n: int, k: int) -> float:
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log10
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from regbench_matchers import _redfeat_loss
 from regbench_matchers._nearest import euclidean, nearest
 from regbench_matchers._opencv import Matrix, collect
 from regbench_matchers._redfeat_network import PUBLISHED_KEYS, Network, peaks, standardised
-from regbench_matchers._robust import RobustConfig, robust_homography
+from regbench_matchers._robust import RobustConfig, expected_by_chance, robust_homography
 
 _FLAT = 1 / 255
 
@@ -34,7 +35,9 @@ class ReDFeatConfig(RobustConfig):
     border: int = Field(5, ge=1, description="px at the rim without keypoints, as the loss teaches nothing there")
     ratio: float = Field(1.0, gt=0, le=1, description="largest ratio of first to second distance; 1 allows all")
     mutual: bool = Field(True, description="keep only pairs that are each other's nearest")
-    inliers: int = Field(6, ge=4, description="fewer are a failure")
+    false_alarms: float | None = Field(
+        1.0, gt=0, description="a pair fails if chance explains its inliers more often than so; None: never"
+    )
 
     presets: ClassVar = {
         "quick": {"width": 1, "dim": 32, "samples": 512},
@@ -66,7 +69,8 @@ class ReDFeat(Registrator):
 
     Differences. Images are standardised patch by patch, theirs before they are cropped. Theirs are at least 256 px
     and also searched at half the size down to that; patches are smaller, so there is one scale. They fit by RANSAC at
-    10 px, here by the estimator all matchers share. ``ratio=0.9 mutual=false score=0.4`` are those of their demo.
+    10 px, here by the estimator all matchers share, and a homography that chance explains is a failure here.
+    ``ratio=0.9 mutual=false score=0.4`` are those of their demo.
     """
 
     Config = ReDFeatConfig
@@ -135,4 +139,9 @@ class ReDFeat(Registrator):
             described.append(descriptors[i][:, at[:, 1], at[:, 0]].T.cpu().numpy().astype(np.float32))
         s, t = nearest(euclidean(described[0], described[1]), ratio=c.ratio, mutual=c.mutual)
         solved = robust_homography(points[0][s], points[1][t], c)
-        return solved[0] if solved is not None and solved[1] >= c.inliers else None
+        if solved is None:
+            return None
+        size = (maps.images[1].shape[-2], maps.images[1].shape[-1])
+        chance = expected_by_chance(solved[1], len(s), c.threshold, size)
+        # Dense score maps give hundreds of matches whatever the images: a few of them always agree.
+        return solved[0] if c.false_alarms is None or chance < log10(c.false_alarms) else None
