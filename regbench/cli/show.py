@@ -53,6 +53,7 @@ def result(found: Result, folder: Path, as_json: bool) -> None:
         f"trained {found.training['seconds']:.0f} s"
     )
     _deploys(found.training.get("deploys", []))
+    _translation(found.training.get("translation"))
     click.echo(f"  {folder}")
 
 
@@ -83,3 +84,19 @@ def _deploys(entries: list[dict[str, Any]]) -> None:
             if other in entry:
                 line += f"; MACE minus {words} {interval(Measure(**entry[other]))}"
         click.echo(line)
+
+
+def _translation(found: dict[str, Any] | None) -> None:
+    """How near translations come to the aligned target, beside the copies they have to beat."""
+    if found is None:
+        return
+    from regbench.results.schema import Measure
+
+    for distance, words in (("l1", "L1"), ("perceptual", f"perceptual ({found['features']['backend']})")):
+        of = {name: interval(Measure(**entry)) for name, entry in found[distance].items()}
+        click.echo(
+            f"  translation to aligned target, {words}: {of['translation']}; "
+            f"minus the source's {of['minus_source']}; minus the unaligned target's {of['minus_target']}"
+        )
+    follows = [interval(Measure(**found[f"follows_{name}"])) for name in ("source", "target")]
+    click.echo(f"  translation follows the source's structure by {follows[0]}, the target's by {follows[1]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,17 @@ class Evaluator:
         source = self._source.take(draws.index)
         target = source if self._target is self._source else self._target.take(draws.index)
         return source_patch(source, draws, self._protocol), target_patch(target, draws, self._protocol)
+
+    def aligned_target(self, start: int, stop: int) -> torch.Tensor:
+        """The target of these pairs in the geometry of their source, ``(B, 3, patch, patch)``; of aligned sets alone.
+
+        Only what is judged may be compared with it.
+        """
+        if self._protocol.pairing == "given":
+            raise ValueError(f"{self.name} holds really unaligned pairs: no aligned target is known")
+        draws = self.manifest.draws[slice(start, stop)]
+        colours = draws.colours and (draws.colours[1], draws.colours[1])
+        return source_patch(self._target.take(draws.index), replace(draws, colours=colours), self._protocol)
 
     def time(self, registrator: nn.Module, repeats: int = 20) -> Timing:
         """Time of registering one pair at batch 1, on this device."""

@@ -28,6 +28,7 @@ from regbench.engine.plan import Plan
 from regbench.engine.progress import Quiet, Reporter
 from regbench.engine.sharing import SharedStages
 from regbench.engine.trainer import InterruptedRun, Trainer
+from regbench.engine.translation import assess_translation
 from regbench.errors import RegbenchError
 from regbench.plugins import registry
 from regbench.report.gallery import write_gallery
@@ -115,9 +116,6 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     pairs = evaluator.pairs(plan.deployed)
     metrics, verdict = _judged(plan, evaluator, pairs)
     write_pairs(plan.folder / "pairs.h5", pairs)
-    for module in plan.context.modules.values():
-        if isinstance(module, Translator):
-            write_gallery(module, *evaluator.images(0, 6), plan.folder / "gallery.png")
     timing = evaluator.time(plan.deployed)
     return Result(
         run_id=plan.run_id,
@@ -128,9 +126,20 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
-        training=_training(plan, state) | {"deploys": deploys.summary(plan.stages), "health": health},
+        training=_training(plan, state)
+        | {"deploys": deploys.summary(plan.stages), "health": health}
+        | _translations(plan, evaluator),
         provenance=collect() | _told(plan),
     )
+
+
+def _translations(plan: Plan, evaluator: Evaluator) -> dict[str, Any]:
+    """The gallery of the run's translator and, where the truth is known, how good it is; nothing without one."""
+    translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
+    if translator is None:
+        return {}
+    write_gallery(translator, *evaluator.images(0, 6), plan.folder / "gallery.png")
+    return {"translation": assess_translation(evaluator, translator)} if plan.pack.aligned else {}
 
 
 def shared_stages(plan: Plan) -> SharedStages | None:

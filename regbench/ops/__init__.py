@@ -2,6 +2,7 @@
 
 from regbench.ops.correlation import local_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
+from regbench.ops.fidelity import structure_correlation
 from regbench.ops.imagenet import load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
 from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, timm_features
@@ -18,6 +19,7 @@ __all__ = [
     "lpips_vgg16",
     "maximum_index_map",
     "random_features",
+    "structure_correlation",
     "timm_features",
     "to_grey",
 ]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from regbench.ops import maximum_index_map
+from regbench.ops import structure_correlation
 
 
 def fidelity(source: Tensor, target: Tensor, translated: Tensor) -> tuple[float, float]:
@@ -18,16 +17,11 @@ def fidelity(source: Tensor, target: Tensor, translated: Tensor) -> tuple[float,
         target: the same shape, unaligned.
         translated: the source rendered in the target's modality.
     """
-    maps = [maximum_index_map(image) for image in (translated, source, target)]
-    return float(_correlation(maps[0], maps[1])), float(_correlation(maps[0], maps[2]))
+    to_source, to_target = (structure_correlation(translated, image).mean() for image in (source, target))
+    return float(to_source), float(to_target)
 
 
 def spread_of(displacement: Tensor) -> dict[str, Tensor]:
     """Size and spread of estimates ``(B, 4, 2)`` in pixels: towards zero is collapse, far beyond rho is divergence."""
     size = displacement.norm(dim=-1)
     return {"estimate": size.mean(), "estimate_spread": displacement.std(dim=0).mean()}
-
-
-def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    a, b = (x.flatten(1) - x.flatten(1).mean(dim=1, keepdim=True) for x in (a, b))
-    return torch.nn.functional.cosine_similarity(a, b, dim=1).mean()
