@@ -85,7 +85,7 @@ def machines(ranking: Ranking) -> str:
 def of_no_paper(ranking: Ranking) -> str:
     """Which rows have no figure of a paper to be compared with."""
     rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.of_no_paper]
-    return f"Combinations of no paper: rows {', '.join(rows)}." if rows else ""
+    return f"Of combinations no paper reports: row {', '.join(rows)}." if rows else ""
 
 
 def _machine(result: Result) -> str:

@@ -165,8 +165,8 @@ def test_combinations_of_no_paper_are_named(root, an_ok_run):
     assert "no paper" not in leaderboard.render(root, "demo")
     change(an_ok_run, lambda record: record["training"].update(of_no_paper=True))
     text = leaderboard.render(root, "demo")
-    (line,) = [line for line in text.splitlines() if line.startswith("Combinations of no paper: rows ")]
-    number = line.removeprefix("Combinations of no paper: rows ").removesuffix(".")
+    (line,) = [line for line in text.splitlines() if line.startswith("Of combinations no paper reports: row ")]
+    number = line.removeprefix("Of combinations no paper reports: row ").removesuffix(".")
     (ranking,) = (rank(rows) for rows in load_board(root / "results" / "demo").sections.values())
     row = ranking.rows[int(number) - 1].row
     assert an_ok_run.stem in {entry.result.run_id for entry in row.entries}
