@@ -1,15 +1,23 @@
 """Operators that plugin authors share: each documented, tested against a naive form, and free of host syncs."""
 
+from regbench.ops.antialias import BlurDown, blur_up
 from regbench.ops.correlation import local_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.fidelity import structure_correlation
 from regbench.ops.imagenet import load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
+from regbench.ops.patch_nce import PatchSampler, nce_over_layers, patch_nce
+from regbench.ops.patchgan import PatchGAN, check_patchgan
 from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, timm_features
 
 __all__ = [
+    "BlurDown",
+    "PatchGAN",
+    "PatchSampler",
     "Perceptual",
     "amplitudes",
+    "blur_up",
+    "check_patchgan",
     "edge_agreement",
     "edge_field",
     "edge_shift",
@@ -18,6 +26,8 @@ __all__ = [
     "log_gabor_bank",
     "lpips_vgg16",
     "maximum_index_map",
+    "nce_over_layers",
+    "patch_nce",
     "random_features",
     "structure_correlation",
     "timm_features",

@@ -7,8 +7,8 @@ from torch import nn
 
 from regbench import PairInfo
 from regbench.config import budget_of, build_config
+from regbench.ops import PatchSampler
 from regbench.plugins import registry
-from regbench_translators._blocks.nce import PatchSampler
 from regbench_translators.cut import CUT, CUTConfig
 
 

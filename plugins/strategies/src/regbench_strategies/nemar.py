@@ -18,14 +18,15 @@ from functools import partial
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from regbench import ComponentConfig, Objective, Registrator, Stage, Steps, TrainingStrategy, geometry
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.errors import UsageError
+from regbench.ops import PatchGAN, check_patchgan
 from regbench.schedules import constant_then_linear
-from regbench_strategies._blocks.patchgan import PatchGAN, fake, real
 
 
 class NeMARConfig(ComponentConfig):
@@ -64,10 +65,12 @@ class NeMAR(TrainingStrategy):
         c = self.config
         self.translator, self.registrator = ctx.translator("translator"), ctx.registrator("registrator")
         try:
-            built = ctx.module("discriminator", lambda: PatchGAN(6, c.width, c.layers, ctx.info.patch))
+            check_patchgan(ctx.info.patch, c.layers, "strategy.layers")
         except ValueError as error:
-            raise UsageError(f"nemar: {error}: take fewer with --set strategy.layers=…") from None
-        self.discriminator: nn.Module = built
+            raise UsageError(f"nemar: {error}") from None
+        self.discriminator: nn.Module = ctx.module(
+            "discriminator", lambda: PatchGAN(6, c.width, c.layers, antialias=False)
+        )
         objective = partial(
             Objective,
             optimiser=partial(torch.optim.Adam, lr=c.lr, betas=(0.5, 0.999)),
@@ -119,3 +122,13 @@ class NeMAR(TrainingStrategy):
         adversarial = sum(real(self._verdict(batch, shared[order])) for order in ("tr", "rt"))
         loss = c.reconstruction * (l1["tr"] + l1["rt"]) + c.adversarial * adversarial
         return {"loss": loss, **l1, "gan": adversarial}
+
+
+def real(logits: Tensor) -> Tensor:
+    """Cross-entropy of taking all patches for real."""
+    return softplus(-logits).mean()
+
+
+def fake(logits: Tensor) -> Tensor:
+    """Cross-entropy of taking all patches for fakes."""
+    return softplus(logits).mean()

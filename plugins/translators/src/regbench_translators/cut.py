@@ -25,12 +25,11 @@ from regbench import Objective, PairInfo, Stage, Steps
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.ops import PatchGAN, PatchSampler, check_patchgan, nce_over_layers
 from regbench.schedules import constant_then_linear
 from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
 from regbench_translators._blocks.gan import critic_loss, generator_loss
 from regbench_translators._blocks.initial import initialise
-from regbench_translators._blocks.nce import PatchSampler, nce_over_layers
-from regbench_translators._blocks.patchgan import PatchGAN, check_patch
 from regbench_translators._blocks.resnet import ResNetGenerator, check_taps
 
 _SMALL = {
@@ -79,7 +78,7 @@ class CUT(ImageTranslator):
     def __init__(self, config: CUTConfig, info: PairInfo) -> None:
         super().__init__(config, info)
         c = config
-        check_patch(info.patch, c.critic_layers)
+        check_patchgan(info.patch, c.critic_layers)
         self.generator = ResNetGenerator(self.common_channels, info.target_channels, c.width, c.blocks, c.antialias)
         check_taps(c.nce_layers, len(self.generator.encoder))
         self.sampler = PatchSampler([self.generator.channels[i] for i in c.nce_layers], c.codes, c.patches)

@@ -24,11 +24,11 @@ from regbench import Objective, PairInfo, Stage, Steps
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.ops import PatchGAN, check_patchgan
 from regbench.schedules import constant_then_linear
 from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
 from regbench_translators._blocks.gan import critic_loss, generator_loss
 from regbench_translators._blocks.initial import initialise
-from regbench_translators._blocks.patchgan import PatchGAN, check_patch
 from regbench_translators._blocks.pool import ImagePool
 from regbench_translators._blocks.resnet import ResNetGenerator
 
@@ -63,7 +63,7 @@ class CycleGAN(ImageTranslator):
     def __init__(self, config: CycleGANConfig, info: PairInfo) -> None:
         super().__init__(config, info)
         c, s, t = config, info.source_channels, info.target_channels
-        check_patch(info.patch, c.critic_layers)
+        check_patchgan(info.patch, c.critic_layers)
 
         def generator(outputs: int) -> ResNetGenerator:
             return ResNetGenerator(self.common_channels, outputs, c.width, c.blocks, c.antialias)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from regbench_translators._blocks.sampling import BlurDown, blur_up
+from regbench.ops import BlurDown, blur_up
 
 STRIDE = 4
 """Sides of what it is given must be multiples of this."""

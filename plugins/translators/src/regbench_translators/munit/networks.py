@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regbench_translators._blocks.patchgan import LEAK
+from regbench.ops.patchgan import LEAK
 from regbench_translators._blocks.resnet import ResBlock
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from regbench_translators._blocks.patchgan import LEAK
+from regbench.ops.patchgan import LEAK
 from regbench_translators._blocks.resnet import ResBlock, reflected
 
 

@@ -29,12 +29,11 @@ from regbench import Objective, PairInfo, Stage, Steps
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.ops import PatchSampler, check_patchgan, nce_over_layers
 from regbench.schedules import constant_then_linear
 from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
 from regbench_translators._blocks.gan import critic_loss, generator_loss
 from regbench_translators._blocks.initial import initialise
-from regbench_translators._blocks.nce import PatchSampler, nce_over_layers
-from regbench_translators._blocks.patchgan import check_patch
 from regbench_translators._blocks.resnet import check_taps
 from regbench_translators.unsb.bridge import simulate, time_grid
 from regbench_translators.unsb.networks import BlockKind, BridgeCritic, BridgeGenerator, LatentAffine
@@ -89,7 +88,7 @@ class UNSB(ImageTranslator):
     def __init__(self, config: UNSBConfig, info: PairInfo) -> None:
         super().__init__(config, info)
         c = config
-        check_patch(info.patch, c.critic_layers)
+        check_patchgan(info.patch, c.critic_layers)
         self.passes = c.nfe or c.times
         if self.passes > c.times:
             raise ValueError(f"nfe={c.nfe} passes are more than times={c.times}; take fewer passes or more times")
