@@ -31,7 +31,8 @@ hookspec = pluggy.HookspecMarker("regbench")
 def register_translators(register: Any) -> None:
     """Register :class:`regbench.Translator` classes.
 
-    ``provides``: any of ``unpaired_training``, ``aligned_training``, ``differentiable``.
+    ``provides``: any of ``unpaired_training``, ``aligned_training``, ``differentiable``, ``features`` (offers
+    ``features(image)``).
     """
 
 

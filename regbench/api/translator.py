@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -42,6 +42,18 @@ class Translator(nn.Module, ABC):
         Returns:
             ``(B, 3, H, W)`` in [0, 1].
         """
+
+    def features(self, image: Tensor) -> Sequence[Tensor]:
+        """What the encoder of the network that renders makes of an image, at layers worth comparing (PatchNCE).
+
+        Args:
+            image: ``(B, 3, H, W)`` in [0, 1], of either modality.
+
+        Returns:
+            Maps ``(B, C, h, w)``, from fine to coarse, the same number and channels at every call. Gradients reach
+            the image and the encoder; nothing is drawn.
+        """
+        raise UsageError(f"{type(self).__name__} offers no features")
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Stages that learn from unaligned images alone; ``steps`` overrides the published number."""

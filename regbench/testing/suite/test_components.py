@@ -28,7 +28,7 @@ _BASES: dict[str, type] = {
     "command": click.Command,
 }
 _CAPABILITIES = {
-    "translator": {"unpaired_training", "aligned_training", "differentiable"},
+    "translator": {"unpaired_training", "aligned_training", "differentiable", "features"},
     "registrator": {"train", "features"},
     "metric": {"higher_is_better"},
 }

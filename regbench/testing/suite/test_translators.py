@@ -81,6 +81,25 @@ def test_translator_passes_gradients(component: Component) -> None:
     assert source.grad.abs().sum() > 0
 
 
+@each("translator", provides="features")
+def test_translator_offers_features(component: Component) -> None:
+    """Finite maps ``(B, C, h, w)`` of an image of either modality, repeatable; their gradient reaches the image."""
+    network, image = build_translator(component), SOURCE().requires_grad_()
+    first, second = network.features(image), network.features(image)
+    assert first
+    for found, again in zip(first, second, strict=True):
+        assert found.ndim == 4
+        assert found.shape[0] == image.shape[0]
+        assert found.isfinite().all()
+        assert_equal(again, found, "features of the same image")
+    (gradient,) = torch.autograd.grad(first[-1].square().sum(), image)
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    with torch.no_grad():
+        other = network.features(TARGET())
+    assert [f.shape for f in other] == [f.shape for f in first], "maps of source and target differ in shape"
+
+
 @each("translator", provides="unpaired_training")
 def test_translator_learns_from_unpaired_images(component: Component) -> None:
     """Its unpaired stages train: exactly what they name changes, and the translator is part of it."""

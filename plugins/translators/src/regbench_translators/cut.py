@@ -15,7 +15,7 @@ encoder meets both modalities, so it reads as many channels as the richer of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from pydantic import Field
@@ -88,6 +88,10 @@ class CUT(ImageTranslator):
     def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
         """One pass of the generator; the target is not looked at."""
         return self.generator(self.common(source))
+
+    def features(self, image: Tensor) -> Sequence[Tensor]:
+        """Of the generator's layers ``nce_layers``."""
+        return self.generator.features(self.encodable(image), self.config.nce_layers)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """The discriminator, then generator and sampler, in each step."""

@@ -13,7 +13,7 @@ image of either fits, and the identity term exists for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTran
 from regbench_translators._blocks.gan import critic_loss, generator_loss
 from regbench_translators._blocks.initial import initialise
 from regbench_translators._blocks.pool import ImagePool
-from regbench_translators._blocks.resnet import ResNetGenerator
+from regbench_translators._blocks.resnet import ResNetGenerator, comparable
 
 _SMALL = {"width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2}
 
@@ -82,6 +82,11 @@ class CycleGAN(ImageTranslator):
     def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
         """One pass of the generator; the target is not looked at."""
         return self._to_target(source)
+
+    def features(self, image: Tensor) -> Sequence[Tensor]:
+        """Of the generator that renders targets, at the layers CUT compares; CycleGAN itself compares none."""
+        generator: ResNetGenerator = self.generators["to_target"]
+        return generator.features(self.encodable(image), comparable(list(generator.encoder)))
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Generators, then discriminators, in each step."""

@@ -44,19 +44,20 @@ def register_translators(register: Any) -> None:
         provides=("differentiable",),
     )
     learns = ("unpaired_training", "differentiable")
+    compares = (*learns, "features")
     register(
         "cyclegan",
         "regbench_translators.cyclegan:CycleGAN",
         summary="two generators that undo each other (11.4 M each)",
         paper="Zhu et al. 2017",
-        provides=learns,
+        provides=compares,
     )
     register(
         "cut",
         "regbench_translators.cut:CUT",
         summary="one generator, patches of the translation compared with those of the input (11.4 M)",
         paper="Park et al. 2020",
-        provides=learns,
+        provides=compares,
     )
     register(
         "fastcut",
@@ -70,14 +71,14 @@ def register_translators(register: Any) -> None:
             "lambda_nce": 10.0,
             "flip_equivariance": True,
         },
-        provides=learns,
+        provides=compares,
     )
     register(
         "unsb",
         "regbench_translators.unsb:UNSB",
         summary="Schroedinger bridge of five times, walked by one generator (13.5 M)",
         paper="Kim et al. 2024",
-        provides=learns,
+        provides=compares,
     )
     register(
         "munit",

@@ -85,6 +85,10 @@ class ImageTranslator(Translator):
         """An image inside, of either modality, at the channels that both fit in."""
         return image.expand(-1, self.common_channels, -1, -1)
 
+    def encodable(self, image: Tensor) -> Tensor:
+        """An image ``(B, 3, H, W)`` in [0, 1] of either modality as an encoder reads it, reflected to fit."""
+        return self._padded(2 * image[:, : self.common_channels] - 1)
+
     def drawn(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Source and target images of a step, drawn independently, inside, each possibly mirrored."""
         source, target = self.source_in(batch.unpaired.source), self.target_in(batch.unpaired.target)

@@ -83,6 +83,17 @@ def check_taps(taps: Sequence[int], layers: int) -> None:
         raise ValueError(f"nce_layers={list(taps)} must name layers of the encoder, 0 to {layers - 1}; name others")
 
 
+def comparable(layers: Sequence[nn.Module]) -> tuple[int, ...]:
+    """The layers of an encoder that CUT compares, found by what they are, since their numbers depend on the sampling.
+
+    The padded image, the two convolutions that double the channels, the first residual block and the fifth (the last
+    where there are fewer): 0, 4, 8, 12, 16 in CUT's own encoder.
+    """
+    convolutions = [n for n, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
+    blocks = [n for n, layer in enumerate(layers) if isinstance(layer, ResBlock)]
+    return tuple(dict.fromkeys([0, *convolutions[1:], blocks[0], blocks[:5][-1]]))
+
+
 class ResNetGenerator(nn.Module):
     """Encoder, residual blocks, decoder.
 

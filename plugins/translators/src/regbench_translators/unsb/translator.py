@@ -19,7 +19,7 @@ it twice; its published value is 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from pydantic import Field
@@ -112,6 +112,15 @@ class UNSB(ImageTranslator):
         last = self.passes - 1
         state = simulate(self.common(source), last, self.times, self.config.tau, self._guess(noise), noise)
         return self._guess(noise, common=False)(state, last)
+
+    def features(self, image: Tensor) -> Sequence[Tensor]:
+        """Of the generator's layers ``nce_layers`` at step 0, with a code of ones.
+
+        A drawn code would make two calls differ; this one has the length that all codes are scaled to.
+        """
+        image = self.encodable(image)
+        ones = image.new_ones(len(image), self.generator.latent)
+        return self.generator.features(image, _steps(image, 0), ones, self.config.nce_layers)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Discriminator, energy critic, generator with sampler; two images of each modality for one sample."""
