@@ -41,6 +41,7 @@ COMMANDS = {
     "colreg": COLREG,
     **{name: ["--strategy", name, *SMOKE] for name in ("scpnet", "alto", "bihome", "cudhn")},
     "nemar": ["--strategy", "nemar", "--translator", "mimgcd", *SMOKE],
+    "dfmir": ["--strategy", "dfmir", "--translator", "cut", *SMOKE],
     "sshnet": ["--strategy", "sshnet", "--translator", "unet", *SMOKE],
     "sshnet-d": ["--strategy", "sshnet-d", *SMOKE],
 }
@@ -49,7 +50,7 @@ COLREG = [
 ]  # fmt: skip
 STAGES = {
     "scpnet": "scpnet", "alto": "alto", "bihome": "bihome", "cudhn": "cudhn-masked", "nemar": "nemar",
-    "sshnet": "sshnet", "sshnet-d": "sshnet-d",
+    "dfmir": "dfmir", "sshnet": "sshnet", "sshnet-d": "sshnet-d",
 }  # fmt: skip
 ADVERSARIAL = {
     "cyclegan": "cyclegan",

@@ -7,14 +7,15 @@ import json
 import pytest
 from command_line import SMOKE
 
-STRATEGIES = ("supervised", "self-supervised", "scpnet", "alto", "cudhn", "bihome", "nemar")
+STRATEGIES = ("supervised", "self-supervised", "scpnet", "alto", "cudhn", "bihome", "nemar", "dfmir")
+TRANSLATORS = {"nemar": "mimgcd", "dfmir": "cut"}
 
 
 @pytest.mark.parametrize("registrator", ["mcnet", "ihn1"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.slow
 def test_smoke(regbench, strategy, registrator):
-    translator = ["--translator", "mimgcd"] if strategy == "nemar" else []
+    translator = ["--translator", TRANSLATORS[strategy]] if strategy in TRANSLATORS else []
     done = regbench("run", "--registrator", registrator, "--strategy", strategy, *translator, *SMOKE, "--json")
     assert done.code == 0, done.err
     result = done.json

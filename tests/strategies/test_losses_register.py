@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -9,11 +11,12 @@ from torch import nn
 from regbench import Registration, geometry
 from regbench.api.types import Batch, Pair, SelfPair
 from regbench.config import Protocol
-from regbench.ops import to_grey
+from regbench.ops import PatchSampler, to_grey
 from regbench.testing.images import labelled_pair
 from regbench_strategies.alto import AltO, AltOConfig
 from regbench_strategies.bihome import BiHomE, BiHomEConfig
 from regbench_strategies.cudhn import CUDHN, CUDHNConfig
+from regbench_strategies.dfmir import DFMIR, DFMIRConfig
 from regbench_strategies.scpnet import SCPNet, SCPNetConfig
 
 SIZE = (48, 48)
@@ -65,6 +68,16 @@ def cudhn(free, **settings):
     return lambda batch: made._loss(batch, {}, masked=False)["loss"]
 
 
+def dfmir(free):
+    made = DFMIR(DFMIRConfig(outside="ignored", lambda_nce=0.05))  # few places, drawn anew: noise between pixels
+    torch.manual_seed(0)
+    made.registrator, made.sampler = free, PatchSampler([3], width=16, patches=64)
+    made.translator = SimpleNamespace(
+        translate=lambda source, target, generator: source, features=lambda image: [image]
+    )
+    return lambda batch: made._loss(batch, {})["loss"]
+
+
 def bihome(free):
     made = BiHomE(BiHomEConfig(weights="random"))
     made.registrator, made.loss_network = free, nn.Identity()
@@ -77,6 +90,7 @@ LOSSES = {
     "cudhn": cudhn,
     "cudhn doubleline": lambda free: cudhn(free, form="doubleline"),
     "bihome": bihome,
+    "dfmir": dfmir,
 }
 
 

@@ -81,6 +81,14 @@ def register_strategies(register: Any) -> None:
         published={"registrator": ()},  # it regresses affine maps and dense fields
     )
     register(
+        "dfmir",
+        "regbench_strategies.dfmir:DFMIR",
+        summary="translator and registrator learn jointly, by patches and pixels compared, without a discriminator",
+        paper="DFMIR, arXiv 2204.13656",
+        requires={"registrator": ("train",), "translator": ("differentiable", "features")},
+        published={"registrator": ()},  # it regresses dense fields
+    )
+    register(
         "sshnet",
         "regbench_strategies.sshnet:SSHNet",
         summary="jointly: a registrator from self-pairs, a transfer network from real pairs it aligns; gradients split",
