@@ -85,7 +85,8 @@ class CycleGAN(ImageTranslator):
 
     def features(self, image: Tensor) -> Sequence[Tensor]:
         """Of the generator that renders targets, at the layers CUT compares; CycleGAN itself compares none."""
-        generator: ResNetGenerator = self.generators["to_target"]
+        generator = self.generators["to_target"]
+        assert isinstance(generator, ResNetGenerator)
         return generator.features(self.encodable(image), comparable(list(generator.encoder)))
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
