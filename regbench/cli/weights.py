@@ -1,4 +1,4 @@
-"""``regbench weights``: published checkpoints as safetensors."""
+"""``regbench weights``: published checkpoints as safetensors, trained networks as ONNX."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 @click.group("weights")
 def command() -> None:
-    """Import published checkpoints as safetensors."""
+    """Import published checkpoints as safetensors; export registrators as ONNX."""
 
 
 @command.command("import")
@@ -32,6 +32,33 @@ def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision
 
     count = import_checkpoint(name, file, out, parse_sets(sets).get("registrator", {}), supervision, part)
     click.echo(f"{out}: {count:,} parameters")
+
+
+@command.command("export")
+@click.argument("what", metavar="RUN_OR_NAME")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="ONNX file to write.")
+@click.option("--weights", type=click.Path(path_type=Path), help="For a name: weights file of `import` or of a run.")
+@click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
+              help="For a name: a setting of registrator or protocol, such as protocol.patch=64.")  # fmt: skip
+def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) -> None:
+    """Write a registrator that is a network as ONNX, and compare the file with the network.
+
+    Inputs source and target (N, 3, H, W) in [0, 1] at the network's patch; outputs displacement (N, 4, 2), pixels at
+    the source corners TL, TR, BL, BR, and ok (N,).
+
+    \b
+    regbench weights export runs/supervised-mcnet-… --out mcnet.onnx
+    regbench weights export mcnet --weights mcnet.safetensors --out mcnet.onnx
+    """
+    from regbench.config import parse_sets
+    from regbench.engine.export import export_onnx
+
+    done = export_onnx(what, out, weights=weights, settings=parse_sets(sets))
+    batch = "any batch size" if done.dynamic else f"batches of {done.batch} alone"
+    click.echo(
+        f"{out}: {done.parameters:,} parameters, {batch}; on random images it differs from the network by at most "
+        f"{done.difference:.2g} px"
+    )
 
 
 @command.command("info")

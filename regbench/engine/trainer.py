@@ -9,6 +9,7 @@ at when progress is reported, and no checkpoint is ever written with the flag up
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import threading
@@ -178,13 +179,7 @@ class Trainer:
         stage = self.stages[number]
         if self._taken_over(number, stage):
             return
-        if self.state.step == 0 and stage.begin is not None:
-            stage.begin()
-        if stage.setup is not None:
-            stage.setup()
-        for module in self.modules.values():
-            module.eval()  # a module that the stage does not list may still be asked, and must not learn statistics
-        running = [_Running(objective, stage) for objective in stage.objectives]
+        running = self._enter(stage, afresh=self.state.step == 0)
         if resumed and self.state.step:
             for i, r in enumerate(running):
                 resumed.load_optimiser(i, r.optimiser)
@@ -201,6 +196,30 @@ class Trainer:
             self.shared.keep(number, self.state.stage_seconds[stage.name])
         self.state.stage, self.state.step = number + 1, 0
         self._save([])
+
+    def _enter(self, stage: Stage, *, afresh: bool) -> list[_Running]:
+        if afresh and stage.begin is not None:
+            stage.begin()
+        if stage.setup is not None:
+            stage.setup()
+        for module in self.modules.values():
+            module.eval()  # a module that the stage does not list may still be asked, and must not learn statistics
+        return [_Running(objective, stage) for objective in stage.objectives]
+
+    def rehearse(self, stage: Stage) -> Callable[[], None]:
+        """Enter a stage afresh, for timing: each call of what is returned is its next step, and nothing is written.
+
+        The steps are real and change the weights; after the last one they begin again.
+        """
+        running = self._enter(stage, afresh=True)
+        flag = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
+        steps = itertools.cycle(range(stage.steps))
+
+        def step() -> None:
+            self._modes(stage)
+            self._step(stage, running, next(steps), flag)
+
+        return step
 
     def _taken_over(self, number: int, stage: Stage) -> bool:
         """Whether another run had this very stage and left what it trained."""

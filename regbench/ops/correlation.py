@@ -43,9 +43,12 @@ def local_correlation(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
     if pad_h or pad_w:
         map1 = F.pad(map1, (0, pad_w, 0, pad_h))
         map2 = F.pad(map2, (0, pad_w, 0, pad_h))
-    # Mixed precision is the caller's choice of dtype; autocast would hand the backward pass two of them.
-    with torch.autocast(map1.device.type, enabled=False):
-        found = _TileCorrelation.apply(map1, map2, radius)
+    if torch.onnx.is_in_onnx_export():  # a graph knows neither strides nor a backward pass
+        found = _indexed(map1, map2, radius)
+    else:
+        # Mixed precision is the caller's choice of dtype; autocast would hand the backward pass two of them.
+        with torch.autocast(map1.device.type, enabled=False):
+            found = _TileCorrelation.apply(map1, map2, radius)
     return found[..., :h, :w] if pad_h or pad_w else found
 
 
@@ -97,6 +100,26 @@ def _diagonals(products: Tensor, radius: int) -> Tensor:
         (*products.stride()[:3], TILE * row + side, row + 1, side, 1),
         products.storage_offset(),
     )
+
+
+def _indexed(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
+    """The same products, halos and diagonals picked by constant indices in the place of strided views."""
+    b, c, h, w = map1.shape
+    window, side, wide = 2 * radius + 1, TILE + 2 * radius, w + 2 * radius
+    ny, nx = h // TILE, w // TILE
+    tile_y, tile_x, y, x = (torch.arange(n, device=map1.device) for n in (ny, nx, side, side))
+    # Where pixel (y, x) of the halo of tile (tile_y, tile_x) lies in the flattened padded map.
+    halo = (TILE * tile_y[:, None, None, None] + y[:, None]) * wide + TILE * tile_x[:, None, None] + x
+    padded = F.pad(map2, (radius,) * 4).flatten(2)
+    halos = padded.index_select(2, halo.flatten()).reshape(b, c, ny, nx, side * side)
+    products = torch.matmul(_tiles(map1) / c, halos.permute(0, 2, 3, 1, 4))  # (B, ny, nx, T*T, S*S)
+    row, column = (torch.arange(TILE, device=map1.device) for _ in range(2))
+    dy, dx = (torch.arange(window, device=map1.device) for _ in range(2))
+    first = (row[:, None] * TILE + column) * side * side
+    second = (row[:, None, None, None] + dy[:, None]) * side + column[:, None, None] + dx
+    diagonal = (first[..., None, None] + second).flatten()
+    found = products.flatten(3).index_select(3, diagonal).reshape(b, ny, nx, TILE, TILE, window, window)
+    return found.permute(0, 5, 6, 1, 3, 2, 4).reshape(b, window**2, h, w)
 
 
 class _TileCorrelation(torch.autograd.Function):

@@ -238,3 +238,15 @@ def test_deploys_are_scored_to_file_and_do_not_change_training(tmp_path, referen
     assert [(e["stage"], e["step"]) for e in curve] == [(s, i) for s in ("first", "second") for i in (5, 10, 12)]
     assert ends == [("b", end) for s in ("first", "second") for end in (None, None, s)]
     assert same(weights(m), reference)
+
+
+def test_a_rehearsed_stage_takes_the_steps_of_training_and_writes_nothing(tmp_path):
+    trained, rehearsed = toy.modules(), toy.modules()
+    _, stage = toy.stages(trained, steps=4)
+    toy.trainer(tmp_path, trained, stages=(stage,)).fit()
+    _, stage = toy.stages(rehearsed, steps=4)
+    step = toy.trainer(tmp_path / "nowhere", rehearsed, stages=(stage,)).rehearse(stage)
+    for _ in range(4):
+        step()
+    assert same(weights(trained), weights(rehearsed))
+    assert not (tmp_path / "nowhere").exists()

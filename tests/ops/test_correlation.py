@@ -137,3 +137,12 @@ def test_windows_are_never_unfolded():
     with Largest() as seen:
         F.unfold(map2.detach(), 2 * radius + 1, padding=radius)
     assert seen.elements >= unfolded
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((2, 5, 16, 24), 4), ((1, 3, 8, 8), 2), ((2, 4, 9, 17), 0)])
+def test_the_form_for_graphs_is_the_same(shape, radius, monkeypatch):
+    map1, map2 = maps(*shape)
+    expected = by_definition(map1, map2, radius)
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    monkeypatch.delattr("regbench.ops.correlation._TileCorrelation")  # not even asked
+    torch.testing.assert_close(local_correlation(map1, map2, radius), expected, rtol=0, atol=1e-5)
