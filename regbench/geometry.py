@@ -83,7 +83,7 @@ def transform_points(homography: Tensor, points: Tensor, *, horizon: float = 0.0
     Returns:
         ``(..., N, 2)`` pixels.
     """
-    xy = points @ homography[..., :2, :2].mT + homography[..., None, :2, 2]
+    xy = points @ homography[..., :2, :2].transpose(-1, -2) + homography[..., None, :2, 2]
     z = points @ homography[..., 2, :2, None] + homography[..., None, 2, 2:]
     if horizon:
         z = torch.where(z.abs() < horizon, torch.full_like(z, horizon), z)
@@ -171,7 +171,7 @@ def sampling_grid(homography: Tensor, out_size: Size, in_size: Size, *, folds: b
     if folds:
         depth = torch.where(depth.abs() < HORIZON, HORIZON, depth)
     inverse = depth.reciprocal()
-    if torch.is_grad_enabled() and homography.requires_grad:
+    if (torch.is_grad_enabled() and homography.requires_grad) or torch.onnx.is_in_onnx_export():
         return torch.stack([wide * inverse, high * inverse], dim=-1)
     grid = torch.empty((*inverse.shape, 2), dtype=kind, device=device)  # written in place: stacking takes as long
     torch.mul(wide, inverse, out=grid[..., 0])

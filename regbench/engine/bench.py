@@ -122,6 +122,8 @@ def _as_they_are(
         raise UsageError("nothing to time: name --registrator, --translator or --strategy")
     if request.weights is not None and not request.registrator:
         raise UsageError("--weights are a registrator's: add --registrator NAME")
+    if request.teacher is not None:
+        raise UsageError("--teacher teaches a strategy: add --strategy NAME")
     budget, device = budget_of(request.budget), device_of(request.device)
     settings = dict(request.sets.get("protocol", {})) | ({"pairing": request.pairing} if request.pairing else {})
     protocol = build_protocol(settings, budget)

@@ -65,6 +65,7 @@ def test_a_translator_is_timed_alone(inline):
         ([*MCNET, "--batch", "100000"], 2, "test pairs"),
         ([*MCNET, "--set", "strategy.steps=1"], 2, "unknown section of --set where no strategy is named 'strategy'"),
         (["--translator", "unet", "--weights", "x.safetensors"], 2, "add --registrator NAME"),
+        ([*MCNET, "--teacher", "none"], 2, "add --strategy NAME"),
         ([*MCNET, "--weights", "none.safetensors"], 1, "none.safetensors"),
     ],
     ids=lambda value: " ".join(value[:5]) if isinstance(value, list) else None,

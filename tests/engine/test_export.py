@@ -35,7 +35,6 @@ class Mean(Registrator):
 
 @pytest.fixture(scope="module")
 def mean_file(tmp_path_factory):
-    pytest.importorskip("onnxscript")
     file = tmp_path_factory.mktemp("onnx") / "mean.onnx"
     return file, export_network(Mean(), "mean", file, {"component": "mean"})
 
@@ -74,10 +73,16 @@ def test_another_network_is_noticed(mean_file):
     assert largest_difference(export._Plain(other), mean_file[0], 16, (2,)) > 1e-3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["mcnet", "ihn1", "mhn", "dhn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mcnet",
+        "ihn1",
+        pytest.param("mhn", marks=pytest.mark.xfail(strict=True, reason="its file differs by 2.4 px and is refused")),
+        "dhn",
+    ],
+)
 def test_networks_are_themselves_in_onnxruntime(name, tmp_path):
-    pytest.importorskip("onnxscript")
     done = export_network(network(name), name, tmp_path / "network.onnx")
     assert done.dynamic
     assert done.difference < 1e-3  # px, on noise, the least friendly of images
@@ -104,6 +109,6 @@ def test_what_the_exporter_cannot_express_is_one_line(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(RegbenchError, match="onnxscript cannot be imported"):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(RegbenchError, match="onnxruntime cannot be imported"):
         export_onnx("sift", tmp_path / "sift.onnx")

@@ -115,9 +115,10 @@ class DFMIR(TrainingStrategy):
         h = geometry.homography_from_displacement(found.displacement, found.size)
         both, targets = torch.cat([source, target]), torch.cat([target, target])
         fake, identity = self.translator.translate(both, targets, generator=batch.generator).chunk(2)
-        warped, seen = _warp(source, h), geometry.warp(torch.ones_like(source[:, :1]), h)
-        registered = _warp(fake, h)
-        weight = (seen > 0.5).to(seen.dtype) if c.outside == "ignored" else torch.ones_like(seen)
+        warped, registered = _warp(source, h), _warp(fake, h)
+        weight = torch.ones_like(source[:, :1])
+        if c.outside == "ignored":
+            weight = geometry.inside(geometry.invert(h), found.size, found.size)
         losses = {
             "nce": self._nce(batch, source, fake),
             "nce_identity": self._nce(batch, target, identity),

@@ -28,7 +28,7 @@ class AllPairs:
         self.radius = radius
         # The dot product of 256 channels is large: eight bits of mixed precision would quantise it.
         with torch.autocast(source.device.type, enabled=False):
-            volume = torch.matmul(source.float().flatten(2).mT, target.float().flatten(2)).relu()
+            volume = torch.matmul(source.float().flatten(2).transpose(-1, -2), target.float().flatten(2)).relu()
         self.levels = [volume.reshape(b * h * w, 1, h, w)]
         for _ in range(1, LEVELS):
             self.levels.append(F.avg_pool2d(self.levels[-1], 2))
@@ -47,7 +47,7 @@ class AllPairs:
         """
         b, _, h, w = flow.shape
         side = 2 * self.radius + 1
-        centre = flow.flatten(2).mT + geometry.pixel_grid((h, w), device=flow.device)  # (B, h*w, 2)
+        centre = flow.flatten(2).transpose(-1, -2) + geometry.pixel_grid((h, w), device=flow.device)  # (B, h*w, 2)
         centre = centre.reshape(b * h * w, 1, 1, 2)
         offset = (
             (geometry.pixel_grid((side, side), device=flow.device) - self.radius).flip(-1).reshape(1, side, side, 2)

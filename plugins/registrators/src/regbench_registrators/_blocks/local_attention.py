@@ -44,8 +44,8 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, radius: int) -> T
 
 def global_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same over all positions: ``(B, C, H, W)`` each."""
-    q, k, v = (x.flatten(2).mT.unsqueeze(1) for x in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v).squeeze(1).mT.reshape(query.shape)
+    q, k, v = (x.flatten(2).transpose(-1, -2).unsqueeze(1) for x in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v).squeeze(1).transpose(-1, -2).reshape(query.shape)
 
 
 def _halos(padded: Tensor, radius: int) -> Tensor:
