@@ -75,7 +75,7 @@ def export_network(network: Registrator, name: str, out: Path, about: Mapping[st
     parameters = sum(p.numel() for p in network.parameters())
     if not parameters:
         raise UsageError(f"{name}: is no network, so there is nothing to export; its algorithm runs in Python alone")
-    module = _Plain(network.cpu().eval())
+    module = _Plain(network.cpu()).eval()  # all of it: the exporter restores the mode of the outermost module
     facts = {"patch": network.info.patch, "corners": "TL TR BL BR, x then y, pixels of the source", **(about or {})}
     written = out.with_name(out.name + ".part")
     try:

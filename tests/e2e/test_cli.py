@@ -80,7 +80,7 @@ def test_a_finished_run_is_judged_again_elsewhere_and_registers_files(regbench):
         (["run", "--registrator", "mcnet", "--strategy", "sshnet", "--translator", "copy-target"], 2,
          "needs a translator with differentiable"),
         (["run", "--registrator", "mcnet", "--strategy", "dfmir", "--translator", "mimgcd"], 2,
-         "needs a translator with differentiable and features"),
+         "dfmir needs a translator with features"),
         (["run", "--registrator", "identity", "--set", "protocol.patch=200"], 2, "too small"),
         (["runn"], 2, "did you mean 'run'"),
     ],

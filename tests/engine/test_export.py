@@ -78,7 +78,7 @@ def test_another_network_is_noticed(mean_file):
     [
         "mcnet",
         "ihn1",
-        pytest.param("mhn", marks=pytest.mark.xfail(strict=True, reason="its file differs by 2.4 px and is refused")),
+        "mhn",
         "dhn",
     ],
 )
