@@ -136,7 +136,7 @@ def _export(module: nn.Module, patch: int, name: str, written: Path) -> bool:
     for dynamic in (True, False):
         try:
             with _silence(), torch.no_grad():
-                # The exporter by tracing: that by torch.export takes twenty times as long for the same graph.
+                # The exporter by tracing: that by torch.export takes many times as long.
                 torch.onnx.export(
                     module,
                     images,
