@@ -59,7 +59,7 @@ class Stage:
         objectives: executed in this order within each step.
         modules: every module the stage touches, by name; the names are those of the run (``ctx.modules``), or parts of
             them, such as ``translator.unet``. A part is named after its whole.
-        shared: ``(batch) -> dict`` evaluated once a step, before the objectives.
+        shared: ``(batch) -> dict`` evaluated once a step, before the objectives, at the precision they agree on.
         begin: called once when the stage starts afresh, not on resume (load R from R_s).
         setup: called whenever the stage starts, also on resume (rebuild caches).
         train: names of modules in train mode; defaults to the updated ones. Frozen is not eval.

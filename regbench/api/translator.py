@@ -55,6 +55,10 @@ class Translator(nn.Module, ABC):
         """
         raise UsageError(f"{type(self).__name__} offers no features")
 
+    def role(self, ctx: Context) -> str:
+        """The name this translator has in the run: what its stages call it."""
+        return next(name for name, module in ctx.modules.items() if module is self)
+
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Stages that learn from unaligned images alone; ``steps`` overrides the published number."""
         raise UsageError(f"{type(self).__name__} does not learn from unpaired images")

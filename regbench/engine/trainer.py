@@ -267,7 +267,8 @@ class Trainer:
     def _step(self, stage: Stage, running: list[_Running], step: int, flag: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
         batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
-        shared = stage.shared(batch) if stage.shared else {}
+        with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=_precision(stage) == "bf16"):
+            shared = stage.shared(batch) if stage.shared else {}
         logged: dict[str, Tensor] = {}
         for i, r in enumerate(running):
             bf16 = r.objective.precision == "bf16"
@@ -350,6 +351,12 @@ def _averaged(running: Sequence[_Running]) -> Iterator[None]:
         for r in running:
             stack.enter_context(r.averaged())
         yield
+
+
+def _precision(stage: Stage) -> str:
+    """Of what objectives share: theirs, where they agree; else that which suits all."""
+    asked = {objective.precision for objective in stage.objectives}
+    return asked.pop() if len(asked) == 1 else "fp32"
 
 
 def _holds_graph(shared: Any) -> bool:

@@ -45,6 +45,22 @@ class PatchSampler(nn.Module):
             found.append(code / (code.norm(dim=-1, keepdim=True) + 1e-7))
         return found
 
+    def contrast(
+        self, images: Sequence[Tensor], kept: Sequence[Tensor], generator: torch.Generator, temperature: float = 0.07
+    ) -> Tensor:
+        """PatchNCE of one image's patches against those of the image whose content it should have kept.
+
+        Args:
+            images: feature maps ``(B, C, H, W)`` that learn.
+            kept: feature maps of the same shapes, the keys; no gradient reaches them.
+            generator: draws the places.
+            temperature: divides the products.
+        """
+        places = self.draw(kept, generator)
+        with torch.no_grad():
+            keys = self(kept, places)
+        return nce_over_layers(self(images, places), keys, temperature)
+
 
 def patch_nce(queries: Tensor, keys: Tensor, temperature: float = 0.07) -> Tensor:
     """Mean cross-entropy of finding each query's key among the keys of the same image.

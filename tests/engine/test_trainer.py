@@ -200,6 +200,21 @@ def test_frozen_is_not_eval(tmp_path):
     assert modes[0] == {"a": True, "b": False, "frozen": True}
 
 
+@pytest.mark.parametrize(("precisions", "expected"), [(("bf16", "bf16"), True), (("fp32", "bf16"), False)])
+def test_what_objectives_share_has_their_precision(tmp_path, precisions, expected):
+    m = toy.modules()
+    stage = toy.stages(m, 1)[0]
+    seen = []
+    objectives = tuple(
+        dataclasses.replace(o, precision=precision) for o, precision in zip(stage.objectives, precisions, strict=True)
+    )
+    stage = dataclasses.replace(
+        stage, objectives=objectives, shared=lambda batch: {"asked": seen.append(torch.is_autocast_enabled("cpu"))}
+    )
+    toy.trainer(tmp_path, m, stages=(stage,)).fit()
+    assert seen == [expected]
+
+
 def test_modules_a_stage_does_not_list_are_in_evaluation_mode(tmp_path):
     m = toy.modules()
     m["frozen"].train()

@@ -41,7 +41,7 @@ from regbench import (
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from regbench.ops import PatchSampler, nce_over_layers
+from regbench.ops import PatchSampler
 from regbench.schedules import constant_then_linear
 
 
@@ -131,12 +131,10 @@ class DFMIR(TrainingStrategy):
 
     def _nce(self, batch: Batch, kept: Tensor, image: Tensor) -> Tensor:
         """PatchNCE of an image's patches against those of the one whose content it should have; mean over layers."""
-        with torch.no_grad():  # keys pass no gradient on
+        with torch.no_grad():
             features = self.translator.features(kept)
-            places = self.sampler.draw(features, batch.generator)
-            keys = self.sampler(features, places)
-        queries = self.sampler(self.translator.features(image), places)
-        return nce_over_layers(queries, keys, self.config.temperature)
+        found = self.translator.features(image)
+        return self.sampler.contrast(found, features, batch.generator, self.config.temperature)
 
     def _l1(self, a: Tensor, b: Tensor, weight: Tensor) -> Tensor:
         """Mean distance of two images, in units of [-1, 1], over values that are no background in one of them."""

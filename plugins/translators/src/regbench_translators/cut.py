@@ -21,38 +21,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import Objective, PairInfo, Stage, Steps
+from regbench import Objective, PairInfo, Stage
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from regbench.ops import PatchGAN, PatchSampler, check_patchgan, nce_over_layers
+from regbench.ops import PatchGAN, PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
-from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators._blocks.base import ADAM, ImageTranslator
+from regbench_translators._blocks.contrastive import SMALL, ContrastiveConfig
 from regbench_translators._blocks.gan import critic_loss, generator_loss
 from regbench_translators._blocks.initial import initialise
 from regbench_translators._blocks.resnet import ResNetGenerator, check_taps
 
-_SMALL = {
-    "width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2, "nce_layers": (0, 4, 8, 12), "codes": 16,
-    "patches": 16,
-}  # fmt: skip
 
-
-class CUTConfig(AdversarialConfig):
+class CUTConfig(ContrastiveConfig):
     """Defaults are CUT's published ones."""
 
-    steps: Steps = Field(533_600, ge=1, description="400 epochs of 1334 images")
-    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
-    blocks: int = Field(9, ge=1, description="residual blocks of the generator")
-    critic_layers: int = Field(3, ge=1, description="halvings of the discriminator")
     antialias: bool = Field(True, description="blurred sampling; without it the layers are numbered otherwise")
-    nce_layers: tuple[int, ...] = Field((0, 4, 8, 12, 16), description="layers of the encoder that are compared")
-    codes: int = Field(256, ge=1, description="length of a patch's code")
-    patches: int = Field(256, ge=2, description="places a layer that are compared")
-    temperature: float = Field(0.07, gt=0)
-    lambda_gan: float = Field(1.0, ge=0)
-    lambda_nce: float = Field(1.0, ge=0)
-    nce_identity: bool = Field(True, description="PatchNCE of target images too; the two are averaged")
     flip_equivariance: bool = Field(False, description="mirror the generator's input half of the time, not the keys")
 
     presets = {
@@ -60,8 +45,8 @@ class CUTConfig(AdversarialConfig):
             "steps": 600, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
             "patches": 64,
         },
-        "smoke": _SMALL | {"steps": 6, "batch": 2},
-        "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4},
+        "smoke": SMALL | {"steps": 6, "batch": 2},
+        "tiny": SMALL | {"steps": 4, "batch": 2, "width": 4},
     }  # fmt: skip
 
 
@@ -132,10 +117,9 @@ class CUT(ImageTranslator):
     def _nce(self, batch: Batch, image: Tensor, translation: Tensor, turned: bool) -> Tensor:
         """PatchNCE of a translation's patches, turned back, against those of the image; mean over layers."""
         c = self.config
-        with torch.no_grad():  # keys pass no gradient on
-            features = self.generator.features(self.common(image), c.nce_layers)
-            places = self.sampler.draw(features, batch.generator)
-            keys = self.sampler(features, places)
+        with torch.no_grad():
+            kept = self.generator.features(self.common(image), c.nce_layers)
         found = self.generator.features(self.common(translation), c.nce_layers)
-        queries = self.sampler([f.flip(-1) for f in found] if turned else found, places)
-        return nce_over_layers(queries, keys, c.temperature)
+        return self.sampler.contrast(
+            [f.flip(-1) for f in found] if turned else found, kept, batch.generator, c.temperature
+        )

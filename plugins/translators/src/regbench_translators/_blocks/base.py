@@ -114,12 +114,8 @@ class ImageTranslator(Translator):
         modules = {role: self} | {name: module_named(ctx.modules, name) for name in training}
         return Stage(
             name, steps, batch or self.config.batch, ("unpaired",), tuple(objectives), modules,
-            shared=_like_objectives(shared, ctx.precision), train=training, capture=capture,
+            shared=shared, train=training, capture=capture,
         )  # fmt: skip
-
-    def role(self, ctx: Context) -> str:
-        """The name this translator has in the run."""
-        return next(name for name, module in ctx.modules.items() if module is self)
 
     def parts(self, ctx: Context, *names: str) -> list[str]:
         """The run's names of some of its parts."""
@@ -134,16 +130,3 @@ def mirrored(image: Tensor, generator: torch.Generator) -> Tensor:
     """Each image ``(B, C, H, W)`` of a batch mirrored left to right with probability one half."""
     chosen = torch.rand(len(image), 1, 1, 1, generator=generator) < 0.5
     return torch.where(chosen.to(image.device, non_blocking=True), image.flip(-1), image)
-
-
-def _like_objectives(shared: Callable[[Batch], Shared] | None, precision: str) -> Callable[[Batch], Shared] | None:
-    """The trainer runs losses at the run's precision; what they share is computed at the same."""
-    if shared is None or precision == "fp32":
-        return shared
-
-    def autocast(batch: Batch) -> Shared:
-        device = batch.unpaired.source.device.type
-        with torch.autocast(device, torch.bfloat16):
-            return shared(batch)
-
-    return autocast

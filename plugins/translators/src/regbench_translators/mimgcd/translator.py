@@ -135,7 +135,7 @@ class MIMGCD(Translator):
 
     def aligned_stages(self, ctx: Context, round: int, estimate: Estimate) -> tuple[Stage, ...]:
         """A later round: target encoder, U-Net, source encoder (Algorithm 1, lines 7 to 15)."""
-        c, role = self.config, self._role(ctx)
+        c, role = self.config, self.role(ctx)
 
         def begin_target() -> None:
             if round > 1:  # the source's weights, as sec. 3.2.4 says; round 1 starts at random
@@ -199,7 +199,7 @@ class MIMGCD(Translator):
         )
 
     def _unet_stage(self, ctx: Context, name: str, steps: int, lr: float, map_of) -> Stage:  # type: ignore[no-untyped-def]
-        c, role = self.config, self._role(ctx)
+        c, role = self.config, self.role(ctx)
         objective = Objective(
             (f"{role}.unet",),
             partial(self._diffusion_loss, map_of=map_of),
@@ -255,9 +255,6 @@ class MIMGCD(Translator):
         if self.config.reduce == 1:
             return image
         return F.interpolate(image, scale_factor=float(self.config.reduce), mode="bilinear", align_corners=False)
-
-    def _role(self, ctx: Context) -> str:
-        return next(name for name, module in ctx.modules.items() if module is self)
 
 
 def _size(image: Tensor) -> geometry.Size:

@@ -25,52 +25,37 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import Objective, PairInfo, Stage, Steps
+from regbench import Objective, PairInfo, Stage
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from regbench.ops import PatchSampler, check_patchgan, nce_over_layers
+from regbench.ops import PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
-from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators._blocks.base import ADAM, ImageTranslator
+from regbench_translators._blocks.contrastive import SMALL, ContrastiveConfig
 from regbench_translators._blocks.gan import critic_loss, generator_loss
 from regbench_translators._blocks.initial import initialise
 from regbench_translators._blocks.resnet import check_taps
 from regbench_translators.unsb.bridge import simulate, time_grid
 from regbench_translators.unsb.networks import BlockKind, BridgeCritic, BridgeGenerator, LatentAffine
 
-_SMALL = {
-    "width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2, "nce_layers": (0, 4, 8, 12), "codes": 16,
-    "patches": 16,
-}  # fmt: skip
 
-
-class UNSBConfig(AdversarialConfig):
+class UNSBConfig(ContrastiveConfig):
     """Defaults are the published ones."""
 
-    steps: Steps = Field(533_600, ge=1, description="400 epochs of 1334 images")
-    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
-    blocks: int = Field(9, ge=1, description="residual blocks of the generator")
     block: BlockKind = Field("intended", description="conditional block: as meant, or as in the released code")
-    critic_layers: int = Field(3, ge=1, description="halvings of discriminator and energy critic")
     times: int = Field(5, ge=2, description="steps of the bridge (T)")
     nfe: int | None = Field(None, ge=1, description="passes of the generator in a translation; all times by default")
     tau: float = Field(0.01, ge=0, description="temperature of the bridge")
-    nce_layers: tuple[int, ...] = Field((0, 4, 8, 12, 16), description="layers of the encoder that are compared")
-    codes: int = Field(256, ge=1, description="length of a patch's code")
-    patches: int = Field(256, ge=2, description="places a layer that are compared")
-    temperature: float = Field(0.07, gt=0, description="of PatchNCE")
-    lambda_gan: float = Field(1.0, ge=0)
     lambda_sb: float = Field(1.0, ge=0)
-    lambda_nce: float = Field(1.0, ge=0)
-    nce_identity: bool = Field(True, description="PatchNCE of target images too; the two are averaged")
 
     presets = {
         "quick": {
             "steps": 500, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "lr": 5e-4, "times": 3,
             "nce_layers": (0, 4, 8, 12), "codes": 64, "patches": 64,
         },
-        "smoke": _SMALL | {"steps": 6, "batch": 2},
-        "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4, "times": 3},
+        "smoke": SMALL | {"steps": 6, "batch": 2},
+        "tiny": SMALL | {"steps": 4, "batch": 2, "width": 4, "times": 3},
     }  # fmt: skip
 
 
@@ -209,12 +194,10 @@ class UNSB(ImageTranslator):
         c, image = self.config, self.common(image)
         z = batch.noise(image.new_empty(len(image), self.generator.latent))
         step = _steps(image, 0)
-        with torch.no_grad():  # keys pass no gradient on
-            features = self.generator.features(image, step, z, c.nce_layers)
-            places = self.sampler.draw(features, batch.generator)
-            keys = self.sampler(features, places)
-        queries = self.sampler(self.generator.features(self.common(translation), step, z, c.nce_layers), places)
-        return nce_over_layers(queries, keys, c.temperature)
+        with torch.no_grad():
+            kept = self.generator.features(image, step, z, c.nce_layers)
+        found = self.generator.features(self.common(translation), step, z, c.nce_layers)
+        return self.sampler.contrast(found, kept, batch.generator, c.temperature)
 
 
 def _steps(like: Tensor, number: int) -> Tensor:
