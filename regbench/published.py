@@ -1,9 +1,13 @@
-"""Reading weights as their authors publish them, without running any code from the file."""
+"""Weights as their authors publish them: where they may lie, and reading them without running code from the file.
+
+Nothing is ever downloaded.
+"""
 
 from __future__ import annotations
 
 import pickle
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,6 +16,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from regbench.errors import DataError
+
+
+def hub_cache() -> Path:
+    """The folder into which torch.hub and torchvision put published files."""
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def in_hugging_face_cache(repository: str | None) -> Path | None:
+    """``model.safetensors`` of a repository of the Hugging Face hub, where its cache holds it; else None."""
+    if not repository or find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository, "model.safetensors")
+    return Path(found) if isinstance(found, str) else None
 
 
 def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from regbench import geometry
 from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
+from regbench.api.types import Pair
 from regbench.data.sampler import PairSampler
 from regbench.seeds import seed_of
 
@@ -90,10 +92,14 @@ class Health:
         self._path, self._sampler = folder / FILE, sampler
         self._warned: set[tuple[str, str]] = set()
 
+    @cached_property
+    def _pair(self) -> Pair:
+        return self._sampler.batch("health", 0, PAIRS, ("pair",)).pair
+
     def __call__(self, module: nn.Module, name: str, stage: Stage, step: int) -> None:
         """Check one module after ``step`` steps of a stage."""
         assert isinstance(module, Registrator)
-        pair = self._sampler.batch("health", 0, PAIRS, ("pair",)).pair
+        pair = self._pair
         training = module.training
         module.eval()
         torch.manual_seed(seed_of("health"))  # for methods that draw samples; every step seeds itself anew

@@ -22,6 +22,7 @@ from torch import nn
 from regbench import geometry
 from regbench.engine.evaluator import Evaluator
 from regbench.errors import UsageError
+from regbench.metrics.summary import entry_of, mean_of
 from regbench.metrics.uncertainty import Bootstrap
 from regbench.ops.edges import edge_agreement, edge_field
 from regbench.results.pairs import Pairs, corner_error, read_pairs
@@ -102,11 +103,7 @@ def _cycle(forward: NDArray[np.float32], backward: NDArray[np.float32], patch: i
 
 
 def _entry(scores: Floats, image: NDArray[np.int32]) -> dict[str, Any]:
-    if not len(scores):
-        return {"value": None, "ci95": None, "n": 0}
-    draws = Bootstrap(image)
-    interval = draws.interval(draws.means(scores))
-    return {"value": float(scores.mean()), "ci95": None if interval is None else list(interval), "n": len(scores)}
+    return mean_of(scores, Bootstrap(image)) if len(scores) else entry_of(np.nan, None, 0)
 
 
 def consistency(first: Path, second: Path) -> Mapping[str, Any]:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench.api.translator import Translator
 from regbench.engine.evaluator import Evaluator
 from regbench.errors import DataError
-from regbench.metrics.uncertainty import Bootstrap, Interval
+from regbench.metrics.summary import mean_of
+from regbench.metrics.uncertainty import Bootstrap
 from regbench.ops.fidelity import structure_correlation
 from regbench.ops.log_gabor import to_grey
 from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features
@@ -59,12 +58,12 @@ def assess_translation(evaluator: Evaluator, translator: Translator) -> dict[str
                 parts.setdefault(f"perceptual {name}", []).append(perceptual(image, truth))
     scores = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
     draws = Bootstrap(evaluator.manifest.image.numpy())
-    found: dict[str, Any] = {name: _entry(scores[name], draws) for name in ("follows_source", "follows_target")}
+    found: dict[str, Any] = {name: mean_of(scores[name], draws) for name in ("follows_source", "follows_target")}
     for distance in ("l1", "perceptual"):
         of = {name: scores[f"{distance} {name}"] for name in CANDIDATES}
-        found[distance] = {name: _entry(values, draws) for name, values in of.items()}
+        found[distance] = {name: mean_of(values, draws) for name, values in of.items()}
         for copy in ("source", "target"):
-            found[distance][f"minus_{copy}"] = _entry(of["translation"] - of[copy], draws)
+            found[distance][f"minus_{copy}"] = mean_of(of["translation"] - of[copy], draws)
     return found | {"features": perceptual.source}
 
 
@@ -74,8 +73,3 @@ def _features() -> Perceptual:
         return lpips_vgg16()
     except DataError:
         return random_features()
-
-
-def _entry(values: NDArray[np.float64], draws: Bootstrap) -> dict[str, Any]:
-    interval: Interval | None = draws.interval(draws.means(values))
-    return {"value": float(values.mean()), "ci95": None if interval is None else list(interval), "n": len(values)}

@@ -8,7 +8,7 @@ from typing import Any
 
 from regbench.metrics.auc import auc3, auc5, auc10, auc20
 from regbench.metrics.corner import failed, identity_mace, mace, median_ace, worse_than_identity
-from regbench.metrics.types import Metric, PairErrors
+from regbench.metrics.types import Floats, Metric, PairErrors
 from regbench.metrics.uncertainty import Bootstrap, Interval
 
 CORE: Mapping[str, Metric] = {
@@ -38,16 +38,22 @@ def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[
     """
     draws = Bootstrap(errors.image)
     found = {
-        name: _entry(float(metric(errors)), draws.interval(draws.values(metric, errors)), len(errors))
+        name: entry_of(float(metric(errors)), draws.interval(draws.values(metric, errors)), len(errors))
         for name, metric in metrics.items()
     }
     base = identity_mace(errors)
     ratio = mace(errors) / base if base > 0 else math.nan
-    found["identity_mace"] = _entry(base, draws.interval(draws.means(errors.identity)), len(errors))
-    found["mace_over_identity"] = _entry(ratio, draws.ratio(errors.scored, errors.identity), len(errors))
+    found["identity_mace"] = entry_of(base, draws.interval(draws.means(errors.identity)), len(errors))
+    found["mace_over_identity"] = entry_of(ratio, draws.ratio(errors.scored, errors.identity), len(errors))
     return found
 
 
-def _entry(value: float, interval: Interval | None, n: int) -> dict[str, Any]:
+def mean_of(scores: Floats, draws: Bootstrap) -> dict[str, Any]:
+    """The mean of a score of every pair ``(N,)`` with its 95 % interval over test images, as an entry."""
+    return entry_of(float(scores.mean()), draws.interval(draws.means(scores)), len(scores))
+
+
+def entry_of(value: float, interval: Interval | None, n: int) -> dict[str, Any]:
+    """``{"value", "ci95", "n"}`` as ``result.json`` holds it; a value that is not finite is None."""
     known = value if math.isfinite(value) else None
     return {"value": known, "ci95": None if interval is None else list(interval), "n": n}

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from regbench.errors import DataError
-from regbench.published import read_published
+from regbench.published import hub_cache, in_hugging_face_cache, read_published
 
 TORCHVISION = ("resnet34-b627a593.pth", "resnet34-333f7ec4.pth")
 """Names of torchvision's file, the present one and that of older releases."""
@@ -49,17 +47,12 @@ def _found(file: str | Path | None) -> Path:
         if not Path(file).is_file():
             raise DataError(f"{file}: no such file; name {TORCHVISION[0]}, torchvision's ResNet-34 of ImageNet")
         return Path(file)
-    cache = Path(torch.hub.get_dir()) / "checkpoints"
     for name in TORCHVISION:
-        if (cache / name).is_file():
-            return cache / name
-    if find_spec("huggingface_hub") is not None:
-        from huggingface_hub import try_to_load_from_cache
-
-        path = try_to_load_from_cache(TIMM, "model.safetensors")
-        if isinstance(path, str):
-            return Path(path)
+        if (hub_cache() / name).is_file():
+            return hub_cache() / name
+    if (path := in_hugging_face_cache(TIMM)) is not None:
+        return path
     raise DataError(
         f"no ImageNet weights of ResNet-34 here and nothing is downloaded: put torchvision's {TORCHVISION[0]} into "
-        f"{cache}, or name the file"
+        f"{hub_cache()}, or name the file"
     )

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regbench.errors import DataError, UsageError
-from regbench.published import read_published
+from regbench.published import hub_cache, in_hugging_face_cache, read_published
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 """3x3 convolutions of each block of VGG-16; a pooling lies between blocks."""
@@ -135,7 +135,7 @@ def lpips_vgg16(folder: Path | None = None, image_range: Range = "signed") -> Pe
     Raises:
         DataError: a file is missing, broken or of something else; the message says which one to put where.
     """
-    places = [folder] if folder else [_hub_cache()]
+    places = [folder] if folder else [hub_cache()]
     network_file = _found(VGG16_FILE, places, "torchvision, https://download.pytorch.org/models/" + VGG16_FILE)
     package = find_spec("lpips") if folder is None else None
     if package is not None and package.origin is not None:
@@ -187,7 +187,7 @@ def timm_features(name: str, file: Path | None = None) -> Perceptual:
         raise UsageError(f"timm has no backbone {name!r}: {error}") from error
     if config is None or not timm.is_model(name):
         raise UsageError(f"timm has no backbone {name!r}; timm.list_pretrained() names them")
-    file = file or _in_hugging_face_cache(config.hf_hub_id)
+    file = file or in_hugging_face_cache(config.hf_hub_id)
     if file is None or not file.is_file():
         where = f"{file}: no such file" if file else f"{name} has no weights in the Hugging Face cache"
         raise DataError(f"{where}: get model.safetensors of {config.hf_hub_id or name} and name it")
@@ -206,19 +206,6 @@ def _hollow(widths: Sequence[int]) -> VGG:
     """A VGG without weights, to be given some: none are drawn from the global generator for nothing."""
     with torch.device("meta"):
         return VGG(widths)
-
-
-def _hub_cache() -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints"
-
-
-def _in_hugging_face_cache(repository: str | None) -> Path | None:
-    if not repository or find_spec("huggingface_hub") is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, "model.safetensors")
-    return Path(found) if isinstance(found, str) else None
 
 
 def _found(name: str, places: Sequence[Path], origin: str) -> Path:

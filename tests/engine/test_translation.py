@@ -56,7 +56,7 @@ def test_a_perfect_translation_has_no_distance_and_beats_both_copies(evaluator):
         assert found[distance]["translation"]["value"] == pytest.approx(0, abs=1e-6)
         assert found[distance]["minus_source"]["ci95"][1] < 0
         assert found[distance]["minus_target"]["ci95"][1] < 0
-    assert found["features"]["backend"] in ("random", "vgg16")
+    assert found["features"]["backend"] in ("random", "lpips-vgg16")
 
 
 def test_copies_are_told_by_what_they_follow(evaluator):

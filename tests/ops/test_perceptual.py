@@ -165,7 +165,7 @@ def test_timm_features_are_those_of_the_given_weights(backbone, tmp_path):
 
 
 def test_timm_backbones_that_cannot_be_had_are_one_line(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("regbench.ops.perceptual._in_hugging_face_cache", lambda repository: None)
+    monkeypatch.setattr("regbench.ops.perceptual.in_hugging_face_cache", lambda repository: None)
     with pytest.raises(UsageError, match="timm has no backbone 'resnet_of_mine'"):
         timm_features("resnet_of_mine")
     with pytest.raises(DataError, match=f"{SMALL} has no weights in the Hugging Face cache: get model.safetensors"):

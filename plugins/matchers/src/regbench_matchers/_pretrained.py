@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
 from regbench.errors import DataError
-from regbench.published import read_published
+from regbench.published import hub_cache, read_published
 from regbench_matchers._opencv import Matrix, collect
 from regbench_matchers._robust import RobustConfig, robust_homography
 
@@ -144,7 +144,7 @@ class PretrainedMatcher(Registrator):
             if len(self.published()) == 1:
                 return given
             given = given.parent
-        folder = given or Path(torch.hub.get_dir()) / "checkpoints"
+        folder = given or hub_cache()
         for name in file.files:
             if (folder / name).is_file():
                 return folder / name
