@@ -48,6 +48,13 @@ class Deploys:
         value, identity = mace(pairs.errors), float(pairs.errors.identity.mean())
         return {"mace": round(value, 6), "mace_over_identity": round(value / identity, 6)}
 
+    def kept(self, stage: Stage, module: nn.Module) -> Pairs | None:
+        """What was estimated when a stage ended, if it deployed this module; else None."""
+        for name, deployed in stage.deploys.items():
+            if deployed is module and (path := self._path(stage.name, name)).is_file():
+                return read_pairs(path)
+        return None
+
     def summary(self, stages: Sequence[Stage]) -> list[dict[str, Any]]:
         """One entry for each module that a stage deployed, in order.
 

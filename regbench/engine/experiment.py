@@ -87,6 +87,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
     state, deploys = TrainingState(), Deploys(plan.folder, evaluator)
     health: list[dict[str, Any]] = []
+    pairs: Pairs | None = None
     if plan.stages:
         sampler = PairSampler(plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels)
         watch = Health(plan.folder, sampler)
@@ -106,6 +107,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         if not plan.stages[-1].deploys:  # such as a translator's stage, before a registrator that needs no training
             watch(plan.deployed, "deployed", plan.stages[-1], plan.stages[-1].steps)
         health = watch.summary(plan.stages)
+        pairs = deploys.kept(plan.stages[-1], plan.deployed)
         metadata = {
             "format": "regbench-weights",
             "component": plan.identity.registrator.name,
@@ -113,7 +115,8 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
             "supervision": plan.identity.supervision,
         }
         write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
-    pairs = evaluator.pairs(plan.deployed)
+    if pairs is None:
+        pairs = evaluator.pairs(plan.deployed)
     metrics, verdict = _judged(plan, evaluator, pairs)
     write_pairs(plan.folder / "pairs.h5", pairs)
     timing = evaluator.time(plan.deployed)

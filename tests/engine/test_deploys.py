@@ -64,3 +64,13 @@ def test_only_the_end_of_a_stage_is_kept(tmp_path):
 
 def test_stages_that_are_not_done_have_no_entry(tmp_path):
     assert Deploys(tmp_path, Known()).summary([stage("a", r=off_by(1.0))]) == []
+
+
+def test_what_a_stage_deployed_at_its_end_need_not_be_judged_again(tmp_path):
+    deploys, known = Deploys(tmp_path, Known()), Known()
+    r, other = off_by(2.0), off_by(1.0)
+    deploys(r, "r", "end")
+    kept = deploys.kept(stage("end", r=r), r)
+    np.testing.assert_array_equal(kept.estimate, known.pairs(r).estimate)
+    assert deploys.kept(stage("end", r=r), other) is None
+    assert deploys.kept(stage("later", r=r), r) is None

@@ -107,11 +107,11 @@ def test_the_reference_is_the_pairs_own_target_or_another(reference, shown):
 class Teacher:
     """Says what it is told to."""
 
-    def __init__(self, displacement):
-        self.displacement = displacement
+    def __init__(self, displacement, ok=None):
+        self.displacement, self.ok = displacement, ok
 
     def __call__(self, source, target):
-        return Registration(self.displacement[None], (64, 64))
+        return Registration(self.displacement[None], (64, 64), self.ok)
 
 
 class Student(Teacher):
@@ -130,6 +130,14 @@ def unaligned(self_displacement) -> Batch:
     batch.views["pair"] = Pair(image, torch.rand(2, 3, 64, 64))
     batch.views["self_source"] = SelfPair(image, torch.rand(2, 3, 64, 64), self_displacement, torch.ones(2, 1, 64, 64))
     return batch
+
+
+@pytest.mark.parametrize("filter", [True, False])
+def test_a_pair_the_teacher_gave_up_is_not_learned_from(filter):
+    made = strategy(filter=filter)
+    made.r_self, made.r = Teacher(torch.zeros(2, 4, 2), torch.tensor([False, True])), Student(torch.zeros(2, 4, 2))
+    made._student_loss(unaligned(torch.zeros(2, 4, 2)), {})
+    assert made.r.weight.tolist() == [0, 2]
 
 
 def test_the_augmented_student_learns_the_composed_label():

@@ -8,11 +8,11 @@ R starts as R_s. What is deployed is R alone.
 Readings of what the paper leaves open, each an option. A student that starts as its own teacher has no error to learn
 from on the same pair (its final iteration is exact); by default the student therefore sees a warped source and another
 exposure, with the teacher's label composed (``student = "augmented"``; ``"literal"`` is the paper's text). Labels whose
-quadrilateral folds or leaves twice the range are given no weight (``filter``). ``refine_r = False`` leaves out R: R_s
-supplies the homographies (the fourth configuration of Fig. 10). ``warm_up`` steps let R_s first learn to register the
-warped source to the source itself: reading correlations is learned there in a hundred steps, and on translations in
-several hundred. It is not in the paper and off at its schedule; the short presets, which could not afford the wait, use
-it.
+quadrilateral folds or leaves twice the range are given no weight (``filter``), nor are those of pairs R_s gave up.
+``refine_r = False`` leaves out R: R_s supplies the homographies (the fourth configuration of Fig. 10). ``warm_up``
+steps let R_s first learn to register the warped source to the source itself: reading correlations is learned there in a
+hundred steps, and on translations in several hundred. It is not in the paper and off at its schedule; the short
+presets, which could not afford the wait, use it.
 """
 
 from __future__ import annotations
@@ -152,8 +152,8 @@ class CoLReg(TrainingStrategy):
         pair = batch.pair
         size = (pair.source.shape[-2], pair.source.shape[-1])
         with torch.no_grad():
-            label = self.r_self(pair.source, pair.target).displacement
-            weight = self._weight(label, size)
+            taught = self.r_self(pair.source, pair.target)
+            label, weight = taught.displacement, self._weight(taught)
             spread = spread_of(label)
             source, target = pair.source, pair.target
             if self.config.student == "augmented":
@@ -167,12 +167,14 @@ class CoLReg(TrainingStrategy):
         loss = self.r.loss(found, label, weight / weight.mean().clamp_min(1 / len(weight)))
         return {"loss": loss, "valid": weight.mean()} | spread
 
-    def _weight(self, label: Tensor, size: geometry.Size) -> Tensor:
+    def _weight(self, taught: Registration) -> Tensor:
         """``(B,)`` 1 for labels that may be learned from, else 0."""
-        if not self.config.filter:
-            return torch.ones(len(label), device=label.device)
-        within = (label.abs() <= size[0] / 2).all(dim=-1).all(dim=-1)  # twice the published range, rho = patch / 4
-        return (geometry.is_convex(label, size) & within).float()
+        label, size = taught.displacement, taught.size
+        usable = torch.ones(len(label), dtype=torch.bool, device=label.device) if taught.ok is None else taught.ok
+        if self.config.filter:
+            within = (label.abs() <= size[0] / 2).all(dim=-1).all(dim=-1)  # twice the published range, rho = patch / 4
+            usable = usable & geometry.is_convex(label, size) & within
+        return usable.float()
 
     def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
         """H ``(B, 3, 3)`` of the current R, frozen."""
