@@ -51,6 +51,19 @@ def run(name: str, pack, folder, kill_at: int | None = None) -> dict[str, torch.
 
 
 @each
+def test_short_budgets_show_every_translator_as_many_images(name):
+    """CoLReg's Table 5 compares translators that have seen the same."""
+
+    def images(name: str) -> int:
+        component = registry().get("translator", name)
+        roles = {"translator": Chosen(component, build_config(component, {"preset": "quick"}))}
+        ctx = RunContext(INFO, torch.device("cpu"), roles, 0)
+        return sum(stage.steps * stage.batch for stage in ctx.translator().unpaired_stages(ctx))
+
+    assert images(name) == images("mimgcd")
+
+
+@each
 def test_a_killed_run_resumes_bit_identically(name, tiny_pack, tmp_path):
     whole = run(name, tiny_pack, tmp_path / "whole")
     with pytest.raises(Killed):

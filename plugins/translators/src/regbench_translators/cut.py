@@ -42,7 +42,7 @@ class CUTConfig(ContrastiveConfig):
 
     presets = {
         "quick": {
-            "steps": 600, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
+            "steps": 440, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
             "patches": 64,
         },
         "smoke": SMALL | {"steps": 6, "batch": 2},

@@ -48,7 +48,7 @@ class CycleGANConfig(AdversarialConfig):
     lambda_identity: float = Field(0.5, ge=0, description="in units of lambda_cycle")
 
     presets = {
-        "quick": {"steps": 600, "batch": 2, "width": 16, "blocks": 4, "critic_width": 16, "lr": 5e-4},
+        "quick": {"steps": 440, "batch": 2, "width": 16, "blocks": 4, "critic_width": 16, "lr": 5e-4},
         "smoke": _SMALL | {"steps": 6, "batch": 2, "pool": 4},
         "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4, "blocks": 1, "pool": 3},
     }

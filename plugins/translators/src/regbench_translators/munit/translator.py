@@ -56,7 +56,7 @@ class MUNITConfig(AdversarialConfig):
 
     presets = {
         "quick": {
-            "steps": 350, "halve_every": 175, "batch": 2, "width": 16, "blocks": 3, "hidden": 64, "critic_width": 16,
+            "steps": 440, "halve_every": 220, "batch": 2, "width": 16, "blocks": 3, "hidden": 64, "critic_width": 16,
             "scales": 2, "lr": 5e-4,
         },
         "smoke": _SMALL | {"steps": 6, "halve_every": 3, "batch": 2},

@@ -55,7 +55,7 @@ class UGATITConfig(AdversarialConfig):
 
     presets = {
         "quick": {
-            "steps": 260, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "global_layers": 6, "lr": 5e-4,
+            "steps": 440, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "global_layers": 6, "lr": 5e-4,
         },
         "smoke": _SMALL | {"steps": 6, "batch": 2},
         "tiny": _SMALL | {"steps": 4, "batch": 2},

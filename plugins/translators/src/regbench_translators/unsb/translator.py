@@ -51,7 +51,7 @@ class UNSBConfig(ContrastiveConfig):
 
     presets = {
         "quick": {
-            "steps": 500, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "lr": 5e-4, "times": 3,
+            "steps": 440, "batch": 2, "width": 16, "blocks": 3, "critic_width": 16, "lr": 5e-4, "times": 3,
             "nce_layers": (0, 4, 8, 12), "codes": 64, "patches": 64,
         },
         "smoke": SMALL | {"steps": 6, "batch": 2},
