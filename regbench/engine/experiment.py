@@ -36,7 +36,7 @@ from regbench.results.lineage import lineage_of
 from regbench.results.pairs import Pairs, write_pairs
 from regbench.results.provenance import collect
 from regbench.results.schema import Measure, Result
-from regbench.results.store import load_result, write_json, write_result
+from regbench.results.store import CONFIG, PAIRS, RESULT, load_result, write_json, write_result
 
 WEIGHTS = "weights.safetensors"
 
@@ -61,13 +61,13 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
     except OSError as error:
         raise RegbenchError(f"cannot write to {plan.folder}: {error.strerror}; choose another --out") from error
     with _locked(plan.folder):
-        path = plan.folder / "result.json"
+        path = plan.folder / RESULT
         if force:
             _forget(plan.folder)
         if path.is_file() and (earlier := load_result(path)).status == "ok":
             reporter.say(f"already done: {path} (--force runs it again)")
             return earlier
-        write_json(plan.folder / "config.json", json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
+        write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
         try:
             result = _run(plan, reporter)
         except KeyboardInterrupt as error:
@@ -118,7 +118,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
     metrics, verdict = _judged(plan, evaluator, pairs)
-    write_pairs(plan.folder / "pairs.h5", pairs)
+    write_pairs(plan.folder / PAIRS, pairs)
     timing = evaluator.time(plan.deployed)
     return Result(
         run_id=plan.run_id,
@@ -217,7 +217,7 @@ def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
 
 
 def _forget(folder: Path) -> None:
-    for name in ("result.json", "pairs.h5", "checkpoint.safetensors", "log.jsonl", "curve.jsonl", HEALTH, WEIGHTS):
+    for name in (RESULT, PAIRS, "checkpoint.safetensors", "log.jsonl", "curve.jsonl", HEALTH, WEIGHTS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / DEPLOYS, ignore_errors=True)
 

@@ -80,12 +80,12 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 def finished_run(folder: Path) -> Path | None:
-    """The run directory a cell's record names, if its result is ok."""
+    """The run directory of a cell that ended well, if its result is there and ok."""
     record = read_record(folder)
-    run = folder / str(record["run"]) if record and record.get("run") else None
-    if run is None or not (run / RESULT).is_file():
+    if record is None or record.get("status") != "ok":
         return None
-    return run if load_result(run / RESULT).status == "ok" else None
+    run = folder / str(record.get("run"))
+    return run if (run / RESULT).is_file() and load_result(run / RESULT).status == "ok" else None
 
 
 def _descends(result: Result, folder: Path) -> bool:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from regbench.engine.grid import LOG, Cell, read_record, waves
+from regbench.engine.grid import LOG, RECORD, Cell, read_record, waves
 from regbench.errors import DataError, UsageError
+from regbench.results.store import CONFIG, RESULT
 
 STDOUT = "stdout.json"
 Done = Callable[[Cell, dict[str, Any]], None]
@@ -85,20 +86,38 @@ def start(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -
 
 
 def finish(cell: Cell, out: Path, code: int) -> None:
-    """Write the record of a cell whose process ended with ``code``."""
+    """Write the record of a cell whose process ended with ``code``; a failed one names the run it was at, if any."""
     folder = out / cell.name
     if code == 0:
-        try:
-            run_id = json.loads((folder / STDOUT).read_bytes())["run_id"]
-            run = next(path.parent.name for path in folder.glob("*/result.json") if path.parent.name.endswith(run_id))
-        except (ValueError, KeyError, StopIteration):
+        run = _printed_run(folder)
+        if run is None:
             cell.record(out, "failed", reason=f"it ended well but left no result; see {folder / LOG}")
-            return
-        cell.record(out, "ok", run=run)
+        else:
+            cell.record(out, "ok", run=run)
         return
     reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / LOG)
-    partial = [path.parent.name for path in folder.glob("*/result.json")]
-    cell.record(out, "failed", reason=reason, **({"run": partial[-1]} if partial else {}))
+    run = _attempted_run(folder)
+    cell.record(out, "failed", reason=reason, **({"run": run} if run else {}))
+
+
+def _printed_run(folder: Path) -> str | None:
+    """The run directory whose result the process printed; None where there is no such result."""
+    try:
+        run_id = json.loads((folder / STDOUT).read_bytes())["run_id"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return next((path.parent.name for path in folder.glob(f"*/{RESULT}") if path.parent.name.endswith(run_id)), None)
+
+
+def _attempted_run(folder: Path) -> str | None:
+    """The run directory the ended process worked on; None if it ended before it had one.
+
+    A cell holds a run of every setting it was ever tried with. The one of this attempt is told by its ``config.json``:
+    a run writes it when it begins, so after the record that says that the cell is running.
+    """
+    began = (folder / RECORD).stat().st_mtime_ns
+    written = max(((path.stat().st_mtime_ns, path.parent.name) for path in folder.glob(f"*/{CONFIG}")), default=None)
+    return written[1] if written is not None and written[0] >= began else None
 
 
 def _last_line(log: Path) -> str:

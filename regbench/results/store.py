@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from regbench.errors import DataError
 from regbench.results.schema import SCHEMA_VERSION, Result, run_id_of
 
-RESULT, PAIRS = "result.json", "pairs.h5"
+CONFIG, RESULT, PAIRS = "config.json", "result.json", "pairs.h5"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -101,6 +101,15 @@ def test_another_setting_is_another_cell_to_run(inline, tmp_path):
     assert go(inline, tmp_path, more)[0].started == ["third-synthetic-0"], "its command is another one now"
 
 
+def test_a_failed_attempt_is_not_done_because_other_settings_once_were(inline, tmp_path):
+    row = '[[row]]\nname = "third"\nregistrator = "identity"\n'
+    go(inline, tmp_path, row)
+    wrong = row + "set.protocol.nonsense = 12\n"
+    for _ in range(2):
+        assert go(inline, tmp_path, wrong)[0].started == ["third-synthetic-0"]
+    assert "run" not in read_record(tmp_path / "runs/grid-smoke/third-synthetic-0")
+
+
 def test_what_needs_a_failed_cell_fails_with_the_reason(inline, tmp_path):
     more = """
     [[row]]
