@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from regbench.engine.grid import Cell
     from regbench.engine.launch import Launcher
@@ -61,6 +61,7 @@ def command(
     """
     from regbench.engine.grid import cells_of
     from regbench.engine.launch import run_grid
+    from regbench.engine.training_time import expected_seconds
     from regbench.errors import RegbenchError
     from regbench.recipe import read_recipe
 
@@ -69,7 +70,7 @@ def command(
     cells = cells_of(read, folders, partial(_prepared, settings=read.data), device)
     folder = out / f"{read.name}-{read.budget}"
     if dry_run:
-        _show_plan(cells, folder, boards)
+        _show_plan(cells, folder, expected_seconds(cells, device, (out, boards)))
         return
     chosen = _launcher(launcher, folder, jobs, device, _pairs("--slurm", parameters))
     _prepare(cells, folders, read.data)
@@ -132,13 +133,11 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], folder: Path, boards: Pat
     return boards / f"{name}.md"
 
 
-def _show_plan(cells: Sequence[Cell], folder: Path, boards: Path) -> None:
+def _show_plan(cells: Sequence[Cell], folder: Path, known: Mapping[str, float]) -> None:
     from tabulate import tabulate
 
-    from regbench.engine.grid import measured_seconds
     from regbench.engine.progress import duration
 
-    known = measured_seconds(cells, folder.parent, boards)
     rows, total, unknown = [], 0.0, 0
     for cell in cells:
         if cell.reason is not None:

@@ -12,13 +12,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from regbench.errors import DataError
 from regbench.recipe import Recipe, Row, Sets
 from regbench.results import Result, load_result
-from regbench.results.store import RESULT, find_runs, write_json
+from regbench.results.store import RESULT, write_json
 
 RECORD = "cell.json"
 LOG = "log.txt"
@@ -181,59 +180,3 @@ def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
             found.append([])
         found[level[cell.name]].append(cell)
     return found
-
-
-def measured_seconds(cells: Sequence[Cell], *folders: Path) -> dict[str, float]:
-    """Seconds of training a cell can be expected to take, by cell, from finished runs of the same combination.
-
-    A run counts when its roles and their settings' sources agree: the names, the budget and the ``--set`` values that
-    can be seen in its identity. Cells nothing is known about are left out; judging is not counted.
-    """
-    seconds: dict[tuple[object, ...], list[float]] = {}
-    for folder in folders:
-        for path in _results_below(folder):
-            try:
-                result = load_result(path)
-            except DataError:
-                continue
-            if result.status == "ok" and isinstance(spent := result.training.get("seconds"), int | float):
-                seconds.setdefault(_kind_of(result), []).append(float(spent))
-    found = {}
-    for cell in cells:
-        if cell.words[0] == "evaluate":
-            continue
-        for kind, spent in seconds.items():
-            if kind[:4] == _roles(cell.row) and _agree(cell.row, kind[4]):  # type: ignore[arg-type]
-                found[cell.name] = median(spent)
-    return found
-
-
-def _results_below(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return [run / RESULT for run in find_runs(folder)] + sorted(folder.glob("results/*/*.json"))
-
-
-def _roles(row: Row) -> tuple[object, ...]:
-    return (row.strategy, row.translator, row.registrator, row.budget)
-
-
-def _kind_of(result: Result) -> tuple[object, ...]:
-    i = result.identity
-    names = (i.strategy and i.strategy.name, i.translator and i.translator.name, i.registrator.name, i.budget)
-    configs = {
-        role: component.config
-        for role in ("strategy", "translator", "registrator")
-        if (component := getattr(i, role)) is not None
-    }
-    return (*names, json.dumps(configs, sort_keys=True))
-
-
-def _agree(row: Row, configs: str) -> bool:
-    known = json.loads(configs)
-    return all(
-        known.get(section, {}).get(name, value) == value
-        for section, values in row.set.items()
-        for name, value in values.items()
-        if section in known
-    )
