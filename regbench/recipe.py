@@ -106,7 +106,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """Of the file, without its ending; the board is called after it."""
+    """Of the file, without its ending."""
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
@@ -135,6 +135,11 @@ class Recipe(BaseModel):
             if row.teacher is not None and self.row(row.teacher).teacher is not None:
                 raise ValueError(f"row {row.name!r}: its teacher {row.teacher!r} has a teacher of its own")
         return self
+
+    @property
+    def grid_name(self) -> str:
+        """What the folder of its cells and its board are called: one recipe at another budget is another grid."""
+        return f"{self.name}-{self.budget}"
 
     def row(self, name: str) -> Row:
         """The row of a name."""

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import shutil
-from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from regbench.cli.options import named_values, whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regbench.engine.grid import Cell
     from regbench.engine.launch import Launcher
-    from regbench.recipe import Recipe, Sets
 
 
 @click.command("ablate")
@@ -59,78 +58,45 @@ def command(
     regbench ablate leaderboards/recipes/colreg-table5.toml --dry-run
     regbench ablate leaderboards/recipes/colreg-table5.toml --root vedai=VEDAI --seeds 0,1,2
     """
-    from regbench.engine.grid import cells_of
+    from regbench.data.pack import available
+    from regbench.engine.grid import cells_of, prepare_packs, read_record
+    from regbench.engine.grid_board import bring_papers, write_board
     from regbench.engine.launch import run_grid
     from regbench.engine.training_time import expected_seconds
     from regbench.errors import RegbenchError
     from regbench.recipe import read_recipe
 
-    read = read_recipe(recipe, budget=budget, seeds=_numbers(seeds), datasets=datasets or None)
-    folders = {name: Path(folder) for name, folder in _pairs("--root", roots).items()}
-    cells = cells_of(read, folders, partial(_prepared, settings=read.data), device)
-    folder = out / f"{read.name}-{read.budget}"
+    numbers = whole_numbers("--seeds", seeds) if seeds is not None else None
+    read = read_recipe(recipe, budget=budget, seeds=numbers, datasets=datasets or None)
+    folders = {name: Path(folder) for name, folder in named_values("--root", roots).items()}
+    cells = cells_of(read, folders, lambda name: available(name, settings=read.data.get(name)), device)
+    folder = out / read.grid_name
     if dry_run:
         _show_plan(cells, folder, expected_seconds(cells, device, (out, boards)))
         return
-    chosen = _launcher(launcher, folder, jobs, device, _pairs("--slurm", parameters))
-    _prepare(cells, folders, read.data)
-    runnable = [cell for cell in cells if cell.reason is None]
+    chosen = _launcher(launcher, folder, jobs, device, named_values("--slurm", parameters))
+    bring_papers(read, recipe.parent, boards)
+    prepare_packs(cells, folders, read.data)
     for cell in cells:
         if cell.reason is not None:
             click.echo(f"skipped {cell.name}: {cell.reason}", err=True)
-    count = 0
+    number = count(1)
+    runnable = sum(cell.reason is None for cell in cells)
     failed: list[str] = []
 
-    def done(cell: Cell, record: dict[str, Any]) -> None:
-        nonlocal count
-        count += 1
-        click.echo(f"[{count}/{len(runnable)}] {cell.name}: {_outcome(cell, record, folder)}", err=True)
+    def done(cell: Cell) -> None:
+        record = read_record(folder / cell.name)
+        click.echo(f"[{next(number)}/{runnable}] {cell.name}: {_outcome(record, folder / cell.name)}", err=True)
         if record.get("status") != "ok":
             failed.append(cell.name)
 
     run_grid(cells, folder, chosen, done)
-    for paper in read.papers:  # where the board looks for them
-        if not (boards / "recipes" / paper).exists():
-            shutil.copytree(recipe.parent / paper, boards / "recipes" / paper)
-    page = write_board(read, cells, folder, boards)
-    click.echo(f"wrote {page}")
+    click.echo(f"wrote {write_board(read, cells, folder, boards)}")
     if failed:
         raise RegbenchError(
-            f"{len(failed)} of {len(runnable)} cells failed, the first is {failed[0]} (see {folder / failed[0]}); "
+            f"{len(failed)} of {runnable} cells failed, the first is {failed[0]} (see {folder / failed[0]}); "
             "the same command tries them again"
         )
-
-
-def write_board(recipe: Recipe, cells: Sequence[Cell], folder: Path, boards: Path) -> Path:
-    """Add every run of a grid, failed ones too, to the board of the recipe, and build it."""
-    from regbench import leaderboard
-    from regbench.config import budget_of
-    from regbench.engine.grid import read_record
-    from regbench.results.store import RESULT, write_text
-
-    name = f"{recipe.name}-{recipe.budget}"
-    runs = []
-    for cell in cells:
-        record = read_record(folder / cell.name) or {}
-        run = folder / cell.name / str(record.get("run"))
-        if cell.reason is None and (run / RESULT).is_file():
-            runs.append(run)
-    leaderboard.add(boards, name, runs, failed=True)
-    left_out = sorted(
-        {f"{cell.row.name} on {cell.dataset} was not run: {cell.reason}" for cell in cells if cell.reason}
-    )
-    budget = f"Budget {recipe.budget}: {budget_of(recipe.budget).summary}."
-    settings = {
-        "title": f"{recipe.title} ({recipe.budget} budget)",
-        "description": f"{recipe.description} {budget}".strip(),
-        "notes": [*recipe.notes, *left_out],
-        "papers": list(recipe.papers),
-    }
-    # JSON strings and lists of strings are TOML, too.
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in settings.items()]
-    write_text(boards / "results" / name / "board.toml", "".join(lines))
-    leaderboard.build(boards, [name])
-    return boards / f"{name}.md"
 
 
 def _show_plan(cells: Sequence[Cell], folder: Path, known: Mapping[str, float]) -> None:
@@ -157,18 +123,20 @@ def _show_plan(cells: Sequence[Cell], folder: Path, known: Mapping[str, float]) 
     click.echo(f"{len(rows)} cells; training left, from finished runs of the same combination: {duration(total)}{left}")
 
 
-def _outcome(cell: Cell, record: dict[str, Any], folder: Path) -> str:
+def _outcome(record: Mapping[str, Any], folder: Path) -> str:
     from regbench.results import load_result
     from regbench.results.store import RESULT
 
     if record.get("status") != "ok":
         return f"failed: {record.get('reason', 'no reason recorded')}"
-    metrics = load_result(folder / cell.name / str(record["run"]) / RESULT).metrics
-    mace, identity = metrics["mace"].value, metrics["identity_mace"].value
-    return f"MACE {mace:.2f} px, identity {identity:.2f}" if mace is not None and identity is not None else "ok"
+    metrics = load_result(folder / str(record["run"]) / RESULT).metrics
+    if (mace := metrics.get("mace")) is None or mace.value is None:
+        return "ok"
+    identity = metrics["identity_mace"].value
+    return f"MACE {mace.value:.2f} px" + (f", identity {identity:.2f}" if identity is not None else "")
 
 
-def _launcher(name: str, folder: Path, jobs: int, device: str, parameters: dict[str, str]) -> Launcher:
+def _launcher(name: str, folder: Path, jobs: int, device: str, parameters: Mapping[str, str]) -> Launcher:
     from regbench.config import parse_value
     from regbench.engine.launch import Cluster, Local
     from regbench.errors import UsageError
@@ -176,51 +144,6 @@ def _launcher(name: str, folder: Path, jobs: int, device: str, parameters: dict[
     if name == "local":
         if parameters:
             raise UsageError("--slurm goes with --launcher slurm")
-        import torch
-
-        count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-        return Local(jobs, [str(number) for number in range(count)])
+        return Local.here(jobs, device)
     given = {key: parse_value(value) for key, value in parameters.items()}
     return Cluster(folder, "slurm" if name == "slurm" else "local", **given)
-
-
-def _prepare(cells: Sequence[Cell], roots: dict[str, Path], settings: Sets) -> None:
-    """Make each pack once, before cells that start together would all try."""
-    from regbench.data.pack import ensure
-
-    for name in dict.fromkeys(cell.dataset for cell in cells if cell.reason is None):
-        ensure(name, root=roots.get(name), settings=settings.get(name))
-
-
-def _prepared(dataset: str, settings: Sets) -> bool:
-    from regbench.data.pack import find
-    from regbench.errors import RegbenchError
-    from regbench.plugins import registry
-
-    if not registry().get("dataset", dataset).load().needs_root:
-        return True
-    try:
-        find(dataset, settings=settings.get(dataset))
-    except RegbenchError:
-        return False
-    return True
-
-
-def _numbers(text: str | None) -> tuple[int, ...] | None:
-    from regbench.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--seeds {text}: write whole numbers with commas, such as 0,1,2") from None
-
-
-def _pairs(option: str, given: tuple[str, ...]) -> dict[str, str]:
-    from regbench.errors import UsageError
-
-    for pair in given:
-        if "=" not in pair:
-            raise UsageError(f"{option} {pair}: write NAME=VALUE")
-    return dict((pair.partition("=")[0], pair.partition("=")[2]) for pair in given)

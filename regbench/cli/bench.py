@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from regbench.cli.options import data_options
+from regbench.cli.options import data_options, whole_numbers
 
 
 @click.command("bench")
@@ -56,20 +56,11 @@ def command(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    found = bench(Request(sets=parse_sets(sets), **request), _sizes(batches), Effort(repeats, warmup))
+    found = bench(Request(sets=parse_sets(sets), **request), whole_numbers("--batch", batches), Effort(repeats, warmup))
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
     _show(found)
-
-
-def _sizes(text: str) -> list[int]:
-    from regbench.errors import UsageError
-
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--batch {text}: write whole numbers with commas, such as 1,16") from None
 
 
 def _show(found: dict[str, Any]) -> None:

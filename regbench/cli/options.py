@@ -48,3 +48,23 @@ def dataset_settings(sets: Sequence[str]) -> dict[str, Any]:
     if other := sorted(set(parsed) - {"dataset"}):
         raise UsageError(f"--set {other[0]}.…: here only the data set has settings, write dataset.NAME=VALUE")
     return parsed.get("dataset", {})
+
+
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """``1,16`` as numbers; raises UsageError."""
+    from regbench.errors import UsageError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{option} {text}: write whole numbers with commas, such as 1,16") from None
+
+
+def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE``, repeated, by name; raises UsageError."""
+    from regbench.errors import UsageError
+
+    for pair in given:
+        if "=" not in pair:
+            raise UsageError(f"{option} {pair}: write NAME=VALUE")
+    return {name: value for name, _, value in (pair.partition("=") for pair in given)}

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, Split
 from regbench.data.packing import BLOCK, FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, write_pack
-from regbench.errors import DataError, UsageError
+from regbench.errors import DataError, RegbenchError, UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -229,6 +229,23 @@ def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | N
         return _opened(name, root, settings)
     _, path, _ = _resolve(name, root, settings)
     return Pack.open(path)
+
+
+def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
+    """Whether :func:`ensure` needs no ``root``: the images are made here, or a pack is there.
+
+    Raises:
+        UsageError: unknown data set.
+    """
+    from regbench.plugins import registry
+
+    if not _is_file(name) and not registry().get("dataset", name).load().needs_root:
+        return True
+    try:
+        find(name, settings=settings)
+    except RegbenchError:
+        return False
+    return True
 
 
 def _cores() -> int:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from regbench.data.pack import ensure
 from regbench.errors import DataError
 from regbench.recipe import Recipe, Row, Sets
 from regbench.results import Result, load_result
@@ -54,14 +55,17 @@ class Cell:
         return [*self.words, *needed, *share, "--out", str(out / self.name)]
 
     def result(self, out: Path) -> Result | None:
-        """Its result if it is done: the recorded command is today's, and the run is ok."""
+        """Its result if it is done: the recorded command is today's, the run is ok, and made from today's other run."""
         record = read_record(out / self.name)
-        if record is None or record.get("words") != list(self.words) or record.get("needs") != self.needs:
-            return None
         run = finished_run(out / self.name)
-        if run is None or (self.needs is not None and not _descends(load_result(run / RESULT), out / self.needs)):
+        if run is None or record.get("words") != list(self.words) or record.get("needs") != self.needs:
             return None
-        return load_result(run / RESULT)
+        result = load_result(run / RESULT)
+        if self.needs is not None:
+            needed = finished_run(out / self.needs)
+            if needed is None or load_result(needed / RESULT).run_id not in result.identity.ancestors:
+                return None
+        return result
 
     def record(self, out: Path, status: str, **more: Any) -> None:
         """Write ``cell.json``."""
@@ -69,28 +73,25 @@ class Cell:
         write_json(out / self.name / RECORD, content)
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """``cell.json`` of a cell's folder; None where there is none that can be read."""
+def read_record(folder: Path) -> dict[str, Any]:
+    """``cell.json`` of a cell's folder; empty where there is none that can be read."""
     try:
         found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def recorded_run(folder: Path) -> Path | None:
+    """The run directory a cell's record names, if it holds a result."""
+    run = folder / str(read_record(folder).get("run"))
+    return run if (run / RESULT).is_file() else None
 
 
 def finished_run(folder: Path) -> Path | None:
-    """The run directory of a cell that ended well, if its result is there and ok."""
-    record = read_record(folder)
-    if record is None or record.get("status") != "ok":
-        return None
-    run = folder / str(record.get("run"))
-    return run if (run / RESULT).is_file() and load_result(run / RESULT).status == "ok" else None
-
-
-def _descends(result: Result, folder: Path) -> bool:
-    """Whether a run was made from what the cell in ``folder`` holds today."""
-    parent = finished_run(folder)
-    return parent is not None and load_result(parent / RESULT).run_id in result.identity.ancestors
+    """The run directory of a cell that ended well, if its result is ok."""
+    run = recorded_run(folder) if read_record(folder).get("status") == "ok" else None
+    return run if run is not None and load_result(run / RESULT).status == "ok" else None
 
 
 def cells_of(recipe: Recipe, roots: Mapping[str, Path], prepared: Callable[[str], bool], device: str) -> list[Cell]:
@@ -125,6 +126,21 @@ def cells_of(recipe: Recipe, roots: Mapping[str, Path], prepared: Callable[[str]
                         judged = _judged(cell, test, data(test), device)
                         cells.append(replace(judged, reason=reason or _missing(test, roots, prepared)))
     return cells
+
+
+def prepare_packs(cells: Sequence[Cell], roots: Mapping[str, Path], settings: Sets) -> None:
+    """Make the pack of every data set the cells use, before cells that start together would all try.
+
+    Args:
+        cells: of :func:`cells_of`; those with a reason use none.
+        roots: folders of data sets by name.
+        settings: of data sets by their name.
+
+    Raises:
+        UsageError, DataError: a data set cannot be read.
+    """
+    for name in dict.fromkeys(cell.dataset for cell in cells if cell.reason is None):
+        ensure(name, root=roots.get(name), settings=settings.get(name))
 
 
 def _missing(dataset: str, roots: Mapping[str, Path], prepared: Callable[[str], bool]) -> str | None:

@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from regbench.engine.grid import LOG, RECORD, Cell, read_record, waves
+from regbench.engine.grid import LOG, RECORD, Cell, waves
 from regbench.errors import DataError, UsageError
 from regbench.results.store import CONFIG, RESULT
 
 STDOUT = "stdout.json"
-Done = Callable[[Cell, dict[str, Any]], None]
-"""Called with each finished cell and its record."""
+Done = Callable[[Cell], None]
+"""Called with each cell that has ended, after its record was written."""
 
 
 class Launcher(Protocol):
@@ -45,17 +45,24 @@ def run_grid(cells: Sequence[Cell], out: Path, launcher: Launcher, done: Done) -
     for wave in waves([cell for cell in cells if cell.reason is None]):
         open_cells = []
         for cell in wave:
-            if cell.result(out) is not None:
-                done(cell, read_record(out / cell.name) or {})
-                continue
-            try:
-                cell.command(out)
-            except DataError as error:
-                cell.record(out, "failed", reason=str(error))
-                done(cell, read_record(out / cell.name) or {})
-                continue
-            open_cells.append(cell)
-        launcher.run(open_cells, out, done)
+            if _is_settled(cell, out):
+                done(cell)
+            else:
+                open_cells.append(cell)
+        if open_cells:
+            launcher.run(open_cells, out, done)
+
+
+def _is_settled(cell: Cell, out: Path) -> bool:
+    """Whether a cell need not be started: it is done, or cannot be, which is recorded."""
+    if cell.result(out) is not None:
+        return True
+    try:
+        cell.command(out)
+    except DataError as error:
+        cell.record(out, "failed", reason=str(error))
+        return True
+    return False
 
 
 def run_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -140,6 +147,14 @@ class Local:
         names: Iterable[str | None] = devices or [None]
         self.slots = [name for _ in range(jobs) for name in names]
 
+    @classmethod
+    def here(cls, jobs: int, device: str) -> Local:
+        """``jobs`` slots of this machine, or of each of its GPUs where ``device`` (``auto``, ``cuda``) means all."""
+        import torch
+
+        count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+        return cls(jobs, [str(number) for number in range(count)])
+
     def run(self, cells: Sequence[Cell], out: Path, done: Done) -> None:
         """Keep every slot busy until no cell is left."""
         waiting, free = list(cells), list(self.slots)
@@ -154,7 +169,7 @@ class Local:
                     busy.remove((cell, process, slot))
                     free.append(slot)
                     finish(cell, out, process.returncode)
-                    done(cell, read_record(out / cell.name) or {})
+                    done(cell)
                 if not ended:
                     time.sleep(0.1)
         except BaseException:
@@ -193,4 +208,4 @@ class Cluster:
             except Exception as error:  # the job's own failure; run_cell records failures of the cell itself
                 said = str(error).strip().splitlines() or [type(error).__name__]
                 cell.record(out, "failed", reason=f"job {job.job_id}: {said[-1]}")
-            done(cell, read_record(out / cell.name) or {})
+            done(cell)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections import Counter
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
 from regbench.report.paper import Paper, load_paper
-from regbench.results import Identity, Pairs, Result, load_result, read_pairs
+from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
 
+SETTINGS = "board.toml"
 SCORES = {
     name: metric
     for name, metric in CORE.items()
@@ -130,6 +132,14 @@ class Board:
     """Numbers printed in papers, and what their names are here."""
 
 
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write a board's ``board.toml``: what is set, setting by setting."""
+    told = settings.model_dump(exclude_unset=True)
+    # JSON strings and lists of strings are TOML, too.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in told.items()]
+    write_text(folder / SETTINGS, "".join(lines))
+
+
 def load_board(folder: Path) -> Board:
     """Read a board.
 
@@ -141,7 +151,7 @@ def load_board(folder: Path) -> Board:
         result = load_result(path, committed=True)
         pairs = read_pairs(path.with_suffix(".pairs.h5")) if result.status == "ok" else None
         entries.append(Entry(result, pairs))
-    settings = _settings(folder / "board.toml")
+    settings = _settings(folder / SETTINGS)
     current = _current_manifests(entries, settings)
     kept, stale = [], []
     for entry in entries:

@@ -69,14 +69,14 @@ class Inline:
             (out / cell.name / STDOUT).write_text(outcome.out)
             (out / cell.name / LOG).write_text(outcome.err)
             finish(cell, out, outcome.code)
-            done(cell, {})
+            done(cell)
 
 
 def go(inline, folder: Path, more: str = "") -> tuple[Inline, list[Cell]]:
     """Run the recipe in this process; what was started, and all cells."""
     cells = cells_of(read_recipe(Path(recipe(folder, more))), {}, lambda name: True, "cpu")
     launcher = Inline(inline)
-    run_grid(cells, folder / "runs/grid-smoke", launcher, lambda cell, record: None)
+    run_grid(cells, folder / "runs/grid-smoke", launcher, lambda cell: None)
     return launcher, cells
 
 
