@@ -34,7 +34,6 @@ class Cell:
     row: Row
     dataset: str
     """Whose training pairs it learns from, or whose test pairs it is judged on when nothing is trained."""
-    seed: int
     words: tuple[str, ...]
     """The command line without ``--out`` and without the run it needs."""
     needs: str | None = None
@@ -160,13 +159,13 @@ def _cell(row: Row, dataset: str, seed: int, data: list[str], device: str) -> Ce
         sets = row.set
     words += ["--budget", row.budget, "--seed", str(seed), "--device", device, *data, *_settings(sets)]
     needs = _name(row.teacher, dataset, seed) if row.teacher else None
-    return Cell(_name(row.name, dataset, seed), row, dataset, seed, tuple(words), needs, "--teacher" if needs else "")
+    return Cell(_name(row.name, dataset, seed), row, dataset, tuple(words), needs, "--teacher" if needs else "")
 
 
 def _judged(trained: Cell, test: str, data: list[str], device: str) -> Cell:
     words = ("evaluate", "--device", device, *data)
     name = f"{trained.name}-on-{_slug(test)}"
-    return Cell(name, trained.row, test, trained.seed, words, needs=trained.name, needs_as="--run")
+    return Cell(name, trained.row, test, words, needs=trained.name, needs_as="--run")
 
 
 def _settings(sets: Sets) -> list[str]:

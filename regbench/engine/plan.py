@@ -130,7 +130,8 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     roles = {r: choose(r, getattr(request, r), sets[r], budget) for r in ("translator", "registrator", "strategy")}
     registrator, strategy = roles["registrator"], roles["strategy"]
     assert registrator is not None
-    check_compatible(_component(strategy), _component(roles["translator"]), registrator.component)
+    components = (_component(strategy), _component(roles["translator"]), registrator.component)
+    check_compatible(*components)
     pack = ensure(request.dataset, root=request.root, settings=sets["dataset"], progress=progress)
     if not pack.aligned and "pairing" not in sets["protocol"]:
         protocol = protocol.model_copy(update={"pairing": "given"})  # nothing else can be done with them
@@ -180,8 +181,7 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
     folder = request.out / "-".join(p.replace("/", "_").replace(":", "_") for p in parts if p)
     return Plan(
         identity, run_id, folder, budget, protocol, trainer, pack, manifest, context, stages, deployed,
-        own == "homography", of_no_paper(_component(strategy), _component(roles["translator"]), registrator.component),
-        built,
+        own == "homography", of_no_paper(*components), built,
     )  # fmt: skip
 
 

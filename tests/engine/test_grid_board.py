@@ -30,7 +30,7 @@ def test_papers_are_brought_once_and_missed_before_anything_runs(tmp_path):
 
 
 def test_a_board_says_what_was_left_out_and_why(tmp_path):
-    skipped = Cell("cell", ROW, "vedai", 0, ("run",), reason="data set vedai is not here")
+    skipped = Cell("cell", ROW, "vedai", ("run",), reason="data set vedai is not here")
     recipe = RECIPE.model_copy(update={"papers": ()})
     (tmp_path / "boards" / "results" / "table-smoke").mkdir(parents=True)
     page = write_board(recipe, [skipped], tmp_path / "runs", tmp_path / "boards")

@@ -14,7 +14,7 @@ from regbench.engine.launch import finish
 from regbench.recipe import Row
 from regbench.results.store import CONFIG, RESULT
 
-CELL = Cell("cell", Row(name="cell", registrator="identity"), "synthetic", 0, ("evaluate",))
+CELL = Cell("cell", Row(name="cell", registrator="identity"), "synthetic", ("evaluate",))
 
 
 def attempted(folder: Path, name: str, after: float) -> None:
