@@ -8,8 +8,10 @@ the unit of brightness, and what lies beyond its border is reflected.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from regbench_strategies._photometric import high_boost, mirrored
 
 BRIGHTNESS = 0.4
 ALPHA, LIGHTNESS = (0.2, 0.5), (0.5, 1.0)
@@ -27,6 +29,4 @@ def jittered(image: Tensor, generator: torch.Generator) -> Tensor:
     lightness = LIGHTNESS[0] + (LIGHTNESS[1] - LIGHTNESS[0]) * draws[2]
     image = (image + brightness * image.mean(dim=(1, 2, 3), keepdim=True)).clamp(0, 1)
     # Nine times the mean of 3x3 is the pixel and its neighbours: (8 + l) pixel - neighbours = (9 + l) pixel - that sum.
-    around = 9 * F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
-    sharp = (9 + lightness) * image - around
-    return ((1 - alpha) * image + alpha * sharp).clamp(0, 1)
+    return high_boost(image, alpha, 9 + lightness, around=9 * avg_pool2d(mirrored(image), 3, stride=1))

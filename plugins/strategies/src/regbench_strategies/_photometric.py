@@ -38,9 +38,29 @@ def sharpen(image: Tensor, probability: float, generator: torch.Generator) -> Te
     weight = (0.2 + 0.3 * weight) * (chosen < probability)
     channels = image.shape[1]
     box = torch.ones(channels, 1, 3, 3, dtype=image.dtype, device=image.device)
-    neighbours = conv2d(pad(image, (1, 1, 1, 1), mode="reflect"), box, groups=channels) - image
-    boosted = (8.5 + 0.5 * centre) * image - neighbours
-    return ((1 - weight) * image + weight * boosted).clamp(0, 1)
+    neighbours = conv2d(mirrored(image), box, groups=channels) - image
+    return high_boost(image, weight, 8.5 + 0.5 * centre, neighbours)
+
+
+def mirrored(image: Tensor) -> Tensor:
+    """``(B, C, H, W)`` with one reflected pixel more on every side."""
+    return pad(image, (1, 1, 1, 1), mode="reflect")
+
+
+def high_boost(image: Tensor, weight: Tensor, centre: Tensor, around: Tensor) -> Tensor:
+    """Blend images with their 3x3 high boost: ``centre`` times a pixel minus what lies around it.
+
+    Args:
+        image: ``(B, C, H, W)`` in [0, 1].
+        weight: ``(B, 1, 1, 1)``, share of the high boost.
+        centre: ``(B, 1, 1, 1)``; one more where ``around`` counts the pixel itself.
+        around: as ``image``, the sum over 3x3, with the pixel itself or without it. The caller adds it up, because
+            either order of summing rounds in its own way.
+
+    Returns:
+        The same shape, clipped to [0, 1].
+    """
+    return ((1 - weight) * image + weight * (centre * image - around)).clamp(0, 1)
 
 
 def _uniform(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
