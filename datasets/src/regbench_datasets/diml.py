@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import images_in, layout_error, matched, read_aligned
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import images_in, layout_error
 from regbench.errors import DataError
+from regbench_datasets._paired_files import Files, PairedFiles, paired
 
 
-class Files(NamedTuple):
-    """Colour and depth of one view."""
-
-    colour: Path
-    depth: Path
-
-
-class DIML(Dataset):
+class DIML(PairedFiles):
     """Reads ``{train,test}/HR/<NN. Scene>/{color/<name>_c.png, depth_filled/<name>_depth_filled.png}``."""
 
     class Config(ComponentConfig):
@@ -55,39 +47,17 @@ class DIML(Dataset):
     )
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.size, self.config.size)
-
-    @property
     def max_values(self) -> tuple[int | None, int | None]:
         """Depth beyond the setting ``far`` is white."""
         return (None, self.config.far)
 
-    def keys(self, split: Split) -> Sequence[str]:
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
         """``<NN. Scene>/<name>``, scene by scene; raises DataError when the layout does not fit."""
-        return list(self._files[split])
-
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, colour and 16-bit depth; raises DataError naming the file."""
-        if key not in self._files[split]:
-            raise DataError(f"{self.card.title}: no pair {key!r} in the {split} split")
-        return PairImages(*read_aligned(*self._files[split][key]))
-
-    @cached_property
-    def _files(self) -> dict[Split, dict[str, Files]]:
-        return {"train": self._scenes("train"), "test": self._scenes("test")}
-
-    def _scenes(self, split: Split) -> dict[str, Files]:
-        assert self.root is not None
-        folder = self.root / split / "HR"
-        if not folder.is_dir():
-            raise layout_error(self.card, self.root, f"there is no folder {split}/HR/")
-        found = {}
+        folder = self.folder(root, f"{split}/HR")
+        found: dict[str, Files] = {}
         for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
             colour, depth = (_named(scene / name, suffix) for name, suffix in KINDS)
-            for name in matched(colour, depth):
-                found[f"{scene.name}/{name}"] = Files(colour[name], depth[name])
+            found |= {f"{scene.name}/{name}": files for name, files in paired(colour, depth).items()}
         if not found:
             raise layout_error(self.card, folder, "there is no <NN. Scene>/color/*_c.png")
         return found

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import images_in, layout_error, matched, read_aligned
-from regbench.errors import DataError
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import images_in, layout_error
+from regbench_datasets._paired_files import Files, PairedFiles, paired
 
 
-class DPDN(Dataset):
+class DPDN(PairedFiles):
     """Reads ``{train,test}/{rgb,depth}/<name>.jpg``."""
 
     class Config(ComponentConfig):
@@ -41,34 +39,10 @@ class DPDN(Dataset):
         defects="rendered scenes; depth is stored with 8 bits",
     )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.size, self.config.size)
-
-    def keys(self, split: Split) -> Sequence[str]:
-        """The files' stems; raises DataError when the layout does not fit or a partner is missing."""
-        return list(self._files[split])
-
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, colour and depth; raises DataError naming the file."""
-        if key not in self._files[split]:
-            raise DataError(f"{self.card.title}: no pair {key!r} in the {split} split")
-        return PairImages(*read_aligned(*self._files[split][key]))
-
-    @cached_property
-    def _files(self) -> dict[Split, dict[str, tuple[Path, Path]]]:
-        return {"train": self._pairs("train"), "test": self._pairs("test")}
-
-    def _pairs(self, split: Split) -> dict[str, tuple[Path, Path]]:
-        assert self.root is not None
-        sides = []
-        for name in ("rgb", "depth"):
-            folder = self.root / split / name
-            if not folder.is_dir():
-                raise layout_error(self.card, self.root, f"there is no folder {split}/{name}/")
-            sides.append(images_in(folder))
-        keys = matched(*sides)
-        if not keys:
-            raise layout_error(self.card, self.root / split / "rgb", "there are no images")
-        return {key: (sides[0][key], sides[1][key]) for key in keys}
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
+        """By the files' stems; raises DataError when the layout does not fit or a partner is missing."""
+        colour, depth = (self.folder(root, f"{split}/{name}") for name in ("rgb", "depth"))
+        found = paired(images_in(colour), images_in(depth))
+        if not found:
+            raise layout_error(self.card, colour, "there are no images")
+        return found

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import SUFFIXES, hashed_split, layout_error, matched, read_aligned
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import SUFFIXES, hashed_split, layout_error
 from regbench.errors import DataError
+from regbench_datasets._paired_files import Files, PairedFiles, paired
 
 NAME = re.compile(r"([A-Za-z]+_\d+)_(flash|ambient)")
 
 
-class FAID(Dataset):
+class FAID(PairedFiles):
     """Reads ``<Category>_<NNN>_{flash,ambient}.png`` in one folder or in a folder a category."""
 
     class Config(ComponentConfig):
@@ -47,37 +46,19 @@ class FAID(Dataset):
         "where the ambient light was strong",
     )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.height, self.config.width)
-
-    def keys(self, split: Split) -> Sequence[str]:
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
         """``<Category>_<NNN>`` in order; raises DataError when the layout does not fit."""
-        return [name for name in self._files if hashed_split(name, self.config.test_fraction) == split]
+        pairs = paired(*self._sides(root), called=("{}_flash.png", "{}_ambient.png"))
+        return {name: pair for name, pair in pairs.items() if hashed_split(name, self.config.test_fraction) == split}
 
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, flash and ambient; raises DataError naming the file."""
-        if key not in self._files:
-            raise DataError(f"{self.card.title}: no pair {key!r}")
-        return PairImages(*read_aligned(*self._files[key]))
-
-    @cached_property
-    def _files(self) -> dict[str, tuple[Path, Path]]:
-        assert self.root is not None
+    def _sides(self, root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+        """The photographs with flash and in ambient light, wherever they lie, by name without the kind."""
         sides: dict[str, dict[str, Path]] = {"flash": {}, "ambient": {}}
-        if self.root.is_dir():
-            for path in sorted([*self.root.glob("*"), *self.root.glob("*/*")]):
-                if path.suffix.lower() in SUFFIXES and (match := NAME.fullmatch(path.stem)):
-                    if (other := sides[match[2]].get(match[1])) is not None:
-                        raise DataError(f"{other} and {path} are the same picture twice; keep one of them")
-                    sides[match[2]][match[1]] = path
+        for path in sorted([*root.glob("*"), *root.glob("*/*")]):
+            if path.suffix.lower() in SUFFIXES and (match := NAME.fullmatch(path.stem)):
+                if (other := sides[match[2]].get(match[1])) is not None:
+                    raise DataError(f"{other} and {path} are the same picture twice; keep one of them")
+                sides[match[2]][match[1]] = path
         if not any(sides.values()):
-            raise layout_error(self.card, self.root, "there is no <Category>_<NNN>_flash.png")
-        try:
-            names = matched(sides["flash"], sides["ambient"])
-        except DataError:
-            name = min(set(sides["flash"]) ^ set(sides["ambient"]))
-            have, lack = ("flash", "ambient") if name in sides["flash"] else ("ambient", "flash")
-            raise DataError(f"{sides[have][name]} has no partner {name}_{lack}.png") from None
-        return {name: (sides["flash"][name], sides["ambient"][name]) for name in names}
+            raise layout_error(self.card, root, "there is no <Category>_<NNN>_flash.png")
+        return sides["flash"], sides["ambient"]

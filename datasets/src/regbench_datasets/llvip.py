@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import images_in, layout_error, matched, read_aligned
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import images_in, layout_error
 from regbench.errors import DataError
+from regbench_datasets._paired_files import Files, PairedFiles, paired
 
 
-class LLVIP(Dataset):
+class LLVIP(PairedFiles):
     """Reads ``{visible,infrared}/{train,test}/<6 digits>.jpg``; the first two digits are the camera's location."""
 
     class Config(ComponentConfig):
@@ -45,33 +45,15 @@ class LLVIP(Dataset):
         "intervals over images are somewhat too narrow",
     )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.height, self.config.width)
-
-    def keys(self, split: Split) -> Sequence[str]:
-        """The six digits of each pair, ascending; raises DataError when the layout does not fit."""
-        folders = [self._folder(side, split) for side in ("visible", "infrared")]
-        for folder in folders:
-            if not folder.is_dir():
-                assert self.root is not None
-                raise layout_error(self.card, self.root, f"there is no folder {folder.parent.name}/{split}/")
-        keys = matched(*map(images_in, folders))
-        for key in keys:
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
+        """By the six digits of each pair, ascending; raises DataError when the layout does not fit."""
+        visible, infrared = (self.folder(root, f"{side}/{split}") for side in ("visible", "infrared"))
+        pairs = paired(images_in(visible), images_in(infrared))
+        for key in pairs:
             if not re.fullmatch(r"\d{6}", key):
-                raise DataError(f"{folders[0] / key}.*: the name is not six digits, so its location is not known")
-        kept = [key for key in keys if int(key[:2]) not in self.config.exclude]
+                raise DataError(f"{visible / key}.*: the name is not six digits, so its location is not known")
+        kept = {key: pair for key, pair in pairs.items() if int(key[:2]) not in self.config.exclude}
         if not kept:
-            left_out = f" outside of the locations {self.config.exclude}" if keys else ""
-            raise layout_error(self.card, folders[0], f"the {split} split has no images{left_out}")
+            left_out = f" outside of the locations {self.config.exclude}" if pairs else ""
+            raise layout_error(self.card, visible, f"the {split} split has no images{left_out}")
         return kept
-
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, visible and infrared; raises DataError naming the file."""
-        visible, infrared = (self._folder(side, split) / f"{key}.jpg" for side in ("visible", "infrared"))
-        return PairImages(*read_aligned(visible, infrared))
-
-    def _folder(self, side: str, split: Split) -> Path:
-        assert self.root is not None
-        return self.root / side / split

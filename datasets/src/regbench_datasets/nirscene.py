@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import hashed_split, images_in, layout_error, matched, read_aligned
-from regbench.errors import DataError
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import hashed_split, layout_error
+from regbench_datasets._paired_files import Files, PairedFiles, images_called, paired
 
 CATEGORIES = ("country", "field", "forest", "indoor", "mountain", "oldbuilding", "street", "urban", "water")
 
 
-class NIRScene(Dataset):
+class NIRScene(PairedFiles):
     """Reads ``<category>/<NNNN>_{rgb,nir}.tiff``."""
 
     class Config(ComponentConfig):
@@ -46,35 +44,13 @@ class NIRScene(Dataset):
         "moved between them",
     )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.size, self.config.size)
-
-    def keys(self, split: Split) -> Sequence[str]:
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
         """``<category>/<NNNN>`` in order; raises DataError when the layout does not fit."""
-        return [name for name in self._files if hashed_split(name, self.config.test_fraction) == split]
-
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, colour and near infrared; raises DataError naming the file."""
-        if key not in self._files:
-            raise DataError(f"{self.card.title}: no pair {key!r}")
-        return PairImages(*read_aligned(*self._files[key]))
-
-    @cached_property
-    def _files(self) -> dict[str, tuple[Path, Path]]:
-        assert self.root is not None
-        found = {}
-        for category in CATEGORIES:
-            folder = self.root / category
+        found: dict[str, Files] = {}
+        for folder in (root / category for category in CATEGORIES):
             if folder.is_dir():
-                rgb, nir = (_ending(folder, ending) for ending in ("_rgb", "_nir"))
-                found.update({f"{category}/{number}": (rgb[number], nir[number]) for number in matched(rgb, nir)})
+                pairs = paired(images_called(folder, "{}_rgb"), images_called(folder, "{}_nir"))
+                found |= {f"{folder.name}/{number}": pair for number, pair in pairs.items()}
         if not found:
-            raise layout_error(self.card, self.root, "there is no <category>/<NNNN>_rgb.tiff")
-        return found
-
-
-def _ending(folder: Path, ending: str) -> dict[str, Path]:
-    images = images_in(folder)
-    return {stem.removesuffix(ending): path for stem, path in images.items() if stem.endswith(ending)}
+            raise layout_error(self.card, root, "there is no <category>/<NNNN>_rgb.tiff")
+        return {name: pair for name, pair in found.items() if hashed_split(name, self.config.test_fraction) == split}

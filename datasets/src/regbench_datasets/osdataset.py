@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import images_in, layout_error, matched, read_aligned
-from regbench.errors import DataError
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import layout_error
+from regbench_datasets._paired_files import Files, PairedFiles, images_called, paired
 
 
-class OSdataset(Dataset):
+class OSdataset(PairedFiles):
     """Reads ``<resolution>/{train,test}/{opt,sar}<N>.png``."""
 
     class Config(ComponentConfig):
@@ -45,41 +44,20 @@ class OSdataset(Dataset):
         defects="pairs are aligned to about a pixel; tall buildings lean towards the radar",
     )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.size, self.config.size)
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
+        """By the numbers of the pairs, ascending; raises DataError when the layout does not fit."""
+        folder = self.folder(self._resolution(root), split)
+        sides = {name: images_called(folder, f"{name}{{}}") for name in ("opt", "sar")}
+        for name, images in sides.items():
+            if not images:
+                raise layout_error(self.card, folder, f"there is no {name}<N>.png")
+        return paired(*sides.values(), called=("opt{}.png", "sar{}.png"))
 
-    def keys(self, split: Split) -> Sequence[str]:
-        """The numbers of the pairs, ascending; raises DataError when the layout does not fit."""
-        folder = self._folder / split
-        if not folder.is_dir():
-            raise layout_error(self.card, self._folder, f"there is no folder {split}/")
-        sides: list[dict[str, Path]] = []
-        for prefix in ("opt", "sar"):
-            images = images_in(folder).items()
-            found = {stem.removeprefix(prefix): p for stem, p in images if stem.startswith(prefix)}
-            if not found:
-                raise layout_error(self.card, folder, f"there is no {prefix}<N>.png")
-            sides.append(found)
-        try:
-            return matched(*sides)
-        except DataError:
-            number = min(set(sides[0]) ^ set(sides[1]))
-            have, lack = ("opt", "sar") if number in sides[0] else ("sar", "opt")
-            raise DataError(f"{folder / have}{number}.png has no partner {lack}{number}.png") from None
-
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, optical and SAR; raises DataError naming the file."""
-        folder = self._folder / split
-        return PairImages(*read_aligned(folder / f"opt{key}.png", folder / f"sar{key}.png"))
-
-    @property
-    def _folder(self) -> Path:
-        assert self.root is not None
+    def _resolution(self, root: Path) -> Path:
+        """The folder of the resolution that is set, else of the larger one found."""
         wanted = [self.config.resolution] if self.config.resolution else [512, 256]
         for resolution in wanted:
-            if (self.root / str(resolution)).is_dir():
-                return self.root / str(resolution)
+            if (root / str(resolution)).is_dir():
+                return root / str(resolution)
         listed = " or ".join(f"{w}/" for w in wanted)
-        raise layout_error(self.card, self.root, f"there is no folder {listed}")
+        raise layout_error(self.card, root, f"there is no folder {listed}")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
-from regbench.data.reading import layout_error, read_aligned
+from regbench.api.dataset import Card, Split
+from regbench.data.reading import layout_error
 from regbench.errors import DataError
+from regbench_datasets._paired_files import Files, PairedFiles
 
 
-class VEDAI(Dataset):
+class VEDAI(PairedFiles):
     """Reads ``Vehicules<resolution>/<8 digits>_{co,ir}.png`` and the lists that split them."""
 
     class Config(ComponentConfig):
@@ -43,45 +43,29 @@ class VEDAI(Dataset):
         "more than 1.5",
     )
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) in the pack."""
-        return (self.config.size, self.config.size)
-
-    def keys(self, split: Split) -> Sequence[str]:
-        """The ids of a split as listed; raises DataError when the layout does not fit."""
-        assert self.root is not None
-        if not (self.root / "Vehicules512").is_dir():
-            raise layout_error(self.card, self.root, "there is no folder Vehicules512/")
-        path = self._list(split)
-        ids = path.read_text().split()
-        for name in ids:
+    def files(self, root: Path, split: Split) -> dict[str, Files]:
+        """By the ids of a split as listed; raises DataError when the layout does not fit."""
+        folder = self.folder(root, "Vehicules512")
+        path = self._list(root, split)
+        found: dict[str, Files] = {}
+        for name in path.read_text().split():
             if not re.fullmatch(r"\d{8}", name):
                 raise DataError(f"{path} lists {name!r}, which is not an id of 8 digits")
-            for file in self._files(name):
+            found[name] = Files(folder / f"{name}_co.png", folder / f"{name}_ir.png")
+            for file in found[name]:
                 if not file.is_file():
                     raise DataError(f"{file} is missing, although {path.name} lists {name}")
-        if not ids:
+        if not found:
             raise DataError(f"{path} lists no ids")
-        return list(dict.fromkeys(ids))
+        return found
 
-    def read(self, split: Split, key: str) -> PairImages:
-        """Decode a pair, RGB and near infrared; raises DataError naming the file."""
-        return PairImages(*read_aligned(*self._files(key)))
-
-    def _files(self, key: str) -> tuple[Path, Path]:
-        assert self.root is not None
-        folder = self.root / "Vehicules512"
-        return folder / f"{key}_co.png", folder / f"{key}_ir.png"
-
-    def _list(self, split: Split) -> Path:
+    def _list(self, root: Path, split: Split) -> Path:
         """The file that lists a split; both splits come from lists of the same kind."""
-        assert self.root is not None
         fold = f"fold{self.config.fold:02d}"
-        pairs = [(self.root / "train.txt", self.root / "test.txt")]
-        for folder in (self.root, self.root / "Annotations512", self.root / "Vehicules512"):
+        pairs = [(root / "train.txt", root / "test.txt")]
+        for folder in (root, root / "Annotations512", root / "Vehicules512"):
             pairs.append((folder / f"{fold}.txt", folder / f"{fold}test.txt"))
         for train, test in pairs:
             if train.is_file() and test.is_file():
                 return train if split == "train" else test
-        raise layout_error(self.card, self.root, f"there are neither train.txt and test.txt nor {fold}.txt")
+        raise layout_error(self.card, root, f"there are neither train.txt and test.txt nor {fold}.txt")
