@@ -1,0 +1,10 @@
+"""Fixtures shared by the tests of the firewall."""
+
+import pytest
+import textures as drawn
+
+
+@pytest.fixture(scope="session")
+def textures(make_pack):
+    """A pack of images that have nothing in common."""
+    return make_pack(*drawn.images())
