@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
 
-from regbench_strategies._photometric import high_boost, mirrored
+from regbench_strategies._photometric import high_boost
 
 BRIGHTNESS = 0.4
 ALPHA, LIGHTNESS = (0.2, 0.5), (0.5, 1.0)
@@ -28,5 +27,4 @@ def jittered(image: Tensor, generator: torch.Generator) -> Tensor:
     alpha = ALPHA[0] + (ALPHA[1] - ALPHA[0]) * draws[1]
     lightness = LIGHTNESS[0] + (LIGHTNESS[1] - LIGHTNESS[0]) * draws[2]
     image = (image + brightness * image.mean(dim=(1, 2, 3), keepdim=True)).clamp(0, 1)
-    # Nine times the mean of 3x3 is the pixel and its neighbours: (8 + l) pixel - neighbours = (9 + l) pixel - that sum.
-    return high_boost(image, alpha, 9 + lightness, around=9 * avg_pool2d(mirrored(image), 3, stride=1))
+    return high_boost(image, alpha, 8 + lightness)
