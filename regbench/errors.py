@@ -13,12 +13,15 @@ class RegbenchError(Exception):
     """A job failed for a reason that can be said in one line (exit code 1)."""
 
     exit_code = 1
+    everywhere = False
+    """Whether all processes of a run raise it alike, so that one of them says it."""
 
 
 class UsageError(RegbenchError):
     """The request itself is wrong: unknown name, impossible combination, bad value (exit code 2)."""
 
     exit_code = 2
+    everywhere = True
 
 
 class DataError(RegbenchError):
@@ -31,6 +34,8 @@ class PluginError(RegbenchError):
 
 class DivergedError(RegbenchError):
     """Training produced a loss that is not finite (exit code 1)."""
+
+    everywhere = True
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:

@@ -64,6 +64,8 @@ class Stage:
         setup: called whenever the stage starts, also on resume (rebuild caches).
         train: names of modules in train mode; defaults to the updated ones. Frozen is not eval.
         deploys: modules the evaluator scores at the end of the stage and every ``eval_every`` steps, to file only.
+        parts: how many equal parts, one after another, the batch consists of, such as UNSB's two images of a sample;
+            processes that share a batch share each part.
         capture: False for stages with data-dependent lengths, which a graph cannot capture.
     """
 
@@ -79,6 +81,7 @@ class Stage:
     train: tuple[str, ...] | None = None
     deploys: Mapping[str, nn.Module] = field(default_factory=dict)
     capture: bool = True
+    parts: int = 1
 
     def __post_init__(self) -> None:
         """Check names against each other; raises ValueError."""

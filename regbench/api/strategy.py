@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
@@ -37,6 +37,13 @@ class Context(Protocol):
 
     def run(self, path: Path) -> Any:
         """Open a finished run as an ancestor; its supervision becomes part of this run's."""
+        ...
+
+    def gather(self, x: Tensor, dim: int = 0) -> Tensor:
+        """Samples of all processes that share a batch, with gradient: for losses that couple samples.
+
+        The operator of :mod:`regbench.whole_batch`, from where what has no context takes it (a registrator's loss).
+        """
         ...
 
     def teacher(self) -> Registrator:

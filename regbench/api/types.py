@@ -14,6 +14,7 @@ from torch import Tensor
 
 from regbench import geometry
 from regbench.errors import RegbenchError
+from regbench.whole_batch import drawn
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ class Unpaired:
 class Batch:
     """The views a stage asked for, on the device, and the step's own random generator.
 
+    ``size`` counts the samples of the whole batch, of which the views may hold this process's share.
     ``generator`` lives on the CPU and is seeded by the run, the stage and the step: noise drawn from it is the
-    same after a resume.
+    same after a resume. Numbers that belong to samples are drawn through :func:`regbench.whole_batch.drawn`.
     """
 
     size: int
@@ -149,5 +151,5 @@ class Batch:
 
     def noise(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape, dtype and device of ``like``, repeatable for this step."""
-        drawn = torch.randn(like.shape, generator=self.generator)
-        return drawn.to(like.device, like.dtype, non_blocking=True)
+        noise = drawn(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like))
+        return noise.to(like.device, like.dtype, non_blocking=True)

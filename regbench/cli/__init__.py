@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from regbench import __version__
-from regbench.errors import RegbenchError
+from regbench.errors import RegbenchError, UsageError
+from regbench.torchrun import place
 
 VERBS = {
     "run": "train (if a strategy is named) and judge one combination",
@@ -57,6 +58,8 @@ class LazyGroup(click.Group):
             from regbench.errors import unknown_name
 
             raise unknown_name("command", name, self.list_commands(ctx))
+        if place().processes > 1 and name != "run":
+            raise UsageError(f"several processes share one training: start `regbench {name}` once, without torchrun")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,11 +92,14 @@ def main() -> None:
     except click.exceptions.Abort:
         _fail("interrupted", 130)
     except click.ClickException as error:
-        error.show()
+        if place().rank == 0:
+            error.show()
         sys.exit(error.exit_code)
     except RegbenchError as error:
         if debug:
             raise
+        if error.everywhere and place().rank:
+            sys.exit(error.exit_code)
         _fail(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()

@@ -31,21 +31,27 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     \b
     regbench run --registrator mcnet --strategy supervised
     regbench run --registrator mcnet --strategy self-supervised --dataset vedai --root VEDAI --budget full
+    torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
     from regbench.cli import show
     from regbench.config import parse_sets
-    from regbench.engine.experiment import execute
+    from regbench.engine.experiment import assist, execute
+    from regbench.engine.parallel import joined
     from regbench.engine.plan import Request, make_plan
     from regbench.engine.progress import reporter
 
-    report = reporter(quiet)
-    try:
-        plan = make_plan(Request(sets=parse_sets(sets), **request))
-        report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
-        for stage in plan.stages:
-            updates = ", ".join(stage.updated)
-            report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {updates}")
-        found = execute(plan, report, force=force)
-    finally:
-        report.close()
-    show.result(found, plan.folder, as_json)
+    with joined() as world:
+        report = reporter(quiet or not world.first)
+        try:
+            plan = make_plan(Request(sets=parse_sets(sets), **request), world=world)
+            if not world.first:
+                assist(plan)
+                return
+            report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
+            for stage in plan.stages:
+                updates = ", ".join(stage.updated)
+                report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {updates}")
+            found = execute(plan, report, force=force)
+        finally:
+            report.close()
+        show.result(found, plan.folder, as_json)

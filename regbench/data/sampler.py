@@ -2,7 +2,8 @@
 
 Images live on the device as the pack stores them, or are read ahead where they do not fit; every patch is cut there,
 in batches. All randomness is drawn on the CPU from seeds hashed of (run seed, purpose, stage, step): any batch can be
-regenerated, a resume needs no generator state, and CPU and GPU see the same data.
+regenerated, a resume needs no generator state, and CPU and GPU see the same data. Processes that share a batch all draw
+the whole of it, and cut their own samples.
 
 The firewall. A strategy without supervision gets views that hold neither the hidden displacement nor anything it can
 be computed from:
@@ -44,6 +45,7 @@ from regbench.data.pairs import (
 from regbench.data.photometric import Colours
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
+from regbench.whole_batch import drawn, own, rows
 
 AHEAD = 2
 """Steps whose images are read before they are asked for, where a pack does not fit."""
@@ -111,7 +113,7 @@ class PairSampler:
         return len(self._fixed) if self._fixed is not None else self._count
 
     def batch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> Batch:
-        """The batch of one step: a pure function of the run's seed and the arguments."""
+        """The batch of one step, or this process's share of it: a function of the run's seed and the arguments."""
         batch = Batch(size, step, self._generator("noise", stage, step))
         draws = self._drawn("pairs", stage, step, size)
         colours = draws.colours or (None, None)
@@ -120,7 +122,8 @@ class PairSampler:
         augmented = self.protocol.frozen_augment != "none"
         if augmented:
             generator = self._generator("augment", stage, step)
-            views_of = draw_views(self.protocol.frozen_augment, size, patch, self.protocol.rho, generator)
+            both = draw_views(self.protocol.frozen_augment, size, patch, self.protocol.rho, generator)
+            views_of = own(both[0]), own(both[1])
             displacement = composed_label(displacement, *views_of, patch)
             first, second = (to_device(view, self.device) for view in views_of)
             source_view, target_view = source_view @ first, target_view @ second
@@ -168,7 +171,7 @@ class PairSampler:
         else:
             index = torch.randint(0, self._count, (size,), generator=generator)
             draws = draw_pairs(index, self._pack.size, self.protocol, generator)
-        return draws.coloured(self._pack, lambda: self._generator(f"{purpose} colours", stage, step))
+        return draws.coloured(self._pack, lambda: self._generator(f"{purpose} colours", stage, step))[rows()]
 
     def _announce(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> None:
         """Draw a step that is to come, and have its images read."""
@@ -200,8 +203,8 @@ class PairSampler:
         self, image: Tensor, images: Tensor, view: Tensor, colours: Colours | None, generator: torch.Generator
     ) -> SelfPair:
         patch = self.protocol.patch
-        drawn = draw_displacements(len(image), patch, self.protocol.rho, generator)
-        displacement = to_device(drawn, self.device)
+        found = drawn(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
+        displacement = to_device(found, self.device)
         h = geometry.homography_from_displacement(displacement, (patch, patch))
         warped = cut(images, view @ h, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
         mask = geometry.inside(h, (patch, patch), (patch, patch))

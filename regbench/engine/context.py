@@ -8,18 +8,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
 from regbench.api.translator import Translator
 from regbench.api.types import PairInfo
 from regbench.engine.checkpoint import load_modules, read_tensors
+from regbench.engine.layers import see_whole_batches
+from regbench.engine.parallel import ALONE, World
 from regbench.errors import PluginError, UsageError
 from regbench.plugins import Component
 from regbench.results.schema import Result
 from regbench.results.store import RESULT, load_result
 from regbench.seeds import seed_of
+from regbench.whole_batch import gather
 
 if TYPE_CHECKING:
     from regbench.engine.archive import FinishedRun
@@ -79,6 +82,7 @@ class RunContext:
         ancestors: finished runs this run starts from.
         taught_by: what a finished run deploys, for strategies that learn from one; None when none was named.
         asked: whether the strategy asked for its teacher.
+        world: the processes that train together.
     """
 
     info: PairInfo
@@ -91,6 +95,7 @@ class RunContext:
     ancestors: list[Ancestor] = field(default_factory=list)
     taught_by: Registrator | None = None
     asked: bool = False
+    world: World = ALONE
 
     def __post_init__(self) -> None:
         """Forget the run's own seed."""
@@ -112,7 +117,8 @@ class RunContext:
         """A strategy's own module under a role name, built once and seeded by the name."""
         if role not in self.modules:
             torch.manual_seed(seed_of(self.seed, "init", role))
-            self.modules[role] = build().to(self.device)
+            built = build().to(self.device)
+            self.modules[role] = built if self.world.processes == 1 else see_whole_batches(built)
         return self.modules[role]
 
     def run(self, path: Path) -> FinishedRun:
@@ -122,6 +128,10 @@ class RunContext:
         found = open_run(path, self.device)
         self.ancestors.append(Ancestor(found.run_id, found.supervision, path))
         return found
+
+    def gather(self, x: Tensor, dim: int = 0) -> Tensor:
+        """Samples of all processes, see :func:`regbench.whole_batch.gather`."""
+        return gather(x, dim)
 
     def teacher(self) -> Registrator:
         """What the finished run this one learns from deploys, in evaluation mode and without gradients."""

@@ -66,6 +66,7 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
             _forget(plan.folder)
         if path.is_file() and (earlier := load_result(path)).status == "ok":
             reporter.say(f"already done: {path} (--force runs it again)")
+            plan.context.world.of_first(False)
             return earlier
         write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
         try:
@@ -82,28 +83,24 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
         return result
 
 
+def assist(plan: Plan) -> None:
+    """What every process but the first does for a run: its share of the training, where there is any left to do."""
+    world = plan.context.world
+    if world.of_first(False):
+        _trainer(plan, _sampler(plan)).fit()
+
+
 def _run(plan: Plan, reporter: Reporter) -> Result:
     device = plan.context.device
+    plan.context.world.of_first(bool(plan.stages))
     evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
     state, deploys = TrainingState(), Deploys(plan.folder, evaluator)
     health: list[dict[str, Any]] = []
     pairs: Pairs | None = None
     if plan.stages:
-        sampler = PairSampler(plan.pack, plan.protocol, seed=plan.identity.seed, device=device, labels=plan.labels)
+        sampler = _sampler(plan)
         watch = Health(plan.folder, sampler)
-        trainer = Trainer(
-            plan.stages,
-            plan.context.modules,
-            sampler,
-            seed=plan.identity.seed,
-            folder=plan.folder,
-            config=plan.trainer,
-            reporter=reporter,
-            score=deploys,
-            watch=watch,
-            shared=shared_stages(plan),
-        )
-        state = trainer.fit()
+        state = _trainer(plan, sampler, reporter=reporter, score=deploys, watch=watch).fit()
         if not plan.stages[-1].deploys:  # such as a translator's stage, before a registrator that needs no training
             watch(plan.deployed, "deployed", plan.stages[-1], plan.stages[-1].steps)
         health = watch.summary(plan.stages)
@@ -136,6 +133,27 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
     )
 
 
+def _sampler(plan: Plan) -> PairSampler:
+    return PairSampler(
+        plan.pack, plan.protocol, seed=plan.identity.seed, device=plan.context.device, labels=plan.labels
+    )
+
+
+def _trainer(plan: Plan, sampler: PairSampler, **seen: Any) -> Trainer:
+    """The run's trainer; ``seen`` is what else the first process gives it, to report and to judge."""
+    return Trainer(
+        plan.stages,
+        plan.context.modules,
+        sampler,
+        seed=plan.identity.seed,
+        folder=plan.folder,
+        config=plan.trainer,
+        shared=shared_stages(plan),
+        world=plan.context.world,
+        **seen,
+    )
+
+
 def _translations(plan: Plan, evaluator: Evaluator) -> dict[str, Any]:
     """The gallery of the run's translator and, where the truth is known, how good it is; nothing without one."""
     translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
@@ -159,6 +177,8 @@ def shared_stages(plan: Plan) -> SharedStages | None:
         "torch": torch.__version__,
         "regbench": __version__,
     }
+    if plan.context.world.processes > 1:
+        computed["processes"] = plan.context.world.processes
     basis = {name: identity[name] for name in decides} | computed
     return SharedStages(plan.trainer.share, basis, plan.stages, plan.context.modules)
 
@@ -180,6 +200,8 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
     peak = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
     if plan.context.device.type == "cuda":
         peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(plan.context.device) / 2**20, 1)
+    if plan.context.world.processes > 1:
+        peak["processes"] = plan.context.world.processes
     return {
         "parameters": sum(p.numel() for p in plan.deployed.parameters()),
         "seconds": round(state.seconds, 3),

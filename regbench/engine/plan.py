@@ -20,6 +20,7 @@ from regbench.data.packing import Progress
 from regbench.data.sampler import pair_info
 from regbench.engine.checkpoint import read_tensors
 from regbench.engine.context import Ancestor, Chosen, RunContext
+from regbench.engine.parallel import ALONE, World
 from regbench.engine.trainer import TrainerConfig
 from regbench.errors import UsageError, unknown_name
 from regbench.metrics import METRIC_VERSION
@@ -84,16 +85,24 @@ def choose(role: str, name: str | None, settings: Mapping[str, Any], budget: Bud
     return Chosen(component, build_config(component, settings, budget))
 
 
-def device_of(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda``, ``cuda:1``; raises UsageError when it is not there."""
+def device_of(name: str, world: World = ALONE) -> torch.device:
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1``; raises UsageError when it is not there.
+
+    Processes that train together have a GPU each, that of their number on the machine.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if world.processes > 1 and name.startswith("cuda"):
+        if name != "cuda":
+            raise UsageError(f"--device {name}: {world.processes} processes cannot share a GPU; use --device cuda")
+        name = f"cuda:{world.place.local}"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"--device {name}: not a device; use auto, cpu or cuda") from None
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here; use --device cpu")
+        few = "start fewer processes or use" if world.processes > 1 else "use"
+        raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here; {few} --device cpu")
     return device
 
 
@@ -110,8 +119,13 @@ def trainer_config(settings: Mapping[str, Any]) -> TrainerConfig:
         raise UsageError(f"run: {first_line(error)}") from None
 
 
-def make_plan(request: Request, progress: Progress | None = None) -> Plan:
+def make_plan(request: Request, progress: Progress | None = None, world: World = ALONE) -> Plan:
     """Resolve a request; prepares the data set if it is not there yet.
+
+    Args:
+        request: what was asked for.
+        progress: told how far the preparation is.
+        world: the processes that will train together; all make the same plan.
 
     Raises:
         UsageError: anything about the request that cannot work, before any time is spent on it.
@@ -125,7 +139,7 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
         sets["protocol"]["pairing"] = request.pairing
     budget = budget_of(request.budget)
     trainer = trainer_config(sets["run"])
-    device = device_of(request.device)
+    device = device_of(request.device, world)
     protocol = build_protocol(sets["protocol"], budget)
     roles = {r: choose(r, getattr(request, r), sets[r], budget) for r in ("translator", "registrator", "strategy")}
     registrator, strategy = roles["registrator"], roles["strategy"]
@@ -137,7 +151,7 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
         protocol = protocol.model_copy(update={"pairing": "given"})  # nothing else can be done with them
     manifest = test_manifest(pack, protocol)
     context = RunContext(
-        pair_info(pack, protocol), device, roles, request.seed, request.precision, weights=request.weights
+        pair_info(pack, protocol), device, roles, request.seed, request.precision, weights=request.weights, world=world
     )
     if request.teacher is not None:
         context.taught_by = _teacher(context, request.teacher, protocol)
@@ -155,6 +169,7 @@ def make_plan(request: Request, progress: Progress | None = None) -> Plan:
         built = strategy.component.load()(strategy.config)
         assert built is not None
         stages, deployed, own = built.stages(context), built.deployed(), built.supervision
+        world.check(stages)
     if request.teacher is not None and not context.asked:
         raise UsageError(
             f"{request.strategy or 'a run without a strategy'} learns from no finished run; drop --teacher"

@@ -4,7 +4,8 @@ Within a step the objectives run in order. Each takes the gradient for the param
 "frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the step, and every step's
 randomness is seeded by (run seed, stage, step): a killed run continues from its checkpoint to the same numbers. No
 value is read back from the device inside a step; a loss that is not finite raises a flag on the device that is looked
-at when progress is reported, and no checkpoint is ever written with the flag up.
+at when progress is reported, and no checkpoint is ever written with the flag up. Processes that train together
+(:mod:`regbench.engine.parallel`) agree after each step, on the host, on whether to save and to stop.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from torch import Tensor, nn
 
 from regbench.api.stage import Objective, Stage, module_named
 from regbench.data.sampler import PairSampler
-from regbench.engine.checkpoint import TrainingState, read_checkpoint, save_checkpoint
+from regbench.engine.checkpoint import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
 from regbench.engine.health import every
+from regbench.engine.parallel import ALONE, World
 from regbench.engine.progress import Quiet, Reporter, Tick
 from regbench.engine.sharing import SharedStages
 from regbench.errors import DataError, DivergedError, RegbenchError
@@ -35,6 +37,8 @@ from regbench.seeds import seed_of
 
 class InterruptedRun(RegbenchError):
     """A signal stopped the run; its checkpoint is written."""
+
+    everywhere = True
 
 
 class TrainerConfig(BaseModel):
@@ -64,11 +68,12 @@ class _Running:
         self.optimiser = objective.optimiser(self.parameters)
         self.average = [p.detach().clone() for p in self.parameters] if objective.ema else None
 
-    def update(self, loss: Tensor, step: int, keep_graph: bool) -> None:
-        """One gradient step on these parameters alone."""
+    def update(self, loss: Tensor, step: int, keep_graph: bool, world: World) -> None:
+        """One gradient step on these parameters alone, the same in every process."""
         lr = self.objective.lr(step)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
+        world.average_gradients(self.parameters)
         if self.objective.clip is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.objective.clip)
         for group in self.optimiser.param_groups:
@@ -116,6 +121,7 @@ class Trainer:
             judges nothing.
         shared: where stages that other runs have in common are kept; None trains all of them here.
         watch: looks after a deployed module without labels, to file only: ``(module, its name, stage, steps done)``.
+        world: the processes that train together. The first alone writes, reports, scores and watches.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class Trainer:
         score: Callable[[nn.Module, str, str | None], dict[str, float]] | None = None,
         watch: Callable[[nn.Module, str, Stage, int], None] | None = None,
         shared: SharedStages | None = None,
+        world: World = ALONE,
     ) -> None:
         names = [s.name for s in stages]
         if len(set(names)) != len(names):
@@ -144,6 +151,7 @@ class Trainer:
         self.config = config or TrainerConfig()
         self.reporter: Reporter = reporter or Quiet()
         self.score, self.watch, self.shared = score, watch, shared
+        self.world = world
         self.state = TrainingState()
         self._stop = threading.Event()
 
@@ -161,6 +169,7 @@ class Trainer:
             RegbenchError: the disk is full, a broken checkpoint, a broken stage.
         """
         found = read_checkpoint(self.checkpoint)
+        self._stand_together(found)
         if found:
             if found.state.stage > len(self.stages):
                 raise DataError(f"{self.checkpoint}: has more stages than this run; move it away to start afresh")
@@ -174,6 +183,13 @@ class Trainer:
                 self._run_stage(number, found if found and found.state.stage == number else None)
         self.reporter.close()
         return self.state
+
+    def _stand_together(self, found: Checkpoint | None) -> None:
+        """No process may go on, and write, before all have read the same checkpoint."""
+        here = vars(found.state) if found else None
+        (apart,) = self.world.any(self.world.of_first(here) != here)
+        if apart:
+            raise DataError(f"{self.checkpoint} is not the same to all processes: --out must be a folder they share")
 
     def _run_stage(self, number: int, resumed: Any) -> None:
         stage = self.stages[number]
@@ -192,7 +208,7 @@ class Trainer:
                     _copy(r.parameters, r.average)
         self._watch(stage, stage.steps, [])
         self._evaluate(stage, stage.steps, [])
-        if self.shared is not None:
+        if self.shared is not None and self.world.first:
             self.shared.keep(number, self.state.stage_seconds[stage.name])
         self.state.stage, self.state.step = number + 1, 0
         self._save([])
@@ -223,11 +239,15 @@ class Trainer:
 
     def _taken_over(self, number: int, stage: Stage) -> bool:
         """Whether another run had this very stage and left what it trained."""
-        seconds = self.shared.restore(number) if self.shared is not None and self.state.step == 0 else None
+        if self.shared is None or self.state.step:
+            return False
+        seconds = self.world.of_first(self.shared.restore(number) if self.world.first else None)
         if seconds is None:
             return False
+        if not self.world.first:
+            self.shared.restore(number)
         self.reporter.say(f"stage {stage.name} was trained by another run, in {seconds:.0f} s")
-        _append(self.folder / "log.jsonl", {"stage": stage.name, "step": stage.steps, "taken_over": True})
+        self._log({"stage": stage.name, "step": stage.steps, "taken_over": True})
         self.state.seconds += seconds
         self.state.stage_seconds[stage.name] = seconds
         self.state.stage, self.state.step = number + 1, 0
@@ -240,25 +260,27 @@ class Trainer:
         first, since = self.state.step, self.state.step
         for step in range(self.state.step, stage.steps):
             self._modes(stage)  # an evaluation or a callback may have changed them
-            flag, logged = self._step(stage, running, step, flag)
+            with self.world.sharing():
+                flag, logged = self._step(stage, running, step, flag)
             self.state.step = step + 1
             done = step + 1 == stage.steps
-            due = time.monotonic() - saved >= self.config.checkpoint_seconds
-            if done or due or self._stop.is_set() or (step + 1) % self.config.log_every == 0:
-                self._look(stage, flag, logged, since)
+            late = time.monotonic() - saved >= self.config.checkpoint_seconds
+            due, stop = self.world.any(late, self._stop.is_set())
+            if done or due or stop or (step + 1) % self.config.log_every == 0:
+                values = self._look(stage, flag, logged, since)
                 now = time.monotonic()
                 rate = (step + 1 - since) / max(now - looked, 1e-9)
-                self._report(number, stage, step + 1, logged, rate)
+                self._report(number, stage, step + 1, values, rate)
                 since, looked = step + 1, now
             if (step + 1) % every(stage) == 0 and not done:
                 self._watch(stage, step + 1, running)
             if self.config.eval_every and (step + 1) % self.config.eval_every == 0 and not done:
                 self._evaluate(stage, step + 1, running)
-            if due or self._stop.is_set():
+            if due or stop:
                 self._clock(stage, started)
                 started = saved = time.monotonic()
                 self._save(running)
-            if self._stop.is_set():
+            if stop:
                 self.reporter.close()
                 raise InterruptedRun(f"interrupted in stage {stage.name} at step {step + 1}; run it again to resume")
         if first < stage.steps:
@@ -276,7 +298,7 @@ class Trainer:
                 losses = dict(r.objective.loss(batch, shared))
             loss = losses["loss"]
             flag = flag | ~torch.isfinite(loss.detach())
-            r.update(loss, step, keep_graph=i + 1 < len(running) and _holds_graph(shared))
+            r.update(loss, step, i + 1 < len(running) and _holds_graph(shared), self.world)
             prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
             logged |= {prefix + name: value.detach() for name, value in losses.items()}
         return flag, logged
@@ -286,22 +308,28 @@ class Trainer:
         for name, module in stage.modules.items():
             module.train(name in training)
 
-    def _look(self, stage: Stage, flag: Tensor, logged: Mapping[str, Tensor], since: int) -> None:
-        """Read the device: is everything finite? The only place that waits for it."""
-        if bool(flag):
+    def _look(self, stage: Stage, flag: Tensor, logged: Mapping[str, Tensor], since: int) -> dict[str, float]:
+        """Read the device: is everything finite? The only place that waits for it. Returns what was logged."""
+        (bad,) = self.world.any(bool(flag))
+        if bad:
             self.reporter.close()
             raise DivergedError(
                 f"stage {stage.name}: the loss is not finite between steps {since} and {self.state.step}; "
                 "nothing after the last checkpoint was kept. Lower the learning rate or clip the gradient"
             )
-        values = {name: round(float(value), 6) for name, value in logged.items()}
-        entry = {"stage": stage.name, "step": self.state.step, **values}
-        _append(self.folder / "log.jsonl", entry)
+        values = self.world.mean(logged)
+        rounded = {name: round(value, 6) for name, value in values.items()}
+        self._log({"stage": stage.name, "step": self.state.step, **rounded})
+        return values
 
-    def _report(self, number: int, stage: Stage, step: int, logged: Mapping[str, Tensor], rate: float) -> None:
+    def _log(self, entry: Mapping[str, Any]) -> None:
+        if self.world.first:
+            _append(self.folder / "log.jsonl", entry)
+
+    def _report(self, number: int, stage: Stage, step: int, values: Mapping[str, float], rate: float) -> None:
         # Later stages are assumed to run at this stage's pace: an estimate, and said as one.
         left = (stage.steps - step + sum(s.steps for s in self.stages[number + 1 :])) / max(rate, 1e-9)
-        loss = next((float(v) for k, v in logged.items() if k.endswith("loss")), float("nan"))
+        loss = next((v for k, v in values.items() if k.endswith("loss")), float("nan"))
         tick = Tick(stage.name, number + 1, len(self.stages), step, stage.steps, loss, rate * stage.batch, left)
         self.reporter.tick(tick)
 
@@ -311,24 +339,27 @@ class Trainer:
         self.state.stage_seconds[stage.name] = self.state.stage_seconds.get(stage.name, 0.0) + spent
 
     def _save(self, running: list[_Running]) -> None:
+        if not self.world.first:
+            return
         optimisers = [r.optimiser for r in running]
         save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, [r.average for r in running])
 
     def _evaluate(self, stage: Stage, step: int, running: list[_Running]) -> None:
         """Score what the stage deploys, to file only; with the averaged weights where there are some."""
-        if self.score is None or not stage.deploys:
-            return
-        with _averaged(running):
-            for name, module in stage.deploys.items():
-                found = self.score(module, name, stage.name if step == stage.steps else None)
-                _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
+        if self.score is not None and stage.deploys and self.world.first:
+            with _averaged(running):
+                for name, module in stage.deploys.items():
+                    found = self.score(module, name, stage.name if step == stage.steps else None)
+                    _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
+        self.world.wait()
 
     def _watch(self, stage: Stage, step: int, running: list[_Running]) -> None:
         """Check the health of what the stage deploys; with the averaged weights where there are some."""
-        if self.watch is not None:
+        if self.watch is not None and self.world.first:
             with _averaged(running):
                 for name, module in stage.deploys.items():
                     self.watch(module, name, stage, step)
+        self.world.wait()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import PairInfo, Registration, Registrator
+from regbench.whole_batch import drawn
 from regbench_matchers import _redfeat_loss
 from regbench_matchers._nearest import euclidean, nearest
 from regbench_matchers._opencv import Matrix, collect
@@ -120,7 +121,7 @@ class ReDFeat(Registrator):
         """By which the loss draws pixels: at random in training, else always the same."""
         count = (image.shape[0], image.shape[-2] * image.shape[-1])
         if self.training:
-            return 1 - torch.rand(count, device=image.device)
+            return 1 - drawn(lambda n: torch.rand(n, count[1], device=image.device), count[0])
         # The golden ratio's multiples are spread evenly over (0, 1].
         order = torch.arange(count[1], device=image.device, dtype=torch.float64)
         return (1 - order * 0.6180339887498949 % 1).float().expand(count)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
 from regbench.ops import local_correlation
+from regbench.whole_batch import gather
 from regbench_registrators._blocks.decoder import ProjectingDecoder, poolings
 from regbench_registrators._blocks.encoder import ResidualEncoder
 
@@ -146,7 +147,7 @@ class MCNet(Registrator):
         error = (registration.displacements - displacement).abs().mean(dim=(-1, -2))  # (K, B)
         if weight is not None:
             error = error * weight
-        x = error.mean(dim=1)
+        x = gather(error, dim=1).mean(dim=1)  # of the whole batch: what follows is not linear in it
         if self.config.loss == "l1":
             return x.sum()
         reached = (x.detach() < 1.0).to(x.dtype).cummax(dim=0).values

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from regbench.whole_batch import drawn
+
 
 def brightness_contrast(image: Tensor, brightness: float, contrast: float, generator: torch.Generator) -> Tensor:
     """Another exposure of each image: gain from U(1 ± contrast), offset from U(± brightness).
@@ -56,4 +58,5 @@ def high_boost(image: Tensor, weight: Tensor, centre: Tensor) -> Tensor:
 
 def _uniform(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``(count, B, 1, 1, 1)`` numbers from U(0, 1), on the image's device."""
-    return torch.rand(count, len(image), 1, 1, 1, generator=generator).to(image.device, image.dtype)
+    draws = drawn(lambda n: torch.rand(count, n, 1, 1, 1, generator=generator), len(image), dim=1)
+    return draws.to(image.device, image.dtype)

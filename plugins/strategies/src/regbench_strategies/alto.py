@@ -26,6 +26,7 @@ from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.schedules import one_cycle
+from regbench.whole_batch import gather
 from regbench_strategies._blocks.resnet import DEPTHS, WIDTHS, resnet
 
 
@@ -120,7 +121,7 @@ class AltO(TrainingStrategy):
         target, warped = (
             self.projector(self.encoder(2 * image - 1)) for image in (batch.pair.target, shared["warped"])
         )
-        return {"loss": barlow_twins(warped, target, self.config.redundancy)}
+        return {"loss": barlow_twins(gather(warped), gather(target), self.config.redundancy)}
 
     def _joint_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         geometric = self._geometry_loss(batch, shared)["loss"]

@@ -31,6 +31,7 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.ops import load_imagenet, to_grey
 from regbench.schedules import step_decay
+from regbench.whole_batch import total
 from regbench_strategies._blocks.resnet import DEPTHS, WIDTHS, resnet
 
 
@@ -117,11 +118,11 @@ class BiHomE(TrainingStrategy):
         forth, back = self._estimate(source, target), self._estimate(target, source)
         f_source, f_target = self.loss_network(source), self.loss_network(target)
         perceptual = self._perceptual(source, f_source, f_target, forth).sum()
-        perceptual = perceptual + self._perceptual(target, f_target, f_source, back).sum()
+        perceptual = total(perceptual + self._perceptual(target, f_target, f_source, back).sum())
         eye = torch.eye(3, device=source.device)
-        inverse = (geometry.compose(back, forth) - eye).square().sum()
+        inverse = total((geometry.compose(back, forth) - eye).square().sum())
         loss = perceptual + self.config.inverse * inverse
-        return {"loss": loss, "perceptual": perceptual / len(source), "inverse": inverse / len(source)}
+        return {"loss": loss, "perceptual": perceptual / batch.size, "inverse": inverse / batch.size}
 
     def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
         found = self.registrator(source, target)

@@ -32,6 +32,7 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.errors import UsageError
 from regbench.schedules import LearningRate, constant, one_cycle
+from regbench.whole_batch import drawn, gather, rows
 from regbench_strategies._probes import fidelity, spread_of
 
 _log = logging.getLogger("regbench")
@@ -138,7 +139,9 @@ class CoLReg(TrainingStrategy):
     def _self_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """Eq. 17: the warped source against the translation of the source itself; the label is known."""
         pair, own = batch.pair, batch.self_source
-        reference = pair.target if self.config.reference == "paired" else pair.target.roll(1, dims=0)
+        reference = pair.target
+        if self.config.reference == "random":
+            reference = gather(reference).roll(1, dims=0)[rows()]
         with torch.no_grad():
             translated = self.translator.translate(pair.source, reference, generator=batch.generator)
         if batch.step == 0 or not self._fidelity:  # once a stage, and once more after a resume
@@ -154,6 +157,7 @@ class CoLReg(TrainingStrategy):
         with torch.no_grad():
             taught = self.r_self(pair.source, pair.target)
             label, weight = taught.displacement, self._weight(taught)
+            weights = gather(weight)  # the mean is one over the whole batch
             spread = spread_of(label)
             source, target = pair.source, pair.target
             if self.config.student == "augmented":
@@ -164,7 +168,7 @@ class CoLReg(TrainingStrategy):
                 label = torch.where(weight.view(-1, 1, 1) > 0, label, 0.0)  # a folded one may not be finite
                 source, target = _exposed(own.warped, batch), _exposed(target, batch)
         found = self.r(source, target)
-        loss = self.r.loss(found, label, weight / weight.mean().clamp_min(1 / len(weight)))
+        loss = self.r.loss(found, label, weight / weights.mean().clamp_min(1 / len(weights)))
         return {"loss": loss, "valid": weight.mean()} | spread
 
     def _weight(self, taught: Registration) -> Tensor:
@@ -209,6 +213,6 @@ def _ace(found: Registration, label: Tensor) -> Tensor:
 
 def _exposed(image: Tensor, batch: Batch) -> Tensor:
     """Another exposure of each image: gain, offset and gamma, a little."""
-    draws = torch.rand(3, len(image), 1, 1, 1, generator=batch.generator).to(image.device)
+    draws = drawn(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1).to(image.device)
     gain, offset, gamma = 0.8 + 0.4 * draws[0], 0.2 * (draws[1] - 0.5), 0.8 + 0.45 * draws[2]
     return (gain * image.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)

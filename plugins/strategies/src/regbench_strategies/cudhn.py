@@ -33,6 +33,7 @@ from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.schedules import step_decay
+from regbench.whole_batch import total
 
 
 class CUDHNConfig(ComponentConfig):
@@ -145,4 +146,4 @@ def triplet(after: Tensor, before: Tensor, margin: float) -> Tensor:
 
 def mean_over(values: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean over the whole batch; zero, not undefined, where no pixel counts."""
-    return (values * weight).sum() / weight.sum().clamp_min(1.0)
+    return total((values * weight).sum()) / total(weight.sum()).clamp_min(1.0)

@@ -41,6 +41,7 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch, SelfPair
 from regbench.ops import to_grey
 from regbench.schedules import one_cycle
+from regbench.whole_batch import total
 from regbench_strategies._photometric import brightness_contrast, sharpen
 
 
@@ -189,11 +190,11 @@ def consistency(source: Tensor, target: Tensor, homography: Tensor, *, masked: b
     """
     before = (source - target).abs()
     back = geometry.invert(homography)
-    total = torch.zeros((), device=source.device)
+    found = torch.zeros((), device=source.device)
     for moved, fixed, h in ((source, target, homography), (target, source, back)):
         after = (geometry.warp(moved, h) - fixed).abs()
         if masked:
             seen = geometry.warp(torch.ones_like(moved[:, :1]), h)
             after = seen * after + (1 - seen) * before
-        total = total + after.sum() / (before + 1e-10).sum()
-    return total
+        found = found + total(after.sum()) / total((before + 1e-10).sum())
+    return found

@@ -20,6 +20,7 @@ from regbench import ComponentConfig, Objective, PairInfo, Stage, Steps, Transla
 from regbench.api.stage import Shared, module_named
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.whole_batch import drawn
 from regbench_translators._blocks.gan import GanKind
 
 ADAM = partial(torch.optim.Adam, betas=(0.5, 0.999))
@@ -106,6 +107,7 @@ class ImageTranslator(Translator):
         *,
         batch: int | None = None,
         also_train: Sequence[str] = (),
+        parts: int = 1,
         capture: bool = True,
     ) -> Stage:
         """One stage over the view ``unpaired``; parts without parameters that change are named in ``also_train``."""
@@ -114,7 +116,7 @@ class ImageTranslator(Translator):
         modules = {role: self} | {name: module_named(ctx.modules, name) for name in training}
         return Stage(
             name, steps, batch or self.config.batch, ("unpaired",), tuple(objectives), modules,
-            shared=shared, train=training, capture=capture,
+            shared=shared, train=training, capture=capture, parts=parts,
         )  # fmt: skip
 
     def parts(self, ctx: Context, *names: str) -> list[str]:
@@ -128,5 +130,5 @@ class ImageTranslator(Translator):
 
 def mirrored(image: Tensor, generator: torch.Generator) -> Tensor:
     """Each image ``(B, C, H, W)`` of a batch mirrored left to right with probability one half."""
-    chosen = torch.rand(len(image), 1, 1, 1, generator=generator) < 0.5
+    chosen = drawn(lambda n: torch.rand(n, 1, 1, 1, generator=generator), len(image)) < 0.5
     return torch.where(chosen.to(image.device, non_blocking=True), image.flip(-1), image)

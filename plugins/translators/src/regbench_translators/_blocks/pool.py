@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from regbench.whole_batch import gather, own
+
 
 class ImagePool(nn.Module):
     """The last fakes, some of them swapped in for new ones; part of the weights, so that a resume finds it again.
@@ -28,7 +30,7 @@ class ImagePool(nn.Module):
         """Images for the discriminator ``(B, C, H, W)``, detached.
 
         Until the pool is full each image is stored and handed on; from then on, with probability one half, it takes
-        the place of a stored one, which is handed out instead.
+        the place of a stored one, which is handed out instead. Processes that share a batch all hold the same pool.
 
         Args:
             fakes: the new images.
@@ -38,7 +40,7 @@ class ImagePool(nn.Module):
         fakes = fakes.detach()
         if not self.size:
             return fakes
-        handed = []
+        fakes, handed = gather(fakes), []
         draws = torch.rand(len(fakes), 2, generator=generator).tolist()
         for i, (image, (coin, place)) in enumerate(zip(fakes, draws, strict=True)):
             seen = step * len(fakes) + i
@@ -48,4 +50,4 @@ class ImagePool(nn.Module):
                 slot = int(place * self.size)
                 image, self.images[slot] = self.images[slot].clone(), image
             handed.append(image)
-        return torch.stack(handed).to(fakes.dtype)
+        return own(torch.stack(handed).to(fakes.dtype))

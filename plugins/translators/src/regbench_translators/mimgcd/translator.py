@@ -32,6 +32,7 @@ from regbench.api.translator import Estimate
 from regbench.api.types import Batch
 from regbench.ops import maximum_index_map, to_grey
 from regbench.schedules import constant
+from regbench.whole_batch import drawn
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.encoder import MIMEncoder
 from regbench_translators.mimgcd.unet import UNet
@@ -120,7 +121,7 @@ class MIMGCD(Translator):
         """One pass of the U-Net at step t2 (eqs. 9 and 14), clamped to [0, 1]; ``(B, 3, H, W)``."""
         image = self._inside(self._reduced(target))
         step = torch.full((len(image),), self.config.t2, device=image.device)
-        noise = torch.randn(image.shape, generator=generator).to(image.device)
+        noise = drawn(lambda n: torch.randn(n, *image.shape[1:], generator=generator), len(image)).to(image.device)
         found = self._redraw(image, self.source_map(self._reduced(source)), noise, step)
         return self._outside(found.clamp(-1, 1))
 
@@ -218,8 +219,9 @@ class MIMGCD(Translator):
         own, moved = self._reduced(pair.image), self._reduced(pair.warped)
         image, warped = self._inside(own), self._inside(moved)
         b = len(image)
-        t1 = torch.randint(0, c.t1_high + 1, (b,), generator=batch.generator).to(image.device)
-        t2 = torch.randint(c.t2_low, c.t2_high + 1, (b,), generator=batch.generator).to(image.device)
+        t1 = drawn(lambda n: torch.randint(0, c.t1_high + 1, (n,), generator=batch.generator), b).to(image.device)
+        t2 = drawn(lambda n: torch.randint(c.t2_low, c.t2_high + 1, (n,), generator=batch.generator), b)
+        t2 = t2.to(image.device)
         noise1 = batch.noise(image)
         noise2 = noise1 if c.same_noise else batch.noise(image)
         noisy1, noisy2 = self.schedule.noised(image, noise1, t1), self.schedule.noised(image, noise2, t2)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regbench.ops.patchgan import LEAK
+from regbench.whole_batch import drawn
 from regbench_translators._blocks.resnet import ResBlock
 
 
@@ -159,4 +160,5 @@ class MultiScaleCritic(nn.Module):
 
 def normal_style(like: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
     """A style ``(B, size)`` from the prior N(0, I)."""
-    return torch.randn(len(like), size, generator=generator).to(like.device, non_blocking=True)
+    style = drawn(lambda n: torch.randn(n, size, generator=generator), len(like))
+    return style.to(like.device, non_blocking=True)

@@ -31,6 +31,7 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.ops import PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
+from regbench.whole_batch import drawn, gather
 from regbench_translators._blocks.base import ADAM, ImageTranslator
 from regbench_translators._blocks.contrastive import SMALL, ContrastiveConfig
 from regbench_translators._blocks.gan import critic_loss, generator_loss
@@ -92,7 +93,8 @@ class UNSB(ImageTranslator):
         """Walk the bridge; the target is not looked at. The last guess is the translation."""
 
         def noise(like: Tensor) -> Tensor:
-            return torch.randn(like.shape, generator=generator).to(like.device, like.dtype, non_blocking=True)
+            found = drawn(lambda n: torch.randn(n, *like.shape[1:], generator=generator), len(like))
+            return found.to(like.device, like.dtype, non_blocking=True)
 
         last = self.passes - 1
         state = simulate(self.common(source), last, self.times, self.config.tau, self._guess(noise), noise)
@@ -119,7 +121,7 @@ class UNSB(ImageTranslator):
             Objective((generator, sampler), self._generator_loss, ADAM, lr, precision=ctx.precision),
         )
         stage = self.adversarial_stage(
-            ctx, "unsb", steps, objectives, self._walk, batch=2 * c.batch, capture=False
+            ctx, "unsb", steps, objectives, self._walk, batch=2 * c.batch, parts=2, capture=False
         )  # the length of the walk is drawn
         return (stage,)
 
@@ -174,7 +176,7 @@ class UNSB(ImageTranslator):
         step = _steps(first, number)
         own = self.energy(torch.cat([first, first], dim=1), step).mean()
         across = self.energy(torch.cat([first, second], dim=1), step)
-        return own, across.float().flatten().logsumexp(dim=0)
+        return own, gather(across.float()).flatten().logsumexp(dim=0)
 
     def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         c, number, fake = self.config, shared["number"], shared["fake"]
