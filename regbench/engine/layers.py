@@ -23,9 +23,9 @@ def see_whole_batches(module: nn.Module) -> nn.Module:
     """
     for layer in module.modules():
         if isinstance(layer, _BatchNorm):
-            layer.forward = partial(_batch_norm, layer)  # type: ignore[method-assign]
+            layer.forward = partial(_batch_norm, layer)
         elif isinstance(layer, _DropoutNd):
-            layer.forward = partial(_dropout, layer)  # type: ignore[method-assign]
+            layer.forward = partial(_dropout, layer)
     return module
 
 

@@ -32,7 +32,7 @@ from regbench.api.translator import Estimate
 from regbench.api.types import Batch
 from regbench.ops import maximum_index_map, to_grey
 from regbench.schedules import constant
-from regbench.whole_batch import drawn
+from regbench.whole_batch import drawn, gather
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.encoder import MIMEncoder
 from regbench_translators.mimgcd.unet import UNet
@@ -182,7 +182,8 @@ class MIMGCD(Translator):
             redrawn = self._redraw(image, encoded, batch.noise(image), step)
             l_mds = ((redrawn - aligned).abs() * mask).mean()
             l_mms = (reference_map(source) - encoded).abs().mean()
-            return {"loss": l_mds + c.lambda_mms * l_mms, "l_mds": l_mds, "l_mms": l_mms, "spread": encoded.std()}
+            spread = gather(encoded.detach()).std()
+            return {"loss": l_mds + c.lambda_mms * l_mms, "l_mds": l_mds, "l_mms": l_mms, "spread": spread}
 
         def encoder_stage(name: str, part: str, loss, begin) -> Stage:  # type: ignore[no-untyped-def]
             objective = Objective((f"{role}.{part}",), loss, _ADAM, constant(c.encoder_lr), clip=c.clip)
