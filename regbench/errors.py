@@ -14,7 +14,7 @@ class RegbenchError(Exception):
 
     exit_code = 1
     everywhere = False
-    """Whether all processes of a run raise it alike, so that one of them says it."""
+    """Whether all processes of a run raise it alike, so that the first one says it."""
 
 
 class UsageError(RegbenchError):

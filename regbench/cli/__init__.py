@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from importlib import import_module
 from typing import Any
 
@@ -92,14 +93,14 @@ def main() -> None:
     except click.exceptions.Abort:
         _fail("interrupted", 130)
     except click.ClickException as error:
-        if place().rank == 0:
-            error.show()
+        _leave_it_to_the_first()
+        error.show()
         sys.exit(error.exit_code)
     except RegbenchError as error:
         if debug:
             raise
-        if error.everywhere and place().rank:
-            sys.exit(error.exit_code)
+        if error.everywhere:
+            _leave_it_to_the_first()
         _fail(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
@@ -107,6 +108,12 @@ def main() -> None:
         if debug:
             raise
         _fail(f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1)
+
+
+def _leave_it_to_the_first() -> None:
+    """Among processes that have failed alike one speaks: torchrun ends the others when the first has ended."""
+    if place().rank:
+        time.sleep(10)
 
 
 def _fail(message: str, code: int) -> None:
