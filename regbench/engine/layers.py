@@ -23,7 +23,7 @@ def see_whole_batches(module: nn.Module) -> nn.Module:
     """
     for layer in module.modules():
         if isinstance(layer, _BatchNorm):
-            layer.forward = partial(_batch_norm, layer)
+            layer.forward = partial(_batch_norm, layer)  # type: ignore[method-assign]
         elif isinstance(layer, _DropoutNd):
             layer.forward = partial(_dropout, layer)
     return module
