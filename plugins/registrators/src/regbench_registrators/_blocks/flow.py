@@ -23,8 +23,8 @@ def flow_of(displacement: Tensor, stride: int, size: geometry.Size) -> Tensor:
     Returns:
         ``(B, 2, height, width)``, x then y.
     """
-    grid = geometry.pixel_grid(size, device=displacement.device)
     h = geometry.homography_from_displacement(displacement / stride, size)
+    grid = geometry.pixel_grid(size, dtype=h.dtype, device=h.device)
     moved = geometry.transform_points(h, grid, horizon=geometry.HORIZON)
     return (moved - grid).transpose(-1, -2).reshape(-1, 2, *size)
 
