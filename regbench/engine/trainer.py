@@ -1,11 +1,11 @@
 """The one trainer. A strategy lists stages; this executes them, and nothing else in the project has a training loop.
 
-Within a step the objectives run in order. Each takes the gradient for the parameters it updates and no others, so
-"frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the step, and every step's
-randomness is seeded by (run seed, stage, step): a killed run continues from its checkpoint to the same numbers. No
-value is read back from the device inside a step; a loss that is not finite raises a flag on the device that is looked
-at when progress is reported, and no checkpoint is ever written with the flag up. Processes that train together
-(:mod:`regbench.engine.parallel`) agree after each step, on the host, on whether to save and to stop.
+Within a step (:mod:`regbench.engine.step`) the objectives run in order. Each takes the gradient for the parameters it
+updates and no others, so "frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the
+step, and every step's randomness is seeded by (run seed, stage, step): a killed run continues from its checkpoint to
+the same numbers. No value is read back from the device inside a step; a loss that is not finite raises a flag on the
+device that is looked at when progress is reported, and no checkpoint is ever written with the flag up. Processes that
+train together (:mod:`regbench.engine.parallel`) agree after each step, on the host, on whether to save and to stop.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from regbench.api.stage import Objective, Stage, module_named
+from regbench.api.stage import Stage, module_named
 from regbench.data.sampler import PairSampler
 from regbench.engine.checkpoint import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
 from regbench.engine.health import every
 from regbench.engine.parallel import ALONE, World
 from regbench.engine.progress import Quiet, Reporter, Tick
 from regbench.engine.sharing import SharedStages
+from regbench.engine.step import Running, averaged, take_step
 from regbench.errors import DataError, DivergedError, RegbenchError
 from regbench.seeds import seed_of
 
@@ -54,56 +55,6 @@ class TrainerConfig(BaseModel):
     """Score what a stage deploys every so many steps, to ``curve.jsonl``; 0 only at the end of each stage."""
     share: Path | None = None
     """Folder where stages that other runs have in common are kept and looked for, see ``engine/sharing.py``."""
-
-
-class _Running:
-    """One objective while its stage runs: parameters, optimiser, moving average."""
-
-    def __init__(self, objective: Objective, stage: Stage) -> None:
-        self.objective = objective
-        modules = [stage.modules[name] for name in objective.updates]
-        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
-        if not self.parameters:
-            raise RegbenchError(f"stage {stage.name!r}: {', '.join(objective.updates)} has no parameters to update")
-        self.optimiser = objective.optimiser(self.parameters)
-        self.average = [p.detach().clone() for p in self.parameters] if objective.ema else None
-
-    def update(self, loss: Tensor, step: int, keep_graph: bool, world: World) -> None:
-        """One gradient step on these parameters alone, the same in every process."""
-        lr = self.objective.lr(step)
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
-        world.average_gradients(self.parameters)
-        if self.objective.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.objective.clip)
-        for group in self.optimiser.param_groups:
-            group["lr"] = lr
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            assert self.objective.ema is not None
-            # A young average must not remember the weights the stage began with: the decay rises to its full value.
-            decay = min(self.objective.ema, (1 + step) / (10 + step))
-            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
-        if self.objective.after is not None:
-            self.objective.after()
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Use the moving average as weights for a while."""
-        if self.average is None:
-            yield
-            return
-        with torch.no_grad():
-            kept = [p.detach().clone() for p in self.parameters]
-            _copy(self.parameters, self.average)
-            yield
-            _copy(self.parameters, kept)
-
-
-def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for a, b in zip(into, values, strict=True):
-        a.copy_(b)
 
 
 class Trainer:
@@ -203,9 +154,7 @@ class Trainer:
                     resumed.load_average(i, r.average)
         self._steps(number, stage, running)
         for r in running:
-            if r.average is not None:
-                with torch.no_grad():
-                    _copy(r.parameters, r.average)
+            r.settle()
         self._watch(stage, stage.steps, [])
         self._evaluate(stage, stage.steps, [])
         if self.shared is not None and self.world.first:
@@ -213,14 +162,14 @@ class Trainer:
         self.state.stage, self.state.step = number + 1, 0
         self._save([])
 
-    def _enter(self, stage: Stage, *, afresh: bool) -> list[_Running]:
+    def _enter(self, stage: Stage, *, afresh: bool) -> list[Running]:
         if afresh and stage.begin is not None:
             stage.begin()
         if stage.setup is not None:
             stage.setup()
         for module in self.modules.values():
             module.eval()  # a module that the stage does not list may still be asked, and must not learn statistics
-        return [_Running(objective, stage) for objective in stage.objectives]
+        return [Running(objective, stage) for objective in stage.objectives]
 
     def rehearse(self, stage: Stage) -> Callable[[], None]:
         """Enter a stage afresh, for timing: each call of what is returned is its next step, and nothing is written.
@@ -254,7 +203,7 @@ class Trainer:
         self._save([])
         return True
 
-    def _steps(self, number: int, stage: Stage, running: list[_Running]) -> None:
+    def _steps(self, number: int, stage: Stage, running: list[Running]) -> None:
         flag = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
         started = saved = looked = time.monotonic()
         first, since = self.state.step, self.state.step
@@ -286,22 +235,11 @@ class Trainer:
         if first < stage.steps:
             self._clock(stage, started)
 
-    def _step(self, stage: Stage, running: list[_Running], step: int, flag: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step(self, stage: Stage, running: list[Running], step: int, flag: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
-        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
-        with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=_precision(stage) == "bf16"):
-            shared = stage.shared(batch) if stage.shared else {}
-        logged: dict[str, Tensor] = {}
-        for i, r in enumerate(running):
-            bf16 = r.objective.precision == "bf16"
-            with torch.autocast(self.sampler.device.type, torch.bfloat16, enabled=bf16):
-                losses = dict(r.objective.loss(batch, shared))
-            loss = losses["loss"]
-            flag = flag | ~torch.isfinite(loss.detach())
-            r.update(loss, step, i + 1 < len(running) and _holds_graph(shared), self.world)
-            prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
-            logged |= {prefix + name: value.detach() for name, value in losses.items()}
-        return flag, logged
+        return take_step(
+            stage, running, self.sampler.batch(stage.name, step, stage.batch, stage.views), flag, self.world
+        )
 
     def _modes(self, stage: Stage) -> None:
         training = stage.updated if stage.train is None else stage.train
@@ -338,25 +276,25 @@ class Trainer:
         self.state.seconds += spent
         self.state.stage_seconds[stage.name] = self.state.stage_seconds.get(stage.name, 0.0) + spent
 
-    def _save(self, running: list[_Running]) -> None:
+    def _save(self, running: list[Running]) -> None:
         if not self.world.first:
             return
         optimisers = [r.optimiser for r in running]
         save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, [r.average for r in running])
 
-    def _evaluate(self, stage: Stage, step: int, running: list[_Running]) -> None:
+    def _evaluate(self, stage: Stage, step: int, running: list[Running]) -> None:
         """Score what the stage deploys, to file only; with the averaged weights where there are some."""
         if self.score is not None and stage.deploys and self.world.first:
-            with _averaged(running):
+            with averaged(running):
                 for name, module in stage.deploys.items():
                     found = self.score(module, name, stage.name if step == stage.steps else None)
                     _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
         self.world.wait()
 
-    def _watch(self, stage: Stage, step: int, running: list[_Running]) -> None:
+    def _watch(self, stage: Stage, step: int, running: list[Running]) -> None:
         """Check the health of what the stage deploys; with the averaged weights where there are some."""
         if self.watch is not None and self.world.first:
-            with _averaged(running):
+            with averaged(running):
                 for name, module in stage.deploys.items():
                     self.watch(module, name, stage, step)
         self.world.wait()
@@ -373,30 +311,6 @@ class Trainer:
         finally:
             for s, handler in before.items():
                 signal.signal(s, handler)
-
-
-@contextmanager
-def _averaged(running: Sequence[_Running]) -> Iterator[None]:
-    """Use every moving average there is as weights for a while."""
-    with ExitStack() as stack:
-        for r in running:
-            stack.enter_context(r.averaged())
-        yield
-
-
-def _precision(stage: Stage) -> str:
-    """Of what objectives share: theirs, where they agree; else that which suits all."""
-    asked = {objective.precision for objective in stage.objectives}
-    return asked.pop() if len(asked) == 1 else "fp32"
-
-
-def _holds_graph(shared: Any) -> bool:
-    """Whether what objectives share still leads back to parameters, so that the next one may go that way too."""
-    if isinstance(shared, Tensor):
-        return shared.requires_grad
-    if isinstance(shared, Mapping):
-        return any(_holds_graph(value) for value in shared.values())
-    return isinstance(shared, list | tuple) and any(_holds_graph(value) for value in shared)
 
 
 def _append(path: Path, entry: Mapping[str, Any]) -> None:
