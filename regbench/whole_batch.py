@@ -63,6 +63,16 @@ def total(x: Tensor) -> Tensor:
     return x if _place.processes == 1 else gather(x[None]).sum(dim=0)
 
 
+def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
+    """Mean over all elements of the whole batch by their weight, a scalar; zero, not undefined, where nothing counts.
+
+    Args:
+        values: of any shape.
+        weight: not negative, of the same shape; a sum below one counts as one.
+    """
+    return total((values * weight).sum()) / total(weight.sum()).clamp_min(1.0)
+
+
 def rows() -> slice:
     """Which samples of a batch are this process's."""
     return slice(_place.rank, None, _place.processes)

@@ -33,7 +33,7 @@ from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.schedules import step_decay
-from regbench.whole_batch import total
+from regbench.whole_batch import weighted_mean
 
 
 class CUDHNConfig(ComponentConfig):
@@ -105,10 +105,10 @@ class CUDHN(TrainingStrategy):
         h = self._estimate(pair.source, pair.target)
         after, before, weight = self._distances(pair.source, pair.target, h, masked)
         if c.form == "oneline":
-            return {"loss": mean_over(triplet(after, before, c.margin), weight), "seen": weight.mean()}
+            return {"loss": weighted_mean(triplet(after, before, c.margin), weight), "seen": weight.mean()}
         back = self._estimate(pair.target, pair.source)
         after_back, _, weight_back = self._distances(pair.target, pair.source, back, masked)
-        aligned = mean_over(after, weight) + mean_over(after_back, weight_back)
+        aligned = weighted_mean(after, weight) + weighted_mean(after_back, weight_back)
         inverse = (geometry.compose(back, h) - torch.eye(3, device=h.device)).square().sum(dim=(-1, -2)).mean()
         loss = aligned - c.contrast * before.mean() + c.inverse * inverse
         return {"loss": loss, "aligned": aligned, "inverse": inverse, "seen": weight.mean()}
@@ -142,8 +142,3 @@ def triplet(after: Tensor, before: Tensor, margin: float) -> Tensor:
     It is written out because torch's ``TripletMarginLoss`` sums over the last axis, which of a feature map is a row.
     """
     return relu(after - before + margin)
-
-
-def mean_over(values: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean over the whole batch; zero, not undefined, where no pixel counts."""
-    return total((values * weight).sum()) / total(weight.sum()).clamp_min(1.0)

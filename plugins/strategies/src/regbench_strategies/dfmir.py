@@ -43,7 +43,7 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.ops import PatchSampler
 from regbench.schedules import constant_then_linear
-from regbench.whole_batch import total
+from regbench.whole_batch import weighted_mean
 
 
 class DFMIRConfig(ComponentConfig):
@@ -141,7 +141,7 @@ class DFMIR(TrainingStrategy):
         """Mean distance of two images, in units of [-1, 1], over values that are no background in one of them."""
         least = (self.config.background + 1) / 2
         counted = ((a > least) | (b > least)).to(weight.dtype) * weight
-        return 2 * total(((a - b).abs() * counted).sum()) / total(counted.sum()).clamp_min(1.0)
+        return 2 * weighted_mean((a - b).abs(), counted)
 
 
 def patch_sampler(translator: Translator, info: PairInfo, codes: int, patches: int) -> PatchSampler:
