@@ -40,8 +40,8 @@ def shift_loop(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.stack([(first * padded[..., y : y + h, x : x + w]).mean(1) for y in range(9) for x in range(9)], 1)
 
 
-def published(repository: Path, checkpoint: Path) -> torch.nn.Module:
-    """The authors' network with its weights, from a clone."""
+def published(repository: Path, checkpoint: Path | None) -> torch.nn.Module:
+    """The authors' network from a clone, with its weights or random ones."""
     sys.path.insert(0, str(repository.resolve()))
     # What their code imports and cannot have here: a CUDA kernel, a plotting package, a retired torchgeometry.
     for absent in ("corr_implement", "seaborn", "torchgeometry"):
@@ -51,7 +51,8 @@ def published(repository: Path, checkpoint: Path) -> torch.nn.Module:
     from network import MCNet
 
     net = MCNet(SimpleNamespace(downsample=[4, 2, 1], iter=[2, 2, 2]))
-    net.load_state_dict({k.removeprefix("module."): v for k, v in read_published(checkpoint).items()})
+    if checkpoint:
+        net.load_state_dict({k.removeprefix("module."): v for k, v in read_published(checkpoint).items()})
     return net.eval()
 
 
