@@ -1,7 +1,7 @@
 """Operators that plugin authors share: each documented, tested against a naive form, and free of host syncs."""
 
 from regbench.ops.antialias import BlurDown, blur_up
-from regbench.ops.correlation import local_correlation
+from regbench.ops.correlation import local_correlation, warped_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.fidelity import structure_correlation
 from regbench.ops.imagenet import load_imagenet
@@ -32,4 +32,5 @@ __all__ = [
     "structure_correlation",
     "timm_features",
     "to_grey",
+    "warped_correlation",
 ]

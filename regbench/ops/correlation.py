@@ -1,13 +1,16 @@
-"""Local correlation: the dot products of each feature with a window of the other map.
+"""Local correlation: the dot products of each feature with a window of the other map, which may be warped on the way.
 
-The window is never unfolded. The maps are cut into tiles; one batched matrix product correlates a tile with its halo
-(the tile grown by the radius), and the wanted products lie on the diagonals of that matrix, which a strided view
-reads without a copy. Against an einsum over unfolded windows this saves the (2r+1)^2-fold copy of the features.
+Neither the windows nor the warped maps of a batch are ever in memory. Sample by sample the features are taken as rows,
+one a pixel; rows of the other map are interpolated where a grid leads; a tile of pixels is multiplied with its halo (the
+tile grown by the radius), and the wanted products lie on the diagonals of that matrix, which a strided view reads. The
+backward pass keeps the two maps and the grid and makes the rest again. On CUDA one Triton kernel does all of it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +18,9 @@ from torch import Tensor
 
 TILE = 8
 """Side of a tile. The halo of an 8-tile at radius 4 is 16 x 16: 3.2 x the wanted products, in fast GEMMs."""
+
+BAND = 16
+"""Tiles multiplied at once, about: what is in use stays in the processor's cache."""
 
 
 def local_correlation(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
@@ -24,127 +30,265 @@ def local_correlation(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
     outside ``map2`` (MCNet, sec. 3; the raw dot product, no normalisation of the features, no ReLU).
 
     Args:
-        map1: ``(B, C, H, W)``.
+        map1: ``(B, C, H, W)``; channels last is fastest.
         map2: ``(B, C, H, W)``, already warped into the frame of ``map1``.
         radius: half side of the window in pixels, at least 0.
 
     Returns:
-        ``(B, (2 radius + 1)^2, H, W)`` in the maps' dtype.
+        ``(B, (2 radius + 1)^2, H, W)`` in the maps' dtype, channels last.
 
     Raises:
         ValueError: the maps differ in shape, or the radius is negative.
     """
+    return _correlate(map1, map2, None, radius)
+
+
+def warped_correlation(map1: Tensor, map2: Tensor, grid: Tensor, radius: int) -> Tensor:
+    """The same, with ``map2`` sampled where ``grid`` leads: the correlation of ``map1`` with the warped ``map2``.
+
+    Equals ``local_correlation(map1, grid_sample(map2, grid, "bilinear", "border", align_corners=True), radius)`` and its
+    gradients for both maps and the grid. A coordinate that is not a number samples the first row or column.
+
+    Args:
+        map1: ``(B, C, H, W)``; channels last is fastest.
+        map2: ``(B, C, H, W)``.
+        grid: ``(B, H, W, 2)``, x then y; -1 and 1 are the centres of the outer pixels.
+        radius: half side of the window in pixels of ``map1``, at least 0.
+
+    Returns:
+        ``(B, (2 radius + 1)^2, H, W)`` in the maps' dtype, channels last.
+
+    Raises:
+        ValueError: the maps differ in shape, the grid does not fit them, or the radius is negative.
+    """
+    if grid.shape != (map1.shape[0], *map1.shape[-2:], 2):
+        raise ValueError(f"grid must be (B, H, W, 2) for maps {tuple(map1.shape)}, got {tuple(grid.shape)}")
+    return _correlate(map1, map2, grid, radius)
+
+
+def _correlate(map1: Tensor, map2: Tensor, grid: Tensor | None, radius: int) -> Tensor:
     if map1.shape != map2.shape or map1.ndim != 4:
         raise ValueError(f"maps must both be (B, C, H, W), got {tuple(map1.shape)} and {tuple(map2.shape)}")
     if radius < 0:
         raise ValueError(f"radius must not be negative, got {radius}")
-    h, w = map1.shape[-2:]
-    pad_h, pad_w = -h % TILE, -w % TILE
-    if pad_h or pad_w:
-        map1 = F.pad(map1, (0, pad_w, 0, pad_h))
-        map2 = F.pad(map2, (0, pad_w, 0, pad_h))
-    if torch.onnx.is_in_onnx_export():  # a graph knows neither strides nor a backward pass
-        found = _indexed(map1, map2, radius)
-    else:
-        # Mixed precision is the caller's choice of dtype; autocast would hand the backward pass two of them.
-        with torch.autocast(map1.device.type, enabled=False):
-            found = _TileCorrelation.apply(map1, map2, radius)
-    return found[..., :h, :w] if pad_h or pad_w else found
+    # Mixed precision is the caller's choice of dtype; autocast would hand the backward pass two of them.
+    with torch.autocast(map1.device.type, enabled=False):
+        if torch.onnx.is_in_onnx_export():  # a graph knows neither strides nor a backward pass
+            if grid is not None:
+                map2 = F.grid_sample(map2, grid, padding_mode="border", align_corners=True)
+            return _indexed(map1, map2, radius)
+        if map1.is_cuda and find_spec("triton"):
+            from regbench.ops.correlation_triton import TritonCorrelation
+
+            return TritonCorrelation.apply(map1, map2, grid, radius)
+        return _TileCorrelation.apply(map1, map2, grid, radius)
 
 
-def _tiles(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, ny, nx, TILE*TILE, C): channels last, one matrix a tile."""
-    b, c, h, w = x.shape
-    x = x.reshape(b, c, h // TILE, TILE, w // TILE, TILE)
-    return x.permute(0, 2, 4, 3, 5, 1).reshape(b, h // TILE, w // TILE, TILE * TILE, c)
+class _Transposed(NamedTuple):
+    """The entries of an index in the order of the rows they name: those of row i begin at ``starts[i]``."""
+
+    order: Tensor
+    starts: Tensor
 
 
-def _halos(x: Tensor, radius: int) -> Tensor:
-    """(B, C, H, W) -> (B, ny, nx, S*S, C) with S = TILE + 2 radius, zeros outside the map."""
-    side = TILE + 2 * radius
-    b, c = x.shape[:2]
-    # Channels last before cutting, so that the copy out of the overlapping view moves whole pixels.
-    x = F.pad(x, (radius,) * 4).permute(0, 2, 3, 1).contiguous()
-    cut = x.unfold(1, side, TILE).unfold(2, side, TILE)  # (B, ny, nx, C, S, S)
-    return cut.permute(0, 1, 2, 4, 5, 3).reshape(b, cut.shape[1], cut.shape[2], side * side, c)
+def _transposed(index: Tensor, rows: int) -> _Transposed:
+    named, order = torch.sort(index.flatten(), stable=True)
+    first = torch.searchsorted(named, torch.arange(rows + 1, dtype=index.dtype, device=index.device))
+    return _Transposed(order.int(), first.int())
 
 
-def _fold_halos(halos: Tensor, radius: int, h: int, w: int) -> Tensor:
-    """Transpose of :func:`_halos`: add overlapping halos back into a map (B, C, H, W)."""
-    side = TILE + 2 * radius
-    b, ny, nx, _, c = halos.shape
-    halos = halos.reshape(b, ny, nx, side, side, c)
-    out = halos.new_zeros(b, h + 2 * radius, w + 2 * radius, c)
-    # A halo spans several tiles; each of its tile-sized parts lands on a grid without overlap: add part by part.
-    for y in range(0, side, TILE):
-        for x in range(0, side, TILE):
-            part = halos[:, :, :, y : y + TILE, x : x + TILE]
-            ph, pw = part.shape[3], part.shape[4]
-            # Rows y + k*TILE of the padded map, k < ny, viewed as (ny, TILE) blocks.
-            target = out.as_strided(
-                (b, ny, nx, ph, pw, c),
-                (out.stride(0), TILE * out.stride(1), TILE * out.stride(2), out.stride(1), out.stride(2), 1),
-                out.storage_offset() + y * out.stride(1) + x * out.stride(2),
-            )
-            target += part
-    return out[:, radius : radius + h, radius : radius + w].permute(0, 3, 1, 2)
+class _Layout(NamedTuple):
+    """Which of a map's rows make up its tiles and halos."""
+
+    tiles: Tensor  # (ny, nx * T*T); what a tile reads beyond the map is cut off from the result: any row will do
+    halos: Tensor  # (ny, nx * S*S), S = TILE + 2 radius; beyond the map lies row H * W, of zeros
+    folding: _Transposed  # of the halos
+
+
+@lru_cache(maxsize=32)
+def _layout(h: int, w: int, radius: int, device: torch.device) -> _Layout:
+    with torch.inference_mode(False):  # kept beyond this call, which may be part of inference
+        ny, nx = -(-h // TILE), -(-w // TILE)
+
+        def cut(side: int, margin: int, outside: int) -> Tensor:
+            y = TILE * torch.arange(ny, device=device)[:, None] + torch.arange(side, device=device) - margin
+            x = TILE * torch.arange(nx, device=device)[:, None] + torch.arange(side, device=device) - margin
+            y, x = y[:, None, :, None], x[:, None, :]
+            inside = (y >= 0) & (y < h) & (x >= 0) & (x < w)
+            return torch.where(inside, y * w + x, outside).reshape(ny, -1).int()
+
+        halos = cut(TILE + 2 * radius, radius, h * w)
+        order, starts = _transposed(halos, h * w)
+        return _Layout(cut(TILE, 0, 0), halos, _Transposed(order[: int(starts[-1])], starts))
+
+
+class _Places(NamedTuple):
+    """Where a sample's grid leads: four rows for each pixel, their weights, and how these change with the grid."""
+
+    index: Tensor  # (H*W, 4) int32
+    weight: Tensor  # (H*W, 4)
+    along_x: Tensor  # (H*W, 4)
+    along_y: Tensor  # (H*W, 4)
+
+
+def _places(grid: Tensor) -> _Places:
+    """Of one sample's grid ``(H, W, 2)``, with coordinates held at the border."""
+    h, w = grid.shape[:2]
+
+    def axis(coordinate: Tensor, extent: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        place = (coordinate.flatten() + 1) / 2 * extent
+        slope = ((place > 0) & (place < extent)) * (extent / 2)
+        place = place.nan_to_num(0.0).clamp(0, extent)
+        first = place.floor()
+        return first.int(), (first.int() + 1).clamp(max=extent), place - first, slope
+
+    left, right, fx, slope_x = axis(grid[..., 0], w - 1)
+    above, below, fy, slope_y = axis(grid[..., 1], h - 1)
+    gx, gy = 1 - fx, 1 - fy
+    return _Places(
+        torch.stack([above * w + left, above * w + right, below * w + left, below * w + right], dim=-1),
+        torch.stack([gx * gy, fx * gy, gx * fy, fx * fy], dim=-1),
+        torch.stack([-gy, gy, -fy, fy], dim=-1) * slope_x[:, None],
+        torch.stack([-gx, -fx, gx, fx], dim=-1) * slope_y[:, None],
+    )
+
+
+def _gathered(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Weighted sums of rows, out[i] = sum_k weight[i, k] * rows[index[i, k]], each read where it lies."""
+    return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
+
+
+def _folded(values: Tensor, by: _Transposed, weight: Tensor | None = None) -> Tensor:
+    """Sums of what was gathered from each row: the transpose of :func:`_gathered`, in a fixed order.
+
+    Adding into rows by index takes three times as long and, in threads, has no order.
+    """
+    # Entry e of an index with K entries for each value belongs to value e // K.
+    of_value = by.order if weight is None else by.order // weight.shape[1]
+    by_entry = None if weight is None else weight.flatten()[by.order]
+    return F.embedding_bag(
+        of_value, values, by.starts, mode="sum", per_sample_weights=by_entry, include_last_offset=True
+    )
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(C, H, W) -> (H * W, C); a view where channels are last."""
+    return x.permute(1, 2, 0).reshape(-1, len(x))
+
+
+def _interpolated(rows: Tensor, places: _Places) -> Tensor:
+    # Eight bits cannot address 128 pixels: half precision is interpolated in the grid's float32.
+    return _gathered(rows.to(places.weight.dtype), places.index, places.weight).to(rows.dtype)
 
 
 def _diagonals(products: Tensor, radius: int) -> Tensor:
-    """View (B, ny, nx, T*T, S*S) as (B, ny, nx, T, T, 2r+1, 2r+1): product of (y, x) with (y + dy, x + dx)."""
+    """View (tiles, T*T, S*S) as (tiles, T, T, 2r+1, 2r+1): product of (y, x) with (y + dy, x + dx)."""
     side, window = TILE + 2 * radius, 2 * radius + 1
-    b, ny, nx = products.shape[:3]
-    row = side * side
-    return products.as_strided(
-        (b, ny, nx, TILE, TILE, window, window),
-        (*products.stride()[:3], TILE * row + side, row + 1, side, 1),
-        products.storage_offset(),
-    )
+    shape = (len(products), TILE, TILE, window, window)
+    return products.as_strided(shape, (products.stride(0), TILE * side**2 + side, side**2 + 1, side, 1))
+
+
+class _Bands:
+    """How one sample is worked through: rows of tiles, about ``BAND`` tiles at once."""
+
+    def __init__(self, map1: Tensor, radius: int) -> None:
+        _, self.channels, h, w = map1.shape
+        self.layout = _layout(h, w, radius, map1.device)
+        self.side = TILE + 2 * radius
+        self.ny, self.nx = -(-h // TILE), -(-w // TILE)
+        step = max(1, BAND // self.nx)
+        self.slices = [slice(y, min(y + step, self.ny)) for y in range(0, self.ny, step)]
+
+    def tiles(self, rows: Tensor, band: slice) -> Tensor:
+        """``(tiles, T*T, C)``, divided by C."""
+        found = rows.index_select(0, self.layout.tiles[band].flatten()) / self.channels
+        return found.view(-1, TILE**2, self.channels)
+
+    def halos(self, rows: Tensor, band: slice) -> Tensor:
+        """``(tiles, S*S, C)`` of rows that end in the row of zeros."""
+        return rows.index_select(0, self.layout.halos[band].flatten()).view(-1, self.side**2, self.channels)
+
+    def within(self, padded: Tensor, band: slice) -> Tensor:
+        """View a sample (ny*T, nx*T, ...) as the band's tiles (rows of tiles, nx, T, T, ...)."""
+        return padded.unflatten(1, (self.nx, TILE)).unflatten(0, (self.ny, TILE))[band].transpose(1, 2)
+
+
+class _TileCorrelation(torch.autograd.Function):
+    """Forward and backward as GEMMs of tiles with halos; kept are the two maps and the grid."""
+
+    @staticmethod
+    def forward(ctx: Any, map1: Tensor, map2: Tensor, grid: Tensor | None, radius: int) -> Tensor:
+        ctx.save_for_backward(map1, map2, grid)
+        ctx.radius = radius
+        b, _, h, w = map1.shape
+        bands, window = _Bands(map1, radius), 2 * radius + 1
+        out = map1.new_empty(b, bands.ny * TILE, bands.nx * TILE, window, window)
+        for i in range(b):
+            rows1, rows2 = _rows(map1[i]), _rows(map2[i])
+            if grid is not None:
+                rows2 = _interpolated(rows2, _places(grid[i]))
+            rows2 = F.pad(rows2, (0, 0, 0, 1))
+            for band in bands.slices:
+                products = torch.bmm(bands.tiles(rows1, band), bands.halos(rows2, band).mT)
+                into = bands.within(out[i], band)
+                into.copy_(_diagonals(products, radius).view(into.shape))
+        return out[:, :h, :w].flatten(3).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
+        map1, map2, grid = ctx.saved_tensors
+        radius: int = ctx.radius
+        b, c, h, w = map1.shape
+        bands, window = _Bands(map1, radius), 2 * radius + 1
+        high, wide = bands.ny * TILE, bands.nx * TILE
+        d_map1 = map1.new_empty(b, high, wide, c)
+        d_map2 = map2.new_empty(b, h * w, c)
+        d_grid = torch.empty_like(grid) if ctx.needs_input_grad[2] else None
+        d_halos = map1.new_empty(bands.ny, bands.nx, bands.side**2, c)
+        d_products = map1.new_zeros(bands.slices[0].stop * bands.nx, TILE**2, bands.side**2)  # zero off the diagonals
+        for i in range(b):
+            rows1, rows2 = _rows(map1[i]), _rows(map2[i])
+            places = None if grid is None else _places(grid[i])
+            padded = F.pad(rows2 if places is None else _interpolated(rows2, places), (0, 0, 0, 1))
+            grad = F.pad(grads[0][i].permute(1, 2, 0), (0, 0, 0, wide - w, 0, high - h)).unflatten(2, (window, window))
+            for band in bands.slices:
+                part = bands.within(grad, band)
+                d = d_products[: part.shape[0] * part.shape[1]]
+                diagonals = _diagonals(d, radius)
+                diagonals.copy_(part.reshape(diagonals.shape))
+                into = bands.within(d_map1[i], band)
+                into.copy_((torch.bmm(d, bands.halos(padded, band)) / c).view(into.shape))
+                torch.bmm(d.mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
+            d_rows = _folded(d_halos.view(-1, c), bands.layout.folding)
+            if places is None:
+                d_map2[i] = d_rows
+                continue
+            d_rows, rows2 = d_rows.to(places.weight.dtype), rows2.to(places.weight.dtype)
+            d_map2[i] = _folded(d_rows, _transposed(places.index, h * w), places.weight)
+            if d_grid is not None:
+                for axis, along in enumerate((places.along_x, places.along_y)):
+                    d_grid[i, ..., axis] = (d_rows * _gathered(rows2, places.index, along)).sum(-1).view(h, w)
+        d_map2 = d_map2.view(b, h, w, c)
+        return d_map1[:, :h, :w].permute(0, 3, 1, 2), d_map2.permute(0, 3, 1, 2), d_grid, None
 
 
 def _indexed(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
     """The same products, halos and diagonals picked by constant indices in the place of strided views."""
     b, c, h, w = map1.shape
-    window, side, wide = 2 * radius + 1, TILE + 2 * radius, w + 2 * radius
-    ny, nx = h // TILE, w // TILE
-    tile_y, tile_x, y, x = (torch.arange(n, device=map1.device) for n in (ny, nx, side, side))
-    # Where pixel (y, x) of the halo of tile (tile_y, tile_x) lies in the flattened padded map.
-    halo = (TILE * tile_y[:, None, None, None] + y[:, None]) * wide + TILE * tile_x[:, None, None] + x
-    padded = F.pad(map2, (radius,) * 4).flatten(2)
-    halos = padded.index_select(2, halo.flatten()).reshape(b, c, ny, nx, side * side)
-    products = torch.matmul(_tiles(map1) / c, halos.permute(0, 2, 3, 1, 4))  # (B, ny, nx, T*T, S*S)
+    window, side = 2 * radius + 1, TILE + 2 * radius
+    ny, nx = -(-h // TILE), -(-w // TILE)
+    layout = _layout(h, w, radius, map1.device)
+
+    def cut(x: Tensor, index: Tensor) -> Tensor:
+        return x.flatten(2).index_select(2, index.flatten()).reshape(b, c, ny * nx, -1)
+
+    halos = cut(F.pad(map2.flatten(2), (0, 1)), layout.halos)
+    products = torch.matmul(cut(map1, layout.tiles).permute(0, 2, 3, 1) / c, halos.permute(0, 2, 1, 3))
     row, column = (torch.arange(TILE, device=map1.device) for _ in range(2))
     dy, dx = (torch.arange(window, device=map1.device) for _ in range(2))
     first = (row[:, None] * TILE + column) * side * side
     second = (row[:, None, None, None] + dy[:, None]) * side + column[:, None, None] + dx
     diagonal = (first[..., None, None] + second).flatten()
-    found = products.flatten(3).index_select(3, diagonal).reshape(b, ny, nx, TILE, TILE, window, window)
-    return found.permute(0, 5, 6, 1, 3, 2, 4).reshape(b, window**2, h, w)
-
-
-class _TileCorrelation(torch.autograd.Function):
-    """Forward and backward as tile GEMMs; only the two maps are kept for the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, map1: Tensor, map2: Tensor, radius: int) -> Tensor:
-        ctx.save_for_backward(map1, map2)
-        ctx.radius = radius
-        b, c, h, w = map1.shape
-        products = torch.matmul(_tiles(map1) / c, _halos(map2, radius).mT)
-        view = _diagonals(products, radius)  # (B, ny, nx, T, T, k, k)
-        return view.permute(0, 5, 6, 1, 3, 2, 4).reshape(b, (2 * radius + 1) ** 2, h, w)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        map1, map2 = ctx.saved_tensors
-        radius: int = ctx.radius
-        b, c, h, w = map1.shape
-        window, side = 2 * radius + 1, TILE + 2 * radius
-        ny, nx = h // TILE, w // TILE
-        d_products = grads[0].new_zeros(b, ny, nx, TILE * TILE, side * side)
-        grad = grads[0].reshape(b, window, window, ny, TILE, nx, TILE)
-        _diagonals(d_products, radius).copy_(grad.permute(0, 3, 5, 4, 6, 1, 2))
-        d_tiles = torch.matmul(d_products, _halos(map2, radius)) / c  # (B, ny, nx, T*T, C)
-        d_map1 = d_tiles.reshape(b, ny, nx, TILE, TILE, c).permute(0, 5, 1, 3, 2, 4).reshape(b, c, h, w)
-        d_halos = torch.matmul(d_products.mT, _tiles(map1) / c)
-        return d_map1, _fold_halos(d_halos, radius, h, w), None
+    found = products.flatten(2).index_select(2, diagonal).reshape(b, ny, nx, TILE, TILE, window, window)
+    found = found.permute(0, 5, 6, 1, 3, 2, 4).reshape(b, window**2, ny * TILE, nx * TILE)
+    return found[..., :h, :w]

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench.ops import local_correlation
+from regbench.ops import warped_correlation
 from regbench.whole_batch import gather
 from regbench_registrators._blocks.decoder import ProjectingDecoder, poolings
 from regbench_registrators._blocks.encoder import ResidualEncoder
@@ -131,8 +131,8 @@ class MCNet(Registrator):
                 # The published map: displacement / stride at the corners of the feature grid. Its corner is 31, not
                 # 127 / 4, a bias below 0.7 px that the finer scales remove (exact at stride 1).
                 h = geometry.homography_from_displacement(displacement / stride, map_size)
-                warped = geometry.sample(target_map, h, padding="border")
-                correlation = local_correlation(source_map, warped, self.config.radius)
+                grid = geometry.sampling_grid(h, map_size, map_size)
+                correlation = warped_correlation(source_map, target_map, grid, self.config.radius)
                 displacement = displacement + decoder(correlation).float()
                 estimates.append(displacement)
         return Registration(torch.stack(estimates), (size[0], size[1]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from regbench_registrators._blocks.convolution import Conv2d, layout
 from regbench_registrators._blocks.head import corners_of_cells
 
 
@@ -31,7 +32,7 @@ def poolings(name: str, patch: int, strides: Sequence[int]) -> list[int]:
 
 def refining(inputs: int, outputs: int, groups: int) -> nn.Sequential:
     """A 3x3 convolution with group norm and ReLU."""
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, 1, 1), nn.GroupNorm(groups, outputs), nn.ReLU())
+    return nn.Sequential(Conv2d(inputs, outputs, 3, 1, 1), nn.GroupNorm(groups, outputs), nn.ReLU(inplace=True))
 
 
 def halving(inputs: int, outputs: int, groups: int) -> nn.Sequential:
@@ -59,7 +60,7 @@ class ProjectingDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
-        x = self.project(x)
+        x = self.project(layout(x))
         for layer in (*self.before, *self.layers):
             x = layer(x)
         return corners_of_cells(self.head(x))
@@ -83,6 +84,7 @@ class HalvingDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
+        x = layout(x)
         for layer in self.layers:
             x = layer(x)
         return corners_of_cells(self.head(self.last(x)))

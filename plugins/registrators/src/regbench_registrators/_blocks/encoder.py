@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regbench_registrators._blocks.convolution import Conv2d, layout
 from regbench_registrators._blocks.residual import ResidualBlock, kaiming_fan_out
 
 
@@ -39,8 +40,7 @@ class ResidualEncoder(nn.Module):
         pool: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, stem, kernel, stem_stride, kernel // 2)
-        self.norm = nn.InstanceNorm2d(stem)
+        self.stem = Conv2d(3, stem, kernel, stem_stride, kernel // 2)
         self.strides = tuple(levels)
         before = (stem_stride, *self.strides)
         # What is left to halve at each level, and who does it.
@@ -66,7 +66,7 @@ class ResidualEncoder(nn.Module):
         """
         wanted = {int(s) for s in self.heads} if strides is None else set(strides)
         features: dict[int, Tensor] = {}
-        x = torch.relu(self.norm(self.stem(image)))
+        x = torch.relu(self.stem.normalised(layout(image)))
         for stride, factor, level in zip(self.strides, self._factors, self.levels, strict=True):
             if self._pool and factor > 1:
                 x = F.max_pool2d(x, factor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
+
+from regbench_registrators._blocks.convolution import Conv2d, residual_sum
 
 
 class ResidualBlock(nn.Module):
@@ -21,16 +22,14 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride)
-        self.norm = nn.InstanceNorm2d(outputs)
+        self.conv1 = Conv2d(inputs, outputs, 3, stride, 1)
+        self.conv2 = Conv2d(outputs, outputs, 3, 1, 1)
+        self.shortcut = Conv2d(inputs, outputs, 1, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, H, W)`` to ``(B, outputs, H / stride, W / stride)``."""
-        main = relu(self.norm(self.conv1(x)))
-        main = relu(self.norm(self.conv2(main)))
-        return relu(main + self.norm(self.shortcut(x)))
+        main = self.conv2.normalised(self.conv1.normalised(x), after_relu=True)
+        return residual_sum(main, self.shortcut.normalised(x))
 
 
 def kaiming_fan_out(module: nn.Module) -> None:
