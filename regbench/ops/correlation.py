@@ -176,9 +176,13 @@ def _rows(x: Tensor) -> Tensor:
     return x.permute(1, 2, 0).reshape(-1, len(x))
 
 
-def _interpolated(rows: Tensor, places: _Places) -> Tensor:
+def _with_zeros(rows: Tensor, places: _Places | None) -> Tensor:
+    """The rows, interpolated if they are to be, and a last row of zeros."""
+    if places is None:
+        return F.pad(rows, (0, 0, 0, 1))
+    index, weight = (F.pad(x, (0, 0, 0, 1)) for x in (places.index, places.weight))
     # Eight bits cannot address 128 pixels: half precision is interpolated in the grid's float32.
-    return _gathered(rows.to(places.weight.dtype), places.index, places.weight).to(rows.dtype)
+    return _gathered(rows.to(weight.dtype), index, weight).to(rows.dtype)
 
 
 def _diagonals(products: Tensor, radius: int) -> Tensor:
@@ -200,13 +204,18 @@ class _Bands:
         self.slices = [slice(y, min(y + step, self.ny)) for y in range(0, self.ny, step)]
 
     def tiles(self, rows: Tensor, band: slice) -> Tensor:
-        """``(tiles, T*T, C)``, divided by C."""
-        found = rows.index_select(0, self.layout.tiles[band].flatten()) / self.channels
-        return found.view(-1, TILE**2, self.channels)
+        """``(tiles, T*T, C)``."""
+        return rows.index_select(0, self.layout.tiles[band].flatten()).view(-1, TILE**2, self.channels)
 
     def halos(self, rows: Tensor, band: slice) -> Tensor:
         """``(tiles, S*S, C)`` of rows that end in the row of zeros."""
         return rows.index_select(0, self.layout.halos[band].flatten()).view(-1, self.side**2, self.channels)
+
+    def product(self, first: Tensor, second: Tensor, out: Tensor | None = None) -> Tensor:
+        """Matrix products of a batch, divided by C."""
+        if out is None:
+            out = first.new_empty(len(first), first.shape[1], second.shape[2])
+        return torch.baddbmm(out, first, second, beta=0, alpha=1 / self.channels, out=out)
 
     def within(self, padded: Tensor, band: slice) -> Tensor:
         """View a sample (ny*T, nx*T, ...) as the band's tiles (rows of tiles, nx, T, T, ...)."""
@@ -224,12 +233,10 @@ class _TileCorrelation(torch.autograd.Function):
         bands, window = _Bands(map1, radius), 2 * radius + 1
         out = map1.new_empty(b, bands.ny * TILE, bands.nx * TILE, window, window)
         for i in range(b):
-            rows1, rows2 = _rows(map1[i]), _rows(map2[i])
-            if grid is not None:
-                rows2 = _interpolated(rows2, _places(grid[i]))
-            rows2 = F.pad(rows2, (0, 0, 0, 1))
+            rows1 = _rows(map1[i])
+            rows2 = _with_zeros(_rows(map2[i]), None if grid is None else _places(grid[i]))
             for band in bands.slices:
-                products = torch.bmm(bands.tiles(rows1, band), bands.halos(rows2, band).mT)
+                products = bands.product(bands.tiles(rows1, band), bands.halos(rows2, band).mT)
                 into = bands.within(out[i], band)
                 into.copy_(_diagonals(products, radius).view(into.shape))
         return out[:, :h, :w].flatten(3).permute(0, 3, 1, 2)
@@ -249,7 +256,7 @@ class _TileCorrelation(torch.autograd.Function):
         for i in range(b):
             rows1, rows2 = _rows(map1[i]), _rows(map2[i])
             places = None if grid is None else _places(grid[i])
-            padded = F.pad(rows2 if places is None else _interpolated(rows2, places), (0, 0, 0, 1))
+            padded = _with_zeros(rows2, places)
             grad = F.pad(grads[0][i].permute(1, 2, 0), (0, 0, 0, wide - w, 0, high - h)).unflatten(2, (window, window))
             for band in bands.slices:
                 part = bands.within(grad, band)
@@ -257,8 +264,8 @@ class _TileCorrelation(torch.autograd.Function):
                 diagonals = _diagonals(d, radius)
                 diagonals.copy_(part.reshape(diagonals.shape))
                 into = bands.within(d_map1[i], band)
-                into.copy_((torch.bmm(d, bands.halos(padded, band)) / c).view(into.shape))
-                torch.bmm(d.mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
+                into.copy_(bands.product(d, bands.halos(padded, band)).view(into.shape))
+                bands.product(d.mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
             d_rows = _folded(d_halos.view(-1, c), bands.layout.folding)
             if places is None:
                 d_map2[i] = d_rows

@@ -53,6 +53,13 @@ def residual_sum(main: Tensor, shortcut: Tensor) -> Tensor:
     return _ResidualSum.apply(main, shortcut)
 
 
+def _mean(x: Tensor) -> Tensor:
+    """Mean over a map's positions, ``(B, C, 1, 1)``: of each column, then of these; long sums lose digits."""
+    rows = x.permute(0, 2, 3, 1)
+    b, h, w, c = rows.shape
+    return rows.reshape(b, h, w * c).mean(1).view(b, w, c).mean(1)[..., None, None]
+
+
 def _gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, need_x: bool, need_weight: bool) -> Any:
     """Gradients of a convolution for its input and its weight, None where not needed."""
 
@@ -87,9 +94,8 @@ class _NormalisedConvolution(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, after_relu: bool
     ) -> Tensor:
         out = F.conv2d(x.relu() if after_relu else x, weight, None, stride, padding)
-        # Row by row, then over the rows: sums of thousands of terms lose digits. The mean is gone before squaring.
-        out -= out.mean(2, keepdim=True).mean(3, keepdim=True)
-        rate = ((out * out).mean(2, keepdim=True).mean(3, keepdim=True) + EPS).rsqrt()
+        out -= _mean(out)  # before squaring, which would lose the digits of what is small beside the mean
+        rate = (_mean(out * out) + EPS).rsqrt()
         out *= rate
         ctx.save_for_backward(x, weight, bias, out, rate)
         ctx.settings, ctx.after_relu = (stride, padding), after_relu
@@ -99,9 +105,8 @@ class _NormalisedConvolution(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, out, rate = ctx.saved_tensors
         grad = layout(grads[0])
-        along = (grad * out).mean(2, keepdim=True).mean(3, keepdim=True)
-        grad = grad - grad.mean(2, keepdim=True).mean(3, keepdim=True)
-        grad.addcmul_(out, along, value=-1).mul_(rate)
+        along = _mean(grad * out)
+        grad = (grad - _mean(grad)).addcmul_(out, along, value=-1).mul_(rate)
         before = x.relu() if ctx.after_relu else x
         d_x, d_weight = _gradients(grad, before, weight, *ctx.settings, *ctx.needs_input_grad[:2])
         if ctx.after_relu and d_x is not None:
