@@ -7,10 +7,10 @@ as a third side, the plain loop over the 81 shifts. Without ``--checkpoint`` bot
     python benchmarks/speed_published.py mcnet --peer MCNet [--threads 2] [--rounds 9] [--train-rounds 3]
     python benchmarks/speed_published.py ihn --peer IHN        # ihn1: one scale
 
-The sides take turns, A B A B; a ratio is that of their medians, baseline over ours. A training step is forward, L1 loss,
-backward, clipping and AdamW. Its memory is the peak resident size of a process of its own that takes two steps, less
-what was resident before the first. Prints one JSON line. Times are wall clock in milliseconds a call, ``cpu_ratio`` is
-of CPU time, which other work on the machine disturbs less.
+The sides take turns, A B A B; a ratio is that of their medians, baseline over ours. A training step is forward, L1
+loss, backward, clipping and AdamW. Its memory is the peak resident size of a process of its own that takes two steps,
+less what was resident before the first. Prints one JSON line. Times are wall clock in milliseconds a call;
+``cpu_ratio`` is of CPU time, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def trainer(net: torch.nn.Module, estimate: Estimate, batch: int) -> Callable[[]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
 

@@ -1,7 +1,7 @@
 """The 9 x 9 local correlation of MCNet's CUDA kernel as tile GEMMs: the baseline that ``speed_published.py`` times.
 
 Both maps are cut into 8 x 8 tiles for the whole batch at once, one product of a tile with its 16 x 16 halo each; the
-81 wanted products lie on the diagonals of that matrix, which a strided view reads. The backward pass keeps the two maps.
+81 wanted products lie on the diagonals of that matrix, which a strided view reads. The backward pass keeps both maps.
 """
 
 from __future__ import annotations

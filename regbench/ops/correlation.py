@@ -1,9 +1,9 @@
 """Local correlation: the dot products of each feature with a window of the other map, which may be warped on the way.
 
 Neither the windows nor the warped maps of a batch are ever in memory. Sample by sample the features are taken as rows,
-one a pixel; rows of the other map are interpolated where a grid leads; a tile of pixels is multiplied with its halo (the
-tile grown by the radius), and the wanted products lie on the diagonals of that matrix, which a strided view reads. The
-backward pass keeps the two maps and the grid and makes the rest again. On CUDA one Triton kernel does all of it.
+one a pixel; rows of the other map are interpolated where a grid leads; a tile of pixels is multiplied with its halo
+(the tile grown by the radius), and the wanted products lie on the diagonals of that matrix, which a strided view reads.
+The backward pass keeps the two maps and the grid and makes the rest again. On CUDA one Triton kernel does all of it.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def local_correlation(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
 def warped_correlation(map1: Tensor, map2: Tensor, grid: Tensor, radius: int) -> Tensor:
     """The same, with ``map2`` sampled where ``grid`` leads: the correlation of ``map1`` with the warped ``map2``.
 
-    Equals ``local_correlation(map1, grid_sample(map2, grid, "bilinear", "border", align_corners=True), radius)`` and its
-    gradients for both maps and the grid. A coordinate that is not a number samples the first row or column.
+    Equals ``local_correlation(map1, grid_sample(map2, grid, "bilinear", "border", align_corners=True), radius)``, and
+    so do its gradients for both maps and the grid. A coordinate that is not a number samples the first row or column.
 
     Args:
         map1: ``(B, C, H, W)``; channels last is fastest.
@@ -77,7 +77,7 @@ def _correlate(map1: Tensor, map2: Tensor, grid: Tensor | None, radius: int) -> 
             if grid is not None:
                 map2 = F.grid_sample(map2, grid, padding_mode="border", align_corners=True)
             return _indexed(map1, map2, radius)
-        if map1.is_cuda and find_spec("triton"):
+        if map1.is_cuda and map1.dtype != torch.float64 and find_spec("triton"):
             from regbench.ops.correlation_triton import TritonCorrelation
 
             return TritonCorrelation.apply(map1, map2, grid, radius)

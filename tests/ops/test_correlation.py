@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from regbench.ops import local_correlation
+from regbench import geometry
+from regbench.ops import local_correlation, warped_correlation
 
 
 def by_definition(map1, map2, radius):
@@ -53,6 +54,73 @@ def test_gradients_equal_those_of_the_definition(size, radius):
 def test_gradcheck(size, radius):
     map1, map2 = (x.requires_grad_() for x in maps(1, 2, *size, dtype=torch.float64))
     assert torch.autograd.gradcheck(lambda a, b: local_correlation(a, b, radius), (map1, map2), fast_mode=True)
+
+
+def led(b, h, w, dtype=torch.float64):
+    """Grids that lead some pixels beyond each border."""
+    generator = torch.Generator().manual_seed(3)
+    return (2.6 * torch.rand(b, h, w, 2, dtype=dtype, generator=generator) - 1.3).requires_grad_()
+
+
+def warped_by_definition(map1, map2, grid, radius):
+    return by_definition(map1, F.grid_sample(map2, grid, padding_mode="border", align_corners=True), radius)
+
+
+@pytest.mark.parametrize(
+    ("shape", "radius"), [((2, 5, 16, 24), 4), ((1, 3, 13, 9), 2), ((3, 4, 8, 8), 0), ((1, 2, 1, 5), 1)]
+)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_warp_within_equals_sampling_before(shape, radius, channels_last):
+    weight = maps(shape[0], (2 * radius + 1) ** 2, *shape[2:], dtype=torch.float64, seed=1)[0]
+    results = []
+    for correlate in (warped_correlation, warped_by_definition):
+        pair = maps(*shape, dtype=torch.float64)
+        if channels_last:
+            pair = [x.to(memory_format=torch.channels_last) for x in pair]
+        inputs = [*(x.requires_grad_() for x in pair), led(shape[0], *shape[2:])]
+        found = correlate(*inputs, radius)
+        results.append((found.detach(), *torch.autograd.grad((found * weight).sum(), inputs)))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-11)
+
+
+def test_gradcheck_of_the_warp_within():
+    map1, map2 = (x.requires_grad_() for x in maps(1, 2, 9, 10, dtype=torch.float64))
+    assert torch.autograd.gradcheck(
+        lambda a, b, g: warped_correlation(a, b, g, 2), (map1, map2, led(1, 9, 10)), fast_mode=True
+    )
+
+
+def test_the_identity_warp_changes_nothing():
+    map1, map2 = maps(2, 7, 24, 40)
+    grid = geometry.sampling_grid(torch.eye(3).expand(2, 3, 3), (24, 40), (24, 40))
+    torch.testing.assert_close(warped_correlation(map1, map2, grid, 3), local_correlation(map1, map2, 3))
+
+
+def test_half_precision_is_interpolated_in_full():
+    """bf16 places would be pixels off; what is lost is the precision of the features."""
+    map1, map2 = (x.bfloat16() for x in maps(1, 32, 8, 136))
+    grid = led(1, 8, 136, dtype=torch.float32)
+    found = warped_correlation(map1, map2, grid, 4)
+    exact = warped_by_definition(map1.float(), map2.float(), grid, 4)
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact).abs().max() < 2**-6 * exact.abs().max()
+    found.float().sum().backward()
+    assert grid.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_places_that_are_none_read_within_the_map(value):
+    map1, map2 = (x.requires_grad_() for x in maps(1, 3, 8, 8))
+    grid = torch.full((1, 8, 8, 2), value, requires_grad=True)
+    found = warped_correlation(map1, map2, grid, 1)
+    found.sum().backward()
+    assert found.isfinite().all()
+    assert grid.grad.count_nonzero() == 0
+
+
+def test_a_grid_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"grid must be \(B, H, W, 2\) for maps \(1, 2, 8, 8\), got \(1, 8, 9, 2\)"):
+        warped_correlation(torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8), torch.zeros(1, 8, 9, 2), 1)
 
 
 def test_channel_order_is_rows_of_dy_then_dx():
@@ -126,6 +194,16 @@ class Largest(TorchDispatchMode):
         return out
 
 
+def test_a_batch_is_never_warped():
+    """What is in memory at once beyond the maps and the result are the halos of one sample."""
+    b, c, h, w = 8, 48, 32, 32
+    map1, map2 = (x.to(memory_format=torch.channels_last).requires_grad_() for x in maps(b, c, h, w))
+    with Largest() as seen:
+        warped_correlation(map1, map2, led(b, h, w, torch.float32), 4).sum().backward()
+    assert 0 < seen.elements <= max(b * 81 * h * w, b * c * h * w, 4 * c * h * w)
+    assert map2.grad is not None
+
+
 def test_windows_are_never_unfolded():
     b, c, h, w, radius = 2, 96, 32, 32, 4
     unfolded = b * c * (2 * radius + 1) ** 2 * h * w
@@ -146,3 +224,6 @@ def test_the_form_for_graphs_is_the_same(shape, radius, monkeypatch):
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
     monkeypatch.delattr("regbench.ops.correlation._TileCorrelation")  # not even asked
     torch.testing.assert_close(local_correlation(map1, map2, radius), expected, rtol=0, atol=1e-5)
+    grid = led(shape[0], *shape[2:], dtype=torch.float32)
+    expected = warped_by_definition(map1, map2, grid, radius)
+    torch.testing.assert_close(warped_correlation(map1, map2, grid, radius), expected, rtol=0, atol=1e-5)

@@ -60,7 +60,9 @@ def _mean(x: Tensor) -> Tensor:
     return rows.reshape(b, h, w * c).mean(1).view(b, w, c).mean(1)[..., None, None]
 
 
-def _gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, need_x: bool, need_weight: bool) -> Any:
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, need_x: bool, need_weight: bool
+) -> Any:
     """Gradients of a convolution for its input and its weight, None where not needed."""
 
     def backward(grad: Tensor, x: Tensor, mask: list[bool]) -> Any:
