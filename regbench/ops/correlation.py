@@ -125,7 +125,7 @@ def _layout(h: int, w: int, radius: int, device: torch.device) -> _Layout:
 class _Places(NamedTuple):
     """Where a sample's grid leads: four rows for each pixel, their weights, and how these change with the grid."""
 
-    index: Tensor  # (H*W, 4) int32
+    rows: Tensor  # (H*W, 4) int32
     weight: Tensor  # (H*W, 4)
     along_x: Tensor  # (H*W, 4)
     along_y: Tensor  # (H*W, 4)
@@ -180,7 +180,7 @@ def _with_zeros(rows: Tensor, places: _Places | None) -> Tensor:
     """The rows, interpolated if they are to be, and a last row of zeros."""
     if places is None:
         return F.pad(rows, (0, 0, 0, 1))
-    index, weight = (F.pad(x, (0, 0, 0, 1)) for x in (places.index, places.weight))
+    index, weight = (F.pad(x, (0, 0, 0, 1)) for x in (places.rows, places.weight))
     # Eight bits cannot address 128 pixels: half precision is interpolated in the grid's float32.
     return _gathered(rows.to(weight.dtype), index, weight).to(rows.dtype)
 
@@ -219,7 +219,8 @@ class _Bands:
 
     def within(self, padded: Tensor, band: slice) -> Tensor:
         """View a sample (ny*T, nx*T, ...) as the band's tiles (rows of tiles, nx, T, T, ...)."""
-        return padded.unflatten(1, (self.nx, TILE)).unflatten(0, (self.ny, TILE))[band].transpose(1, 2)
+        tiled = padded.view(self.ny, TILE, self.nx, TILE, *padded.shape[2:])
+        return tiled[band].transpose(1, 2)
 
 
 class _TileCorrelation(torch.autograd.Function):
@@ -257,7 +258,8 @@ class _TileCorrelation(torch.autograd.Function):
             rows1, rows2 = _rows(map1[i]), _rows(map2[i])
             places = None if grid is None else _places(grid[i])
             padded = _with_zeros(rows2, places)
-            grad = F.pad(grads[0][i].permute(1, 2, 0), (0, 0, 0, wide - w, 0, high - h)).unflatten(2, (window, window))
+            grad = F.pad(grads[0][i].permute(1, 2, 0), (0, 0, 0, wide - w, 0, high - h))
+            grad = grad.reshape(high, wide, window, window)
             for band in bands.slices:
                 part = bands.within(grad, band)
                 d = d_products[: part.shape[0] * part.shape[1]]
@@ -271,10 +273,10 @@ class _TileCorrelation(torch.autograd.Function):
                 d_map2[i] = d_rows
                 continue
             d_rows, rows2 = d_rows.to(places.weight.dtype), rows2.to(places.weight.dtype)
-            d_map2[i] = _folded(d_rows, _transposed(places.index, h * w), places.weight)
+            d_map2[i] = _folded(d_rows, _transposed(places.rows, h * w), places.weight)
             if d_grid is not None:
                 for axis, along in enumerate((places.along_x, places.along_y)):
-                    d_grid[i, ..., axis] = (d_rows * _gathered(rows2, places.index, along)).sum(-1).view(h, w)
+                    d_grid[i, ..., axis] = (d_rows * _gathered(rows2, places.rows, along)).sum(-1).view(h, w)
         d_map2 = d_map2.view(b, h, w, c)
         return d_map1[:, :h, :w].permute(0, 3, 1, 2), d_map2.permute(0, 3, 1, 2), d_grid, None
 
