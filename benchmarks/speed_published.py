@@ -8,8 +8,8 @@ as a third side, the plain loop over the 81 shifts. Without ``--checkpoint`` bot
     python benchmarks/speed_published.py ihn --peer IHN        # ihn1: one scale
 
 The sides take turns, A B A B; a ratio is that of their medians, baseline over ours. A training step is forward, L1
-loss, backward, clipping and AdamW. Its memory is the peak resident size of a process of its own that takes two steps,
-less what was resident before the first. Prints one JSON line. Times are wall clock in milliseconds a call;
+loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) of a process of its own that takes two
+steps, less the peak before the first. Prints one JSON line. Times are wall clock in milliseconds a call;
 ``cpu_ratio`` is of CPU time, which other work on the machine disturbs less.
 """
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -146,9 +145,10 @@ def forward(args: argparse.Namespace, sides: dict, batch: int, loop: bool) -> di
     return in_turns(calls, args.rounds)
 
 
-def resident_mb() -> float:
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+def peak_mb() -> float:
+    """Peak resident size of this program. ``getrusage`` knows only that of the process, its parent's included."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
 
 def memory_of(side: str) -> float:
@@ -176,9 +176,9 @@ def main() -> None:
         correlating(tile_gemm)
     if args.memory:
         step = trainer(*sides[args.memory], args.train_batch)
-        before = resident_mb()
+        before = peak_mb()
         step(), step()
-        print(resident_mb() - before)
+        print(peak_mb() - before)
         return
     for net, _ in sides.values():
         net.eval()
