@@ -1,0 +1,100 @@
+"""What the harness costs: trainer, sampler and logging beside a bare loop of the same step on ready batches.
+
+    python benchmarks/harness_overhead.py [--registrator mcnet] [--budget quick] [--steps 30] [--rounds 5]
+
+Both sides train the registrator with its own loss on the embedded pairs, with the same optimiser, clipping and learning
+rates, in turns. The bare loop is written here: no trainer, no sampler, no log, no check for losses that are no number.
+A third side is the trainer with the health watch, which looks as often as in a run. Prints one JSON line: milliseconds
+a step (medians over rounds) and overheads, the median over rounds of a side's time over the bare loop's of the same
+round, less one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from regbench.data.sampler import PairSampler
+from regbench.engine.health import Health
+from regbench.engine.plan import Plan, Request, make_plan
+from regbench.engine.trainer import Trainer
+from regbench.metrics.timing import device_sync
+
+
+class Sides:
+    """The three ways through the same number of steps."""
+
+    def __init__(self, plan: Plan, steps: int) -> None:
+        (stage,) = plan.stages
+        self.plan = plan
+        self.stage = replace(stage, steps=steps)
+        device = plan.context.device
+        self.sampler = PairSampler(plan.pack, plan.protocol, seed=0, device=device, labels=plan.labels)
+        self.ready = [self.sampler.batch(stage.name, n, stage.batch, stage.views) for n in range(steps)]
+
+    def bare(self) -> None:
+        (objective,) = self.stage.objectives
+        parameters = [p for name in objective.updates for p in self.stage.modules[name].parameters()]
+        optimiser = objective.optimiser(parameters)
+        for module in self.stage.modules.values():
+            module.train()
+        for step, batch in enumerate(self.ready):
+            for group in optimiser.param_groups:
+                group["lr"] = objective.lr(step)
+            optimiser.zero_grad(set_to_none=True)
+            objective.loss(batch, {})["loss"].backward()
+            if objective.clip is not None:
+                torch.nn.utils.clip_grad_norm_(parameters, objective.clip)
+            optimiser.step()
+
+    def trainer(self, watched: bool = False) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            watch = Health(Path(folder), self.sampler) if watched else None
+            modules = self.plan.context.modules
+            Trainer((self.stage,), modules, self.sampler, seed=0, folder=Path(folder), watch=watch).fit()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--registrator", default="mcnet")
+    parser.add_argument("--budget", default="quick")
+    parser.add_argument("--steps", type=int, default=30, help="of each round; a run's are its health checks' interval")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int)
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as out:
+        request = Request(args.registrator, "supervised", pairing="online", budget=args.budget, device=args.device)
+        sides = Sides(make_plan(replace(request, out=Path(out))), args.steps)
+    calls = {"bare": sides.bare, "trainer": sides.trainer, "watched": lambda: sides.trainer(watched=True)}
+    wait = device_sync(sides.sampler.device)
+    spans: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(args.rounds + 1):
+        for name, call in calls.items():
+            wait()
+            start = time.perf_counter()
+            call()
+            wait()
+            if turn:  # the first round warms up
+                spans[name].append(1e3 * (time.perf_counter() - start) / args.steps)
+    over = {
+        name: round(statistics.median(a / b for a, b in zip(spans[name], spans["bare"], strict=True)) - 1, 4)
+        for name in ("trainer", "watched")
+    }
+    milliseconds = {name: round(statistics.median(times), 2) for name, times in spans.items()}
+    about = {"registrator": args.registrator, "budget": args.budget, "batch": sides.stage.batch, "steps": args.steps}
+    about |= {"device": str(sides.sampler.device), "threads": torch.get_num_threads()}
+    print(json.dumps(about | {"ms_a_step": milliseconds, "overhead": over}))
+
+
+if __name__ == "__main__":
+    main()

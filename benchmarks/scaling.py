@@ -1,0 +1,186 @@
+"""How cost grows: with the batch, with the side of the images, with the number of test pairs; and whether memory stays.
+
+    python benchmarks/scaling.py [--registrator mcnet] [--threads 2] [--plot scaling.png] [--evaluations 10000]
+
+Every point is a process of its own. ``forward`` and ``step`` (forward, loss, backward) are timed on noise, median of
+three after one; memory is what these calls add to the peak resident size (Linux).
+``manifest`` builds frozen test pairs of a pack and cuts batches of 16 from the end of them. ``evaluations`` registers
+that many batches with a small network and reads the resident size along the way: it must not grow. Prints a markdown
+table and, last, one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BATCHES, SIDES, ENTRIES = (1, 2, 4, 8, 16, 32), (64, 96, 128, 192, 256), (1_000, 10_000, 100_000, 1_000_000)
+WINDOWS = 20
+"""How often the resident size is read during the evaluations."""
+
+
+def status_mb(field: str) -> float:
+    """A size the kernel tells of this process: ``VmHWM`` (peak) or ``VmRSS``."""
+    return int(Path("/proc/self/status").read_text().partition(f"{field}:")[2].split()[0]) / 2**10
+
+
+def cost(call: Callable[[], object], repeats: int = 3) -> dict[str, float]:
+    """Median milliseconds of a call after one that does not count, and MB the calls added to the peak."""
+    before, spans = status_mb("VmHWM"), []
+    for turn in range(repeats + 1):
+        start = time.perf_counter()
+        call()
+        if turn:
+            spans.append(1e3 * (time.perf_counter() - start))
+    return {"ms": round(statistics.median(spans), 2), "mb": round(status_mb("VmHWM") - before, 1)}
+
+
+def measured(args: argparse.Namespace) -> dict[str, Any]:
+    """The point this process was started for."""
+    import torch
+
+    torch.set_num_threads(args.threads)
+    if args.point == "network":
+        return network(args.registrator, args.of["batch"], args.of["side"], args.of["budget"])
+    if args.point == "manifest":
+        return manifest(args.of["entries"])
+    return evaluations(args.of["batches"])
+
+
+def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
+    import torch
+
+    from regbench.api.types import PairInfo
+    from regbench.config import budget_of
+    from regbench.engine.context import RunContext
+    from regbench.engine.plan import choose
+
+    chosen = choose("registrator", name, {}, budget_of(budget))
+    context = RunContext(PairInfo(patch=side, rho=side // 4), torch.device("cpu"), {"registrator": chosen}, 0)
+    net = context.registrator()
+    source, target = torch.rand(2, batch, 3, side, side).unbind()
+    label = torch.rand(batch, 4, 2) * side / 4
+
+    def forward() -> None:
+        with torch.inference_mode():
+            net.eval()(source, target)
+
+    def step() -> None:
+        net.train().loss(net(source, target), label).backward()
+        net.zero_grad()
+
+    return {"forward": cost(forward), "step": cost(step)}
+
+
+def manifest(entries: int) -> dict[str, Any]:
+    from regbench.config import Protocol
+    from regbench.data.manifest import test_manifest
+    from regbench.data.pack import ensure
+    from regbench.engine.evaluator import Evaluator
+
+    pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=entries)
+    made: list[Any] = []
+    building = cost(lambda: made.append(test_manifest(pack, protocol)) or made[:-1].clear(), repeats=1)
+    evaluator = Evaluator(pack, made[-1], protocol)
+    last = len(made[-1].draws)
+    return {"entries": last, "build": building, "batch": cost(lambda: evaluator.images(last - 16, last), repeats=20)}
+
+
+def evaluations(batches: int) -> dict[str, Any]:
+    import torch
+
+    from regbench.config import Protocol, budget_of
+    from regbench.data.manifest import test_manifest
+    from regbench.data.pack import ensure
+    from regbench.data.sampler import pair_info
+    from regbench.engine.context import RunContext
+    from regbench.engine.evaluator import Evaluator
+    from regbench.engine.plan import choose
+
+    pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=16 * max(1, batches // WINDOWS))
+    chosen = choose("registrator", "mcnet", {"preset": "tiny"}, budget_of("quick"))
+    net = RunContext(pair_info(pack, protocol), torch.device("cpu"), {"registrator": chosen}, 0).registrator()
+    evaluator = Evaluator(pack, test_manifest(pack, protocol), protocol)
+    resident = []
+    for _ in range(WINDOWS):
+        evaluator.estimates(net)
+        resident.append(round(status_mb("VmRSS"), 1))
+    return {"batches": WINDOWS * -(-len(evaluator.manifest.draws) // 16), "resident_mb": resident}
+
+
+def point(args: argparse.Namespace, kind: str, **of: Any) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--registrator", args.registrator, "--threads", str(args.threads)]
+    command += ["--point", kind, "--of", json.dumps(of)]
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode:
+        raise SystemExit(f"{kind} {of}: {found.stderr.strip().splitlines()[-1]}")
+    return of | json.loads(found.stdout.splitlines()[-1])
+
+
+def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.5), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for axis, (name, along) in zip(axes[:2], (("by_batch", "batch"), ("by_side", "side")), strict=True):
+        for call in ("forward", "step"):
+            axis.loglog([p[along] for p in found[name]], [p[call]["ms"] for p in found[name]], "o-", label=call)
+        axis.set(xlabel=along, ylabel="ms")
+        axis.legend()
+    for call in ("build", "batch"):
+        axes[2].loglog(
+            [p["entries"] for p in found["by_entries"]], [p[call]["ms"] for p in found["by_entries"]], "o-", label=call
+        )
+    axes[2].set(xlabel="test pairs", ylabel="ms")
+    axes[2].legend()
+    figure.savefig(path, dpi=120)
+
+
+def table(found: dict[str, list[dict[str, Any]]]) -> str:
+    from tabulate import tabulate
+
+    parts = []
+    for rows in found.values():
+        flat = [{k: v for k, v in p.items() if not isinstance(v, dict)} for p in rows]
+        for row, p in zip(flat, rows, strict=True):
+            for call, values in p.items():
+                if isinstance(values, dict):
+                    row |= {f"{call}, {unit}": value for unit, value in values.items()}
+        parts.append(tabulate(flat, headers="keys", tablefmt="github"))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--registrator", default="mcnet")
+    parser.add_argument("--budget", default="full")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--evaluations", type=int, default=10_000, help="batches; 0: none")
+    parser.add_argument("--point", choices=("network", "manifest", "evaluations"), help=argparse.SUPPRESS)
+    parser.add_argument("--of", type=json.loads, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.point:
+        print(json.dumps(measured(args)))
+        return
+    found = {
+        "by_batch": [point(args, "network", budget=args.budget, side=128, batch=batch) for batch in BATCHES],
+        "by_side": [point(args, "network", budget=args.budget, side=side, batch=4) for side in SIDES],
+        "by_entries": [point(args, "manifest", entries=entries) for entries in ENTRIES],
+    }
+    print(table(found))
+    if args.plot:
+        plot(found, args.plot)
+    flat = {"evaluations": point(args, "evaluations", batches=args.evaluations)} if args.evaluations else {}
+    print(json.dumps(found | flat))
+
+
+if __name__ == "__main__":
+    main()
