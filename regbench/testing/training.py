@@ -17,6 +17,7 @@ from regbench.data.sampler import PairSampler
 from regbench.data.synthetic import Synthetic, SyntheticConfig
 from regbench.engine.context import RunContext
 from regbench.engine.trainer import Trainer
+from regbench.testing.host_reads import HostReads, watched
 from regbench.testing.parts import PROTOCOL
 
 _FOLDER = TemporaryDirectory(prefix="regbench-suite-")  # goes with the process
@@ -37,11 +38,13 @@ class Changes:
         stage: as the strategy made it.
         parameters: names ``module/key`` of parameters whose bits changed.
         buffers: the same for buffers, such as running statistics.
+        host_reads: where a loss read a value back from the device, first step apart.
     """
 
     stage: Stage
     parameters: frozenset[str]
     buffers: frozenset[str]
+    host_reads: tuple[str, ...] = ()
 
 
 def train_stage(stage: Stage, context: RunContext, *, labels: bool, steps: int = 2) -> Changes:
@@ -57,13 +60,14 @@ def train_stage(stage: Stage, context: RunContext, *, labels: bool, steps: int =
         before.update(snapshot(context.modules))
 
     sampler = PairSampler(tiny_pack(), PROTOCOL, seed=0, labels=labels)
-    short = replace(stage, steps=steps, batch=min(stage.batch, 4), setup=setup)
+    reads = HostReads()
+    short = replace(watched(stage, reads), steps=steps, batch=min(stage.batch, 4), setup=setup)
     with TemporaryDirectory(dir=_FOLDER.name) as folder:
         Trainer([short], context.modules, sampler, seed=0, folder=Path(folder)).fit()
     after = snapshot(context.modules)
     changed = {key for key, value in after.items() if not _same(value, before.get(key))}
     trainable = {f"{name}/{key}" for name, m in context.modules.items() for key, _ in m.named_parameters()}
-    return Changes(stage, frozenset(changed & trainable), frozenset(changed - trainable))
+    return Changes(stage, frozenset(changed & trainable), frozenset(changed - trainable), tuple(reads.found))
 
 
 def check_changes(change: Changes) -> None:
@@ -77,6 +81,12 @@ def check_changes(change: Changes) -> None:
     training = named if stage.train is None else set(stage.train)
     drifted = {key for key in change.buffers if not _within(key, training | named)}
     assert not drifted, f"stage {stage.name} changed buffers of frozen modules: {sorted(drifted)[:5]}"
+
+
+def check_host_reads(change: Changes) -> None:
+    """No loss of the stage waits for the device."""
+    reads = sorted(set(change.host_reads))
+    assert not reads, f"stage {change.stage.name} waits for the device in every step: {'; '.join(reads[:3])}"
 
 
 def _within(key: str, names: set[str]) -> bool:

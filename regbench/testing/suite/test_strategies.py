@@ -19,7 +19,14 @@ from regbench.plugins import Component
 from regbench.testing.compare import assert_equal, assert_same_weights
 from regbench.testing.images import labelled_pair
 from regbench.testing.parts import PROTOCOL, build_strategy, context, each, partners
-from regbench.testing.training import Changes, check_changes, snapshot, tiny_pack, train_stage
+from regbench.testing.training import (
+    Changes,
+    check_changes,
+    check_host_reads,
+    snapshot,
+    tiny_pack,
+    train_stage,
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,13 @@ def test_strategy_updates_exactly_what_it_names(component: Component) -> None:
     """Two steps change every module a stage updates; every other parameter keeps its bits."""
     for change in trained(component)[1]:
         check_changes(change)
+
+
+@each("strategy")
+def test_strategy_never_waits_for_the_device(component: Component) -> None:
+    """No loss reads a value back, indexes by a mask or branches on a tensor: a GPU would stand still for it."""
+    for change in trained(component)[1]:
+        check_host_reads(change)
 
 
 @each("strategy")

@@ -16,7 +16,7 @@ from regbench.plugins import Component
 from regbench.testing.compare import assert_equal, assert_same_weights
 from regbench.testing.images import textured
 from regbench.testing.parts import PROTOCOL, build_translator, context, each
-from regbench.testing.training import check_changes, snapshot, tiny_pack, train_stage
+from regbench.testing.training import check_changes, check_host_reads, snapshot, tiny_pack, train_stage
 
 NATIVE = (PROTOCOL.patch, PROTOCOL.patch)
 SOURCE, TARGET = partial(textured, 2, NATIVE), partial(textured, 2, NATIVE, seed=1)
@@ -140,4 +140,5 @@ def _trains(component: Component, stages_of: StageMaker) -> None:
     changes = [train_stage(stage, ctx, labels=False) for stage in stages]
     for change in changes:
         check_changes(change)
+        check_host_reads(change)
     assert any(not torch.equal(v, before[k]) for k, v in snapshot({"": network}).items()), "the translator is as before"
