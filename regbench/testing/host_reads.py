@@ -21,11 +21,11 @@ _READING = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_sel
 _INDEXING = ("index", "index_put", "index_put_")
 
 
-class HostReads(TorchDispatchMode):
+class HostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Collects, while entered, every operator whose result the host has to know: ``found``, with the line it is in."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
         self._drawn: dict[int, torch.Tensor] = {}  # of the host, kept so that no other tensor gets the same id
 
