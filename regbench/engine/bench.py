@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from regbench.api.registrator import Registrator
 from regbench.api.translator import Translator
+from regbench.api.types import Registration
 from regbench.config import Protocol, budget_of, build_protocol
 from regbench.data.manifest import test_manifest
 from regbench.data.pack import Pack, ensure
@@ -27,6 +29,7 @@ from regbench.data.packing import Progress
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.engine.context import Chosen, RunContext
 from regbench.engine.evaluator import Evaluator
+from regbench.engine.graph import captured
 from regbench.engine.plan import Request, choose, device_of, make_plan
 from regbench.engine.trainer import Trainer
 from regbench.errors import UsageError, unknown_name
@@ -51,7 +54,8 @@ class Row:
     Attributes:
         role: of the component.
         name: of the component.
-        call: ``register``, ``translate``, ``STAGE: step`` (sampler and update) or ``STAGE: sampler`` (sampler alone).
+        call: ``register`` or ``translate``, on CUDA once more from a recorded graph, ``STAGE: step`` (sampler and
+            update) or ``STAGE: sampler`` (sampler alone).
         batch: pairs a call.
         parameters: of the network; of all that the stage updates for a step; 0 for the sampler.
         median_ms: milliseconds a call.
@@ -199,6 +203,21 @@ def _forwards(
                     function(*images)
 
             yield _timed(role, name, call, batch, size, once, device, effort)
+            with torch.inference_mode(), _precision(device, precision):
+                replay = captured(_tensors_of(function), *images)
+            if replay is not None:
+                again = partial(replay, *images)
+                yield _timed(role, name, f"{call}, CUDA graph", batch, size, again, device, effort)
+
+
+def _tensors_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A network's call with its result as a tuple of tensors."""
+
+    def call(*images: Tensor) -> Any:
+        found = function(*images)
+        return (found.displacement, found.ok) if isinstance(found, Registration) else found
+
+    return call
 
 
 def _call(network: nn.Module) -> tuple[str, str, Callable[..., Any]]:

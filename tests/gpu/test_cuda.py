@@ -8,7 +8,8 @@ import torch
 from regbench.api.types import PairInfo
 from regbench.config import Protocol, build_config
 from regbench.data.sampler import PairSampler
-from regbench.ops import local_correlation
+from regbench.engine.graph import captured
+from regbench.ops import local_correlation, warped_correlation
 from regbench.plugins import registry
 
 pytestmark = [
@@ -72,3 +73,35 @@ def test_registration_agrees_with_the_cpu(tiny_pack):
     a = mcnet("cpu").eval()(pair.source, pair.target).displacement
     b = mcnet("cuda").eval()(pair.source.cuda(), pair.target.cuda()).displacement
     torch.testing.assert_close(b.cpu(), a, atol=2e-2, rtol=1e-3)
+
+
+def test_warped_correlation_agrees_with_the_cpu_in_both_directions():
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 40, 24, 20, requires_grad=True) for _ in range(2)]
+    grid = (2.4 * torch.rand(2, 24, 20, 2) - 1.2).requires_grad_()  # some of it beyond the border
+    moved = [x.detach().cuda().requires_grad_() for x in (*maps, grid)]
+    a, b = warped_correlation(*maps, grid, 4), warped_correlation(*moved, 4)
+    torch.testing.assert_close(b.cpu(), a, atol=1e-4, rtol=1e-4)
+    weight = torch.randn_like(a)
+    expected = torch.autograd.grad((a * weight).sum(), (*maps, grid))
+    for x, y in zip(expected, torch.autograd.grad((b * weight.cuda()).sum(), moved), strict=True):
+        torch.testing.assert_close(y.cpu(), x, atol=1e-3 * float(x.abs().max()), rtol=1e-3)
+
+
+def test_a_recorded_network_answers_as_the_network_does():
+    network = mcnet("cuda").eval()
+
+    def estimate(source, target):
+        return network(source, target).displacement
+
+    images = torch.rand(4, 1, 3, 64, 64, device="cuda").unbind()
+    with torch.inference_mode():
+        replay = captured(estimate, *images[:2])
+        assert replay is not None
+        for pair in (images[:2], images[2:]):
+            torch.testing.assert_close(replay(*pair), estimate(*pair), atol=1e-2, rtol=1e-3)
+
+
+def test_a_function_that_waits_for_the_device_is_not_recorded():
+    assert captured(lambda x: x * float(x.sum()), torch.ones(3, device="cuda")) is None
+    assert float(torch.ones(3, device="cuda").sum()) == 3.0  # the device is as usable as before
