@@ -1,8 +1,9 @@
 """Speed and memory of MCNet and IHN beside their published code: same weights, same inputs, same threads, one run.
 
 You need a clone of the authors' repository (github.com/zjuzhk/MCNet, github.com/imdumpl78/IHN); nothing of it is part
-of this project. MCNet's correlation is a CUDA kernel without a CPU form: ``tile_gemm.py`` stands in for it, and, timed
-as a third side, the plain loop over the 81 shifts. Without ``--checkpoint`` both sides get the same random weights.
+of this project. MCNet's correlation is a CUDA kernel that needs CuPy and has no CPU form: ``tile_gemm.py`` stands in
+for it and, timed as a third side, the plain loop over the 81 shifts. Without ``--checkpoint`` both sides get the same
+random weights.
 
     python benchmarks/speed_published.py mcnet --peer MCNet [--threads 2] [--rounds 9] [--train-rounds 3]
     python benchmarks/speed_published.py ihn --peer IHN        # ihn1: one scale
@@ -35,6 +36,7 @@ from regbench.api.types import PairInfo
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.plan import choose
 from regbench.engine.weights import import_checkpoint
+from regbench.metrics.timing import device_sync
 from regbench.published import read_published
 
 Estimate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -56,7 +58,7 @@ def published_ihn(repository: Path, scales: int) -> tuple[torch.nn.Module, Estim
 
 
 def load(args: argparse.Namespace) -> dict[str, tuple[torch.nn.Module, Estimate]]:
-    """Both networks with the same weights, by side."""
+    """Both networks with the same weights, by side, on the device."""
     torch.manual_seed(0)
     if args.name == "mcnet":
         theirs, estimate = published_mcnet(args.peer)
@@ -65,13 +67,14 @@ def load(args: argparse.Namespace) -> dict[str, tuple[torch.nn.Module, Estimate]
     if args.checkpoint:
         theirs.load_state_dict({k.removeprefix("module."): v for k, v in read_published(args.checkpoint).items()})
     chosen = choose("registrator", args.name, {}, None)
-    ours = RunContext(PairInfo(), torch.device("cpu"), {"registrator": chosen}, 0).registrator()
+    ours = RunContext(PairInfo(), args.device, {"registrator": chosen}, 0).registrator()
     with tempfile.TemporaryDirectory() as folder:
         file, weights = Path(folder, "theirs.pth"), Path(folder, "ours.safetensors")
         torch.save(theirs.state_dict(), file)
         import_checkpoint(args.name, file, weights)
         load_weights(ours, weights)
     last = 1 if args.name.startswith("ihn") else 0  # theirs hands out its last estimate alone
+    theirs.to(args.device)
     return {"ours": (ours, lambda s, t: ours(s, t).displacements[-last:]), "published": (theirs, estimate)}
 
 
@@ -80,16 +83,17 @@ def correlating(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) 
     sys.modules["corr_implement"].FunctionCorrelation = function
 
 
-def images(batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def images(batch: int, device: torch.device) -> tuple[torch.Tensor, ...]:
     generator = torch.Generator().manual_seed(1)
     source, target = (torch.rand(batch, 3, 128, 128, generator=generator) for _ in range(2))
-    return source, target, 64 * torch.rand(batch, 4, 2, generator=generator) - 32
+    truth = 64 * torch.rand(batch, 4, 2, generator=generator) - 32
+    return tuple(x.to(device) for x in (source, target, truth))
 
 
-def trainer(net: torch.nn.Module, estimate: Estimate, batch: int) -> Callable[[], float]:
+def trainer(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.device) -> Callable[[], float]:
     """A training step; returns the loss."""
     optimiser = torch.optim.AdamW(net.parameters(), lr=4e-4, weight_decay=1e-5)
-    source, target, truth = images(batch)
+    source, target, truth = images(batch, device)
 
     def step() -> float:
         optimiser.zero_grad()
@@ -102,14 +106,17 @@ def trainer(net: torch.nn.Module, estimate: Estimate, batch: int) -> Callable[[]
     return step
 
 
-def in_turns(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[str, float]]:
+def in_turns(sides: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
     """Median and interquartile range of each side, after one call of each that does not count."""
+    wait = device_sync(device)
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
         for name, call in sides.items():
+            wait()
             start, busy = time.perf_counter(), time.process_time()
             call()
+            wait()
             if turn:
                 wall[name].append(1e3 * (time.perf_counter() - start))
                 cpu[name].append(1e3 * (time.process_time() - busy))
@@ -128,7 +135,7 @@ def in_turns(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, d
 
 
 def forward(args: argparse.Namespace, sides: dict, batch: int, loop: bool) -> dict[str, dict[str, float]]:
-    source, target, _ = images(batch)
+    source, target, _ = images(batch, args.device)
 
     def call(side: str, correlation: Callable = tile_gemm) -> Callable[[], object]:
         def once() -> None:
@@ -142,7 +149,7 @@ def forward(args: argparse.Namespace, sides: dict, batch: int, loop: bool) -> di
     calls = {"ours": call("ours"), "published": call("published")}
     if loop:
         calls["shift_loop"] = call("published", parity_mcnet.shift_loop)
-    return in_turns(calls, args.rounds)
+    return in_turns(calls, args.rounds, args.device)
 
 
 def peak_mb() -> float:
@@ -162,6 +169,7 @@ def main() -> None:
     parser.add_argument("name", choices=("mcnet", "ihn1", "ihn"))
     parser.add_argument("--peer", type=Path, required=True, help="clone of the authors' repository")
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batches", type=int, nargs="*", default=[1, 16], help="of the forward pass")
     parser.add_argument("--rounds", type=int, default=9)
@@ -175,14 +183,14 @@ def main() -> None:
     if args.name == "mcnet":
         correlating(tile_gemm)
     if args.memory:
-        step = trainer(*sides[args.memory], args.train_batch)
+        step = trainer(*sides[args.memory], args.train_batch, args.device)
         before = peak_mb()
         step(), step()
         print(peak_mb() - before)
         return
     for net, _ in sides.values():
         net.eval()
-    source, target, _ = images(2)
+    source, target, _ = images(2, args.device)
     with torch.no_grad():
         first, second = (estimate(source, target) for _, estimate in sides.values())
     found: dict[str, object] = {
@@ -194,11 +202,15 @@ def main() -> None:
     for batch in args.batches:
         found[f"forward_{batch}"] = forward(args, sides, batch, args.shift_loop and args.name == "mcnet")
     if args.train_rounds:
-        steps = {side: trainer(net.train(), estimate, args.train_batch) for side, (net, estimate) in sides.items()}
+        steps = {
+            side: trainer(net.train(), estimate, args.train_batch, args.device)
+            for side, (net, estimate) in sides.items()
+        }
         losses = [step() for step in steps.values()]
         found["loss_difference"] = abs(losses[0] - losses[1])
-        found[f"train_{args.train_batch}"] = in_turns(steps, args.train_rounds)
-        peaks = {side: memory_of(side) for side in steps}
+        found[f"train_{args.train_batch}"] = in_turns(steps, args.train_rounds, args.device)
+    if args.train_rounds and args.device.type == "cpu":
+        peaks = {side: memory_of(side) for side in sides}
         found["memory_mb"] = {side: round(peak) for side, peak in peaks.items()}
         found["memory_ratio"] = round(peaks["ours"] / peaks["published"], 3)
     print(json.dumps(found))

@@ -87,8 +87,9 @@ def bench(
         progress: told while a data set is prepared.
 
     Returns:
-        What can be printed as JSON: ``rows`` (:class:`Row`), ``settings`` of the components, how it was measured, and
-        ``provenance`` (see :func:`regbench.results.provenance.collect`).
+        What can be printed as JSON: ``rows`` (:class:`Row`), ``settings`` of the components, ``stages`` of a strategy
+        with their steps in a run, how it was measured, and ``provenance`` (see
+        :func:`regbench.results.provenance.collect`).
 
     Raises:
         UsageError: nothing is named, or anything about the request cannot work.
@@ -176,7 +177,8 @@ def _in_training(
         rows.append(_timed("strategy", about[0], f"{about[1]}: sampler", about[2], 0, draw, device, effort))
         step = trainer.rehearse(stage)
         rows.append(_timed("strategy", about[0], f"{about[1]}: step", about[2], size, step, device, effort))
-    return rows, _facts(plan.pack, plan.protocol, device, plan.context.chosen)
+    stages = [{"name": stage.name, "steps": stage.steps, "batch": stage.batch} for stage in plan.stages]
+    return rows, _facts(plan.pack, plan.protocol, device, plan.context.chosen) | {"stages": stages}
 
 
 def _forwards(

@@ -1,4 +1,4 @@
-"""A function of images recorded as a CUDA graph: one launch in the place of hundreds, which take longer than the work."""
+"""A function of images recorded as a CUDA graph: one launch in the place of hundreds, slower than the work itself."""
 
 from __future__ import annotations
 
