@@ -1,9 +1,10 @@
 """Local correlation: the dot products of each feature with a window of the other map, which may be warped on the way.
 
-Neither the windows nor the warped maps of a batch are ever in memory. Sample by sample the features are taken as rows,
-one a pixel; rows of the other map are interpolated where a grid leads; a tile of pixels is multiplied with its halo
-(the tile grown by the radius), and the wanted products lie on the diagonals of that matrix, which a strided view reads.
-The backward pass keeps the two maps and the grid and makes the rest again. On CUDA one Triton kernel does all of it.
+Neither the windows nor the warped maps of a batch are ever in memory. A few samples at a time, features are taken as
+rows, one a pixel; rows of the other map are interpolated where a grid leads; a tile of pixels is multiplied with its
+halo (the tile grown by the radius), and the wanted products lie on the diagonals of that matrix, which a strided view
+reads. The backward pass keeps the two maps and the grid and makes the rest again. On CUDA one Triton kernel does all
+of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ TILE = 8
 
 BAND = 16
 """Tiles multiplied at once, about: what is in use stays in the processor's cache."""
+
+GROUP = 32
+"""Tiles of the samples worked through at once, about: a large map alone, several small ones, whose calls cost more than
+their work."""
 
 
 def local_correlation(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
@@ -98,42 +103,43 @@ def _transposed(index: Tensor, rows: int) -> _Transposed:
 
 
 class _Layout(NamedTuple):
-    """Which of a map's rows make up its tiles and halos."""
+    """Which rows of ``n`` samples' maps, one sample after the other, make up their tiles and halos."""
 
-    tiles: Tensor  # (ny, nx * T*T); what a tile reads beyond the map is cut off from the result: any row will do
-    halos: Tensor  # (ny, nx * S*S), S = TILE + 2 radius; beyond the map lies row H * W, of zeros
+    tiles: Tensor  # (n*ny, nx * T*T); what a tile reads beyond the map is cut off from the result: any row will do
+    halos: Tensor  # (n*ny, nx * S*S), S = TILE + 2 radius; beyond a map lies row n*H*W, of zeros
     folding: _Transposed  # of the halos
 
 
-@lru_cache(maxsize=32)
-def _layout(h: int, w: int, radius: int, device: torch.device) -> _Layout:
+@lru_cache(maxsize=64)
+def _layout(n: int, h: int, w: int, radius: int, device: torch.device) -> _Layout:
     with torch.inference_mode(False):  # kept beyond this call, which may be part of inference
         ny, nx = -(-h // TILE), -(-w // TILE)
+        first = h * w * torch.arange(n, device=device).view(-1, 1, 1, 1, 1)  # of each sample
 
         def cut(side: int, margin: int, outside: int) -> Tensor:
             y = TILE * torch.arange(ny, device=device)[:, None] + torch.arange(side, device=device) - margin
             x = TILE * torch.arange(nx, device=device)[:, None] + torch.arange(side, device=device) - margin
             y, x = y[:, None, :, None], x[:, None, :]
             inside = (y >= 0) & (y < h) & (x >= 0) & (x < w)
-            return torch.where(inside, y * w + x, outside).reshape(ny, -1).int()
+            return torch.where(inside, first + y * w + x, outside).reshape(n * ny, -1).int()
 
-        halos = cut(TILE + 2 * radius, radius, h * w)
-        order, starts = _transposed(halos, h * w)
+        halos = cut(TILE + 2 * radius, radius, n * h * w)
+        order, starts = _transposed(halos, n * h * w)
         return _Layout(cut(TILE, 0, 0), halos, _Transposed(order[: int(starts[-1])], starts))
 
 
 class _Places(NamedTuple):
-    """Where a sample's grid leads: four rows for each pixel, their weights, and how these change with the grid."""
+    """Where grids of n samples lead: four rows for each pixel, their weights, and how these change with the grid."""
 
-    rows: Tensor  # (H*W, 4) int32
-    weight: Tensor  # (H*W, 4)
-    along_x: Tensor  # (H*W, 4)
-    along_y: Tensor  # (H*W, 4)
+    rows: Tensor  # (n*H*W, 4) int32
+    weight: Tensor  # (n*H*W, 4)
+    along_x: Tensor  # (n*H*W, 4)
+    along_y: Tensor  # (n*H*W, 4)
 
 
 def _places(grid: Tensor) -> _Places:
-    """Of one sample's grid ``(H, W, 2)``, with coordinates held at the border."""
-    h, w = grid.shape[:2]
+    """Of grids ``(n, H, W, 2)``, with coordinates held at the border."""
+    n, h, w, _ = grid.shape
 
     def axis(coordinate: Tensor, extent: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         place = (coordinate.flatten() + 1) / 2 * extent
@@ -145,8 +151,10 @@ def _places(grid: Tensor) -> _Places:
     left, right, fx, slope_x = axis(grid[..., 0], w - 1)
     above, below, fy, slope_y = axis(grid[..., 1], h - 1)
     gx, gy = 1 - fx, 1 - fy
+    first = torch.arange(0, n * h * w, h * w, dtype=torch.int32, device=grid.device).repeat_interleave(h * w)
+    above, below = first + above * w, first + below * w
     return _Places(
-        torch.stack([above * w + left, above * w + right, below * w + left, below * w + right], dim=-1),
+        torch.stack([above + left, above + right, below + left, below + right], dim=-1),
         torch.stack([gx * gy, fx * gy, gx * fy, fx * fy], dim=-1),
         torch.stack([-gy, gy, -fy, fy], dim=-1) * slope_x[:, None],
         torch.stack([-gx, -fx, gx, fx], dim=-1) * slope_y[:, None],
@@ -172,8 +180,8 @@ def _folded(values: Tensor, by: _Transposed, weight: Tensor | None = None) -> Te
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(C, H, W) -> (H * W, C); a view where channels are last."""
-    return x.permute(1, 2, 0).reshape(-1, len(x))
+    """(n, C, H, W) -> (n * H * W, C); a view where channels are last."""
+    return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def _with_zeros(rows: Tensor, places: _Places | None) -> Tensor:
@@ -192,16 +200,24 @@ def _diagonals(products: Tensor, radius: int) -> Tensor:
     return products.as_strided(shape, (products.stride(0), TILE * side**2 + side, side**2 + 1, side, 1))
 
 
-class _Bands:
-    """How one sample is worked through: rows of tiles, about ``BAND`` tiles at once."""
+def _groups(maps: Tensor) -> list[slice]:
+    """Samples worked through at once."""
+    b, _, h, w = maps.shape
+    step = max(1, GROUP // (-(-h // TILE) * -(-w // TILE)))
+    return [slice(i, min(i + step, b)) for i in range(0, b, step)]
 
-    def __init__(self, map1: Tensor, radius: int) -> None:
-        _, self.channels, h, w = map1.shape
-        self.layout = _layout(h, w, radius, map1.device)
+
+class _Bands:
+    """How a group of samples is worked through: rows of tiles, about ``BAND`` tiles at once."""
+
+    def __init__(self, maps: Tensor, radius: int) -> None:
+        self.samples, self.channels, h, w = maps.shape
+        self.layout = _layout(self.samples, h, w, radius, maps.device)
         self.side = TILE + 2 * radius
         self.ny, self.nx = -(-h // TILE), -(-w // TILE)
+        self.rows = self.samples * self.ny
         step = max(1, BAND // self.nx)
-        self.slices = [slice(y, min(y + step, self.ny)) for y in range(0, self.ny, step)]
+        self.slices = [slice(y, min(y + step, self.rows)) for y in range(0, self.rows, step)]
 
     def tiles(self, rows: Tensor, band: slice) -> Tensor:
         """``(tiles, T*T, C)``."""
@@ -218,8 +234,8 @@ class _Bands:
         return torch.baddbmm(out, first, second, beta=0, alpha=1 / self.channels, out=out)
 
     def within(self, padded: Tensor, band: slice) -> Tensor:
-        """View a sample (ny*T, nx*T, ...) as the band's tiles (rows of tiles, nx, T, T, ...)."""
-        tiled = padded.view(self.ny, TILE, self.nx, TILE, *padded.shape[2:])
+        """View samples (n, ny*T, nx*T, ...) as the band's tiles (rows of tiles, nx, T, T, ...)."""
+        tiled = padded.view(self.rows, TILE, self.nx, TILE, *padded.shape[3:])
         return tiled[band].transpose(1, 2)
 
 
@@ -231,14 +247,14 @@ class _TileCorrelation(torch.autograd.Function):
         ctx.save_for_backward(map1, map2, grid)
         ctx.radius = radius
         b, _, h, w = map1.shape
-        bands, window = _Bands(map1, radius), 2 * radius + 1
-        out = map1.new_empty(b, bands.ny * TILE, bands.nx * TILE, window, window)
-        for i in range(b):
-            rows1 = _rows(map1[i])
-            rows2 = _with_zeros(_rows(map2[i]), None if grid is None else _places(grid[i]))
+        ny, nx, window = -(-h // TILE), -(-w // TILE), 2 * radius + 1
+        out = map1.new_empty(b, ny * TILE, nx * TILE, window, window)
+        for group in _groups(map1):
+            bands, rows1 = _Bands(map1[group], radius), _rows(map1[group])
+            rows2 = _with_zeros(_rows(map2[group]), None if grid is None else _places(grid[group]))
             for band in bands.slices:
                 products = bands.product(bands.tiles(rows1, band), bands.halos(rows2, band).mT)
-                into = bands.within(out[i], band)
+                into = bands.within(out[group], band)
                 into.copy_(_diagonals(products, radius).view(into.shape))
         return out[:, :h, :w].flatten(3).permute(0, 3, 1, 2)
 
@@ -247,37 +263,39 @@ class _TileCorrelation(torch.autograd.Function):
         map1, map2, grid = ctx.saved_tensors
         radius: int = ctx.radius
         b, c, h, w = map1.shape
-        bands, window = _Bands(map1, radius), 2 * radius + 1
-        high, wide = bands.ny * TILE, bands.nx * TILE
+        high, wide, window = -(-h // TILE) * TILE, -(-w // TILE) * TILE, 2 * radius + 1
         d_map1 = map1.new_empty(b, high, wide, c)
-        d_map2 = map2.new_empty(b, h * w, c)
+        d_map2 = map2.new_empty(b, h, w, c)
         d_grid = torch.empty_like(grid) if ctx.needs_input_grad[2] else None
-        d_halos = map1.new_empty(bands.ny, bands.nx, bands.side**2, c)
-        d_products = map1.new_zeros(bands.slices[0].stop * bands.nx, TILE**2, bands.side**2)  # zero off the diagonals
-        for i in range(b):
-            rows1, rows2 = _rows(map1[i]), _rows(map2[i])
-            places = None if grid is None else _places(grid[i])
+        d_products = None  # one for all bands: zero off the diagonals
+        for group in _groups(map1):
+            bands, rows1, rows2 = _Bands(map1[group], radius), _rows(map1[group]), _rows(map2[group])
+            places = None if grid is None else _places(grid[group])
             padded = _with_zeros(rows2, places)
-            grad = F.pad(grads[0][i].permute(1, 2, 0), (0, 0, 0, wide - w, 0, high - h))
-            grad = grad.reshape(high, wide, window, window)
+            grad = F.pad(grads[0][group].permute(0, 2, 3, 1), (0, 0, 0, wide - w, 0, high - h))
+            grad = grad.contiguous().view(-1, high, wide, window, window)
+            d_halos = map1.new_empty(bands.rows, bands.nx, bands.side**2, c)
             for band in bands.slices:
                 part = bands.within(grad, band)
-                d = d_products[: part.shape[0] * part.shape[1]]
-                diagonals = _diagonals(d, radius)
+                tiles = part.shape[0] * part.shape[1]
+                if d_products is None:
+                    d_products = map1.new_zeros(tiles, TILE**2, bands.side**2)
+                diagonals = _diagonals(d_products[:tiles], radius)
                 diagonals.copy_(part.reshape(diagonals.shape))
-                into = bands.within(d_map1[i], band)
-                into.copy_(bands.product(d, bands.halos(padded, band)).view(into.shape))
-                bands.product(d.mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
+                into = bands.within(d_map1[group], band)
+                into.copy_(bands.product(d_products[:tiles], bands.halos(padded, band)).view(into.shape))
+                bands.product(d_products[:tiles].mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
             d_rows = _folded(d_halos.view(-1, c), bands.layout.folding)
             if places is None:
-                d_map2[i] = d_rows
+                d_map2[group] = d_rows.view(d_map2[group].shape)
                 continue
             d_rows, rows2 = d_rows.to(places.weight.dtype), rows2.to(places.weight.dtype)
-            d_map2[i] = _folded(d_rows, _transposed(places.rows, h * w), places.weight)
+            folded = _folded(d_rows, _transposed(places.rows, len(rows2)), places.weight)
+            d_map2[group] = folded.view(d_map2[group].shape)
             if d_grid is not None:
                 for axis, along in enumerate((places.along_x, places.along_y)):
-                    d_grid[i, ..., axis] = (d_rows * _gathered(rows2, places.rows, along)).sum(-1).view(h, w)
-        d_map2 = d_map2.view(b, h, w, c)
+                    slope = (d_rows * _gathered(rows2, places.rows, along)).sum(-1)
+                    d_grid[group][..., axis] = slope.view(-1, h, w)
         return d_map1[:, :h, :w].permute(0, 3, 1, 2), d_map2.permute(0, 3, 1, 2), d_grid, None
 
 
@@ -286,7 +304,7 @@ def _indexed(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
     b, c, h, w = map1.shape
     window, side = 2 * radius + 1, TILE + 2 * radius
     ny, nx = -(-h // TILE), -(-w // TILE)
-    layout = _layout(h, w, radius, map1.device)
+    layout = _layout(1, h, w, radius, map1.device)
 
     def cut(x: Tensor, index: Tensor) -> Tensor:
         return x.flatten(2).index_select(2, index.flatten()).reshape(b, c, ny * nx, -1)

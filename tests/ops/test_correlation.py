@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from regbench import geometry
 from regbench.ops import local_correlation, warped_correlation
+from regbench.ops.correlation import GROUP
 
 
 def by_definition(map1, map2, radius):
@@ -67,7 +68,15 @@ def warped_by_definition(map1, map2, grid, radius):
 
 
 @pytest.mark.parametrize(
-    ("shape", "radius"), [((2, 5, 16, 24), 4), ((1, 3, 13, 9), 2), ((3, 4, 8, 8), 0), ((1, 2, 1, 5), 1)]
+    ("shape", "radius"),
+    [
+        ((2, 5, 16, 24), 4),
+        ((1, 3, 13, 9), 2),
+        ((3, 4, 8, 8), 0),
+        ((1, 2, 1, 5), 1),
+        ((GROUP + 3, 2, 8, 8), 1),  # worked through in groups, the last one smaller
+        ((GROUP // 9 * 2 + 1, 2, 20, 24), 2),
+    ],
 )
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_warp_within_equals_sampling_before(shape, radius, channels_last):

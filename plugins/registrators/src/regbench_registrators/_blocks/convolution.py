@@ -1,9 +1,9 @@
 """Convolutions of the IHN family on CPUs: channels last, and little kept for the backward pass.
 
-Convolutions with few channels run up to twice as fast channels last, and so does what lies between them. Their weight
-gradient does not: it is taken from copies with channels first. Instance norm works in place, and a ReLU before a
-convolution is made again in the backward pass, so that one map a convolution is kept in the place of two. Elsewhere (on
-CUDA, under autocast, in a graph for export) the plain operators do the same.
+From some 32 channels on convolutions are faster channels last, and so is what lies between them. Their weight gradient
+is not: it is taken from copies with channels first. Instance norm works in place, and a ReLU before a convolution is
+made again in the backward pass, so that one map a convolution is kept in the place of two. Elsewhere (channels first,
+on CUDA, under autocast, in a graph for export) the plain operators do the same.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ EPS = 1e-5
 """Of instance norm, torch's default."""
 
 
-def layout(x: Tensor) -> Tensor:
-    """The map in the order of memory that is fastest where it lives."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+WIDE = 32
+"""Channels from which on maps are kept channels last."""
+
+
+def layout(x: Tensor, channels: int = WIDE) -> Tensor:
+    """The map in the order of memory that suits a network of so many channels where it lives."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" and channels >= WIDE else x
 
 
 def _plain(x: Tensor) -> bool:
-    return x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.onnx.is_in_onnx_export()
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.onnx.is_in_onnx_export():
+        return True
+    return not x.is_contiguous(memory_format=torch.channels_last)
 
 
 class Conv2d(nn.Conv2d):

@@ -60,7 +60,7 @@ class ProjectingDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
-        x = self.project(layout(x))
+        x = self.project(layout(x, self.project.out_channels))
         for layer in (*self.before, *self.layers):
             x = layer(x)
         return corners_of_cells(self.head(x))
@@ -84,7 +84,7 @@ class HalvingDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
-        x = layout(x)
+        x = layout(x, self.last[0].out_channels)
         for layer in self.layers:
             x = layer(x)
         return corners_of_cells(self.head(self.last(x)))

@@ -66,7 +66,7 @@ class ResidualEncoder(nn.Module):
         """
         wanted = {int(s) for s in self.heads} if strides is None else set(strides)
         features: dict[int, Tensor] = {}
-        x = torch.relu(self.stem.normalised(layout(image)))
+        x = torch.relu(self.stem.normalised(layout(image, self.stem.out_channels)))
         for stride, factor, level in zip(self.strides, self._factors, self.levels, strict=True):
             if self._pool and factor > 1:
                 x = F.max_pool2d(x, factor)
