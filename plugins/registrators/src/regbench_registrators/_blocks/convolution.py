@@ -1,9 +1,9 @@
 """Convolutions of the IHN family on CPUs: channels last, and little kept for the backward pass.
 
-From some 32 channels on convolutions are faster channels last, and so is what lies between them. Their weight gradient
-is not: it is taken from copies with channels first. Instance norm works in place, and a ReLU before a convolution is
-made again in the backward pass, so that one map a convolution is kept in the place of two. Elsewhere (channels first,
-on CUDA, under autocast, in a graph for export) the plain operators do the same.
+Networks of the published widths are faster channels last, with all that lies between the convolutions; narrow ones are
+not. Nor are the gradients of weights: they are taken from copies with channels first. Instance norm works in place, and
+a ReLU before a convolution is made again in the backward pass, so that one map a convolution is kept in the place of
+two. Elsewhere (channels first, on CUDA, under autocast, in a graph for export) the plain operators do the same.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ EPS = 1e-5
 """Of instance norm, torch's default."""
 
 
-WIDE = 32
-"""Channels from which on maps are kept channels last."""
+WIDE = 64
+"""Most channels of a network from which on its maps are kept channels last."""
 
 
 def layout(x: Tensor, channels: int = WIDE) -> Tensor:
-    """The map in the order of memory that suits a network of so many channels where it lives."""
+    """The map in the order of memory that suits a network of at most so many channels where it lives."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" and channels >= WIDE else x
 
 

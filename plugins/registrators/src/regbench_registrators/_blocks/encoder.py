@@ -47,6 +47,7 @@ class ResidualEncoder(nn.Module):
         self._factors = tuple(after // earlier for earlier, after in zip(before, self.strides, strict=False))
         self._pool = pool
         widths = (stem, *levels.values())
+        self._widest = max(widths)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 ResidualBlock(inputs, outputs, 1 if pool else factor),
@@ -66,7 +67,7 @@ class ResidualEncoder(nn.Module):
         """
         wanted = {int(s) for s in self.heads} if strides is None else set(strides)
         features: dict[int, Tensor] = {}
-        x = torch.relu(self.stem.normalised(layout(image, self.stem.out_channels)))
+        x = torch.relu(self.stem.normalised(layout(image, self._widest)))
         for stride, factor, level in zip(self.strides, self._factors, self.levels, strict=True):
             if self._pool and factor > 1:
                 x = F.max_pool2d(x, factor)
