@@ -56,8 +56,9 @@ def child(path: Path, batch: int, seconds: float, cap: int) -> None:
     from regbench.config import Protocol
     from regbench.data.pack import Pack
     from regbench.data.sampler import PairSampler
+    from regbench.metrics.memory import peak_mb
 
-    libraries = peak_mb()
+    libraries = round(peak_mb(), 1)
     if cap:
         limit(cap)
     sampler = PairSampler(Pack.open(path), Protocol(pairing="online"), seed=0, labels=True)
@@ -68,7 +69,8 @@ def child(path: Path, batch: int, seconds: float, cap: int) -> None:
             sampler.batch("s", step, batch, ("pair",))
             step += 1
     told = {"rate": round((step - first) * batch / spent, 1), "kind": type(sampler._source).__name__}
-    print(json.dumps(told | {"libraries_mb": libraries, "peak_mb": peak_mb(), "threads": torch.get_num_threads()}))
+    told |= {"libraries_mb": libraries, "peak_mb": round(peak_mb(), 1)}
+    print(json.dumps(told | {"threads": torch.get_num_threads()}))
 
 
 def limit(cap: int) -> None:
@@ -76,10 +78,6 @@ def limit(cap: int) -> None:
     facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     most = int(facts["VmData"].split()[0]) * 1024 + cap * 2**20
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-
-
-def peak_mb() -> float:
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
 
 
 def run(args: argparse.Namespace, path: Path, resident_mb: int, cap: int) -> dict | None:

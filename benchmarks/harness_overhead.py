@@ -4,9 +4,9 @@
 
 Both sides train the registrator with its own loss on the embedded pairs, with the same optimiser, clipping and learning
 rates, in turns. The bare loop is written here: no trainer, no sampler, no log, no check for losses that are no number.
-A third side is the trainer with the health watch, which looks as often as in a run. Prints one JSON line: milliseconds
-a step (medians over rounds) and overheads, the median over rounds of a side's time over the bare loop's of the same
-round, less one.
+A third side is the trainer with the health watch, which looks once a round (in a run of the quick preset every 150
+steps). Prints one JSON line: milliseconds a step (medians over rounds) and overheads, the median over rounds of a
+side's time over the bare loop's of the same round, less one.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--registrator", default="mcnet")
     parser.add_argument("--budget", default="quick")
-    parser.add_argument("--steps", type=int, default=30, help="of each round; a run's are its health checks' interval")
+    parser.add_argument("--steps", type=int, default=30, help="of each round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)

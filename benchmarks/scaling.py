@@ -21,25 +21,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from regbench.metrics.memory import peak_mb, status_mb
+
 BATCHES, SIDES, ENTRIES = (1, 2, 4, 8, 16, 32), (64, 96, 128, 192, 256), (1_000, 10_000, 100_000, 1_000_000)
 WINDOWS = 20
 """How often the resident size is read during the evaluations."""
 
 
-def status_mb(field: str) -> float:
-    """A size the kernel tells of this process: ``VmHWM`` (peak) or ``VmRSS``."""
-    return int(Path("/proc/self/status").read_text().partition(f"{field}:")[2].split()[0]) / 2**10
-
-
 def cost(call: Callable[[], object], repeats: int = 3) -> dict[str, float]:
     """Median milliseconds of a call after one that does not count, and MB the calls added to the peak."""
-    before, spans = status_mb("VmHWM"), []
+    before, spans = peak_mb(), []
     for turn in range(repeats + 1):
         start = time.perf_counter()
         call()
         if turn:
             spans.append(1e3 * (time.perf_counter() - start))
-    return {"ms": round(statistics.median(spans), 2), "mb": round(status_mb("VmHWM") - before, 1)}
+    return {"ms": round(statistics.median(spans), 2), "mb": round(peak_mb() - before, 1)}
 
 
 def measured(args: argparse.Namespace) -> dict[str, Any]:
@@ -86,10 +83,14 @@ def manifest(entries: int) -> dict[str, Any]:
     from regbench.engine.evaluator import Evaluator
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=entries)
-    made: list[Any] = []
-    building = cost(lambda: made.append(test_manifest(pack, protocol)) or made[:-1].clear(), repeats=1)
-    evaluator = Evaluator(pack, made[-1], protocol)
-    last = len(made[-1].draws)
+    made: list[Any] = [None]
+
+    def build() -> None:
+        made[0] = test_manifest(pack, protocol)
+
+    building = cost(build, repeats=1)
+    evaluator = Evaluator(pack, made[0], protocol)
+    last = len(made[0].draws)
     return {"entries": last, "build": building, "batch": cost(lambda: evaluator.images(last - 16, last), repeats=20)}
 
 

@@ -36,6 +36,7 @@ from regbench.api.types import PairInfo
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.plan import choose
 from regbench.engine.weights import import_checkpoint
+from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync
 from regbench.published import read_published
 
@@ -150,12 +151,6 @@ def forward(args: argparse.Namespace, sides: dict, batch: int, loop: bool) -> di
     if loop:
         calls["shift_loop"] = call("published", parity_mcnet.shift_loop)
     return in_turns(calls, args.rounds, args.device)
-
-
-def peak_mb() -> float:
-    """Peak resident size of this program. ``getrusage`` knows only that of the process, its parent's included."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
 
 def memory_of(side: str) -> float:

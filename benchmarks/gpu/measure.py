@@ -21,8 +21,8 @@ from typing import Any
 BENCHMARKS = Path(__file__).resolve().parent.parent
 STRATEGIES = {
     "supervised": ["--registrator", "mcnet"],
-    "sshnet": ["--registrator", "ihn1", "--translator", "swin-unet"],
-    "alto": ["--registrator", "ihn1"],
+    "sshnet": ["--registrator", "ihn-lite", "--translator", "swin-unet"],
+    "alto": ["--registrator", "mcnet"],
     "scpnet": ["--registrator", "mcnet"],
     "colreg": ["--registrator", "mcnet", "--translator", "mimgcd"],
 }

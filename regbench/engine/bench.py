@@ -7,8 +7,6 @@ initialised unless weights are given. Nothing is written to a run folder; a data
 from __future__ import annotations
 
 import itertools
-import resource
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
@@ -33,6 +31,7 @@ from regbench.engine.graph import captured
 from regbench.engine.plan import Request, choose, device_of, make_plan
 from regbench.engine.trainer import Trainer
 from regbench.errors import UsageError, unknown_name
+from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync, measure
 from regbench.results.provenance import collect
 
@@ -107,10 +106,7 @@ def bench(
         "precision": request.precision,
         "repeats": effort.repeats,
         "warmup": effort.warmup,
-        # Linux counts kibibytes, macOS bytes.
-        "peak_process_mb": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1
-        ),
+        "peak_process_mb": round(peak_mb(), 1),
         "rows": [asdict(row) for row in rows],
         "provenance": collect(),
     }

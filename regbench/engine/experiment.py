@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from regbench.engine.sharing import SharedStages
 from regbench.engine.trainer import InterruptedRun, Trainer
 from regbench.engine.translation import assess_translation
 from regbench.errors import RegbenchError
+from regbench.metrics.memory import peak_mb
 from regbench.plugins import registry
 from regbench.report.gallery import write_gallery
 from regbench.results.lineage import lineage_of
@@ -197,7 +197,7 @@ def _judged(plan: Plan, evaluator: Evaluator, pairs: Pairs) -> tuple[dict[str, d
 
 
 def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
-    peak = {"peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
+    peak = {"peak_memory_mb": round(peak_mb(), 1)}
     if plan.context.device.type == "cuda":
         peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(plan.context.device) / 2**20, 1)
     if plan.context.world.processes > 1:

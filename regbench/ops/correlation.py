@@ -82,11 +82,20 @@ def _correlate(map1: Tensor, map2: Tensor, grid: Tensor | None, radius: int) -> 
             if grid is not None:
                 map2 = F.grid_sample(map2, grid, padding_mode="border", align_corners=True)
             return _indexed(map1, map2, radius)
-        if map1.is_cuda and map1.dtype != torch.float64 and find_spec("triton"):
+        if map1.is_cuda and map1.dtype != torch.float64 and _has_triton():
             from regbench.ops.correlation_triton import TritonCorrelation
 
             return TritonCorrelation.apply(map1, map2, grid, radius)
         return _TileCorrelation.apply(map1, map2, grid, radius)
+
+
+@lru_cache(maxsize=1)
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _tiles_along(extent: int) -> int:
+    return -(-extent // TILE)
 
 
 class _Transposed(NamedTuple):
@@ -113,7 +122,7 @@ class _Layout(NamedTuple):
 @lru_cache(maxsize=64)
 def _layout(n: int, h: int, w: int, radius: int, device: torch.device) -> _Layout:
     with torch.inference_mode(False):  # kept beyond this call, which may be part of inference
-        ny, nx = -(-h // TILE), -(-w // TILE)
+        ny, nx = _tiles_along(h), _tiles_along(w)
         first = h * w * torch.arange(n, device=device).view(-1, 1, 1, 1, 1)  # of each sample
 
         def cut(side: int, margin: int, outside: int) -> Tensor:
@@ -203,7 +212,7 @@ def _diagonals(products: Tensor, radius: int) -> Tensor:
 def _groups(maps: Tensor) -> list[slice]:
     """Samples worked through at once."""
     b, _, h, w = maps.shape
-    step = max(1, GROUP // (-(-h // TILE) * -(-w // TILE)))
+    step = max(1, GROUP // (_tiles_along(h) * _tiles_along(w)))
     return [slice(i, min(i + step, b)) for i in range(0, b, step)]
 
 
@@ -214,7 +223,7 @@ class _Bands:
         self.samples, self.channels, h, w = maps.shape
         self.layout = _layout(self.samples, h, w, radius, maps.device)
         self.side = TILE + 2 * radius
-        self.ny, self.nx = -(-h // TILE), -(-w // TILE)
+        self.ny, self.nx = _tiles_along(h), _tiles_along(w)
         self.rows = self.samples * self.ny
         step = max(1, BAND // self.nx)
         self.slices = [slice(y, min(y + step, self.rows)) for y in range(0, self.rows, step)]
@@ -247,7 +256,7 @@ class _TileCorrelation(torch.autograd.Function):
         ctx.save_for_backward(map1, map2, grid)
         ctx.radius = radius
         b, _, h, w = map1.shape
-        ny, nx, window = -(-h // TILE), -(-w // TILE), 2 * radius + 1
+        ny, nx, window = _tiles_along(h), _tiles_along(w), 2 * radius + 1
         out = map1.new_empty(b, ny * TILE, nx * TILE, window, window)
         for group in _groups(map1):
             bands, rows1 = _Bands(map1[group], radius), _rows(map1[group])
@@ -263,7 +272,7 @@ class _TileCorrelation(torch.autograd.Function):
         map1, map2, grid = ctx.saved_tensors
         radius: int = ctx.radius
         b, c, h, w = map1.shape
-        high, wide, window = -(-h // TILE) * TILE, -(-w // TILE) * TILE, 2 * radius + 1
+        high, wide, window = _tiles_along(h) * TILE, _tiles_along(w) * TILE, 2 * radius + 1
         d_map1 = map1.new_empty(b, high, wide, c)
         d_map2 = map2.new_empty(b, h, w, c)
         d_grid = torch.empty_like(grid) if ctx.needs_input_grad[2] else None
@@ -303,7 +312,7 @@ def _indexed(map1: Tensor, map2: Tensor, radius: int) -> Tensor:
     """The same products, halos and diagonals picked by constant indices in the place of strided views."""
     b, c, h, w = map1.shape
     window, side = 2 * radius + 1, TILE + 2 * radius
-    ny, nx = -(-h // TILE), -(-w // TILE)
+    ny, nx = _tiles_along(h), _tiles_along(w)
     layout = _layout(1, h, w, radius, map1.device)
 
     def cut(x: Tensor, index: Tensor) -> Tensor:

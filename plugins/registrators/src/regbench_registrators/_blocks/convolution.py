@@ -17,14 +17,17 @@ from torch import Tensor, nn
 EPS = 1e-5
 """Of instance norm, torch's default."""
 
-
 WIDE = 64
 """Most channels of a network from which on its maps are kept channels last."""
 
 
-def layout(x: Tensor, channels: int = WIDE) -> Tensor:
+def layout(x: Tensor, channels: int) -> Tensor:
     """The map in the order of memory that suits a network of at most so many channels where it lives."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" and channels >= WIDE else x
+    return _channels_last(x) if x.device.type == "cpu" and channels >= WIDE else x
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _plain(x: Tensor) -> bool:
@@ -91,7 +94,7 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        grad = layout(grads[0])
+        grad = _channels_last(grads[0])
         d_x, d_weight = _gradients(grad, x, weight, *ctx.settings, *ctx.needs_input_grad[:2])
         return d_x, d_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None
 
@@ -112,7 +115,7 @@ class _NormalisedConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, out, rate = ctx.saved_tensors
-        grad = layout(grads[0])
+        grad = _channels_last(grads[0])
         along = _mean(grad * out)
         grad = (grad - _mean(grad)).addcmul_(out, along, value=-1).mul_(rate)
         before = x.relu() if ctx.after_relu else x
