@@ -51,21 +51,33 @@ def _places(grid, b, y, x, inside, h, w, stride_y, stride_x, GRID: tl.constexpr)
 
 
 @triton.jit
+def _tile(h, w, RADIUS: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr):
+    """The program's sample and tile: first row, each pixel's row within, its place; columns of the halo, and shifts."""
+    across = (w + TILE - 1) // TILE
+    tile_y, tile_x = tl.program_id(0) // across * TILE, tl.program_id(0) % across * TILE
+    pixel, column = tl.arange(0, TILE * TILE), tl.arange(0, SIDE)
+    row, col = pixel // TILE, pixel % TILE
+    y, x = tile_y + row, tile_x + col
+    dx = column[None, :] - col[:, None]
+    return tl.program_id(1), tile_y, row, y, x, (y < h) & (x < w), tile_x + column - RADIUS, dx
+
+
+@triton.jit
+def _interpolated(v00, v01, v10, v11, fx, fy, kind: tl.constexpr):
+    """Features between four pixels, rounded as a map of their type would hold them."""
+    found = (1 - fy) * ((1 - fx) * v00 + fx * v01) + fy * ((1 - fx) * v10 + fx * v11)
+    return found.to(kind).to(tl.float32)
+
+
+@triton.jit
 def _forward(
     map1, map2, grid, out, h, w, channels,
     b1, c1, y1, x1, b2, c2, y2, x2,
     RADIUS: tl.constexpr, SIDE: tl.constexpr, GRID: tl.constexpr, PRECISION: tl.constexpr,
     TILE: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    across = (w + TILE - 1) // TILE
-    tile_y, tile_x, b = tl.program_id(0) // across * TILE, tl.program_id(0) % across * TILE, tl.program_id(1)
-    pixel, column, channel = tl.arange(0, TILE * TILE), tl.arange(0, SIDE), tl.arange(0, CHUNK)
-    row, col = pixel // TILE, pixel % TILE
-    y, x = tile_y + row, tile_x + col
-    exists = (y < h) & (x < w)
-    window = 2 * RADIUS + 1
-    halo_x = tile_x + column - RADIUS
-    dx = column[None, :] - col[:, None]
+    b, tile_y, row, y, x, exists, halo_x, dx = _tile(h, w, RADIUS, SIDE, TILE)
+    column, channel, window = tl.arange(0, SIDE), tl.arange(0, CHUNK), 2 * RADIUS + 1
     for halo_row in range(TILE + 2 * RADIUS):
         halo_y = tile_y + halo_row - RADIUS + column * 0
         inside = (halo_y >= 0) & (halo_y < h) & (halo_x >= 0) & (halo_x < w)
@@ -82,8 +94,7 @@ def _forward(
                 v01 = tl.load(at + p01[:, None], mask=there, other=0.0).to(tl.float32)
                 v10 = tl.load(at + p10[:, None], mask=there, other=0.0).to(tl.float32)
                 v11 = tl.load(at + p11[:, None], mask=there, other=0.0).to(tl.float32)
-                found = (1 - fy) * ((1 - fx) * found + fx * v01) + fy * ((1 - fx) * v10 + fx * v11)
-                found = found.to(map2.dtype.element_ty).to(tl.float32)
+                found = _interpolated(found, v01, v10, v11, fx, fy, map2.dtype.element_ty)
             products += tl.dot(tile.to(tl.float32), tl.trans(found), input_precision=PRECISION)
         dy = halo_row - row[:, None]
         wanted = exists[:, None] & (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
@@ -98,15 +109,8 @@ def _backward(
     RADIUS: tl.constexpr, SIDE: tl.constexpr, GRID: tl.constexpr, PRECISION: tl.constexpr,
     TILE: tl.constexpr, CHUNK: tl.constexpr,
 ):  # fmt: skip
-    across = (w + TILE - 1) // TILE
-    tile_y, tile_x, b = tl.program_id(0) // across * TILE, tl.program_id(0) % across * TILE, tl.program_id(1)
-    pixel, column, channel = tl.arange(0, TILE * TILE), tl.arange(0, SIDE), tl.arange(0, CHUNK)
-    row, col = pixel // TILE, pixel % TILE
-    y, x = tile_y + row, tile_x + col
-    exists = (y < h) & (x < w)
-    window = 2 * RADIUS + 1
-    halo_x = tile_x + column - RADIUS
-    dx = column[None, :] - col[:, None]
+    b, tile_y, row, y, x, exists, halo_x, dx = _tile(h, w, RADIUS, SIDE, TILE)
+    column, channel, window = tl.arange(0, SIDE), tl.arange(0, CHUNK), 2 * RADIUS + 1
     for start in range(0, channels, CHUNK):
         c = start + channel
         here = exists[:, None] & (c < channels)[None, :]
@@ -131,8 +135,7 @@ def _backward(
                 v01 = tl.load(at + p01[:, None], mask=there, other=0.0).to(tl.float32)
                 v10 = tl.load(at + p10[:, None], mask=there, other=0.0).to(tl.float32)
                 v11 = tl.load(at + p11[:, None], mask=there, other=0.0).to(tl.float32)
-                found = (1 - fy) * ((1 - fx) * v00 + fx * v01) + fy * ((1 - fx) * v10 + fx * v11)
-                found = found.to(map2.dtype.element_ty).to(tl.float32)
+                found = _interpolated(v00, v01, v10, v11, fx, fy, map2.dtype.element_ty)
                 tl.atomic_add(to + p00[:, None], d_halo * (1 - fy) * (1 - fx), mask=there)
                 tl.atomic_add(to + p01[:, None], d_halo * (1 - fy) * fx, mask=there)
                 tl.atomic_add(to + p10[:, None], d_halo * fy * (1 - fx), mask=there)
