@@ -56,8 +56,10 @@ def child(path: Path, batch: int, seconds: float, cap: int) -> None:
     from regbench.config import Protocol
     from regbench.data.pack import Pack
     from regbench.data.sampler import PairSampler
+    from regbench.engine.plan import device_of
     from regbench.metrics.memory import peak_mb
 
+    device_of("cpu")  # memory as a run has it
     libraries = round(peak_mb(), 1)
     if cap:
         limit(cap)

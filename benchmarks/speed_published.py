@@ -10,13 +10,16 @@ random weights.
 
 The sides take turns, A B A B; a ratio is that of their medians, baseline over ours. A training step is forward, L1
 loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) of a process of its own that takes two
-steps, less the peak before the first. Prints one JSON line. Times are wall clock in milliseconds a call;
+steps, less the peak before the first. Ours runs as ``regbench run`` does, which tells glibc to keep freed memory
+(regbench/engine/allocator.py), the published code with glibc as it comes; ``--one-allocator`` gives both the former.
+Prints one JSON line. Times are wall clock in milliseconds a call;
 ``cpu_ratio`` is of CPU time, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import subprocess
@@ -33,6 +36,7 @@ import torch
 from tile_gemm import tile_gemm
 
 from regbench.api.types import PairInfo
+from regbench.engine.allocator import keep_freed_memory
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.plan import choose
 from regbench.engine.weights import import_checkpoint
@@ -40,6 +44,7 @@ from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync
 from regbench.published import read_published
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 Estimate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Source and target ``(B, 3, 128, 128)`` in [0, 1] to estimates ``(K, B, 4, 2)``."""
 
@@ -107,13 +112,27 @@ def trainer(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.
     return step
 
 
-def in_turns(sides: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, dict[str, float]]:
+def allocator(side: str, one: bool) -> None:
+    """Memory as this side's users get it: ours as the engine sets it, others as glibc comes."""
+    if side == "ours" or one:
+        keep_freed_memory()
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # where its own adaptation to large tensors ends
+    libc.mallopt(M_TRIM_THRESHOLD, 2**26)
+    libc.malloc_trim(0)  # nothing the other side kept is left for this one
+
+
+def in_turns(
+    sides: dict[str, Callable[[], object]], rounds: int, device: torch.device, one: bool
+) -> dict[str, dict[str, float]]:
     """Median and interquartile range of each side, after one call of each that does not count."""
     wait = device_sync(device)
     wall: dict[str, list[float]] = {name: [] for name in sides}
     cpu: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(rounds + 1):
         for name, call in sides.items():
+            allocator(name, one)
             wait()
             start, busy = time.perf_counter(), time.process_time()
             call()
@@ -150,7 +169,7 @@ def forward(args: argparse.Namespace, sides: dict, batch: int, loop: bool) -> di
     calls = {"ours": call("ours"), "published": call("published")}
     if loop:
         calls["shift_loop"] = call("published", parity_mcnet.shift_loop)
-    return in_turns(calls, args.rounds, args.device)
+    return in_turns(calls, args.rounds, args.device, args.one_allocator)
 
 
 def memory_of(side: str) -> float:
@@ -171,6 +190,7 @@ def main() -> None:
     parser.add_argument("--train-batch", type=int, default=16)
     parser.add_argument("--train-rounds", type=int, default=3, help="0: no training")
     parser.add_argument("--shift-loop", action="store_true", help="time MCNet's with a loop over shifts too (slow)")
+    parser.add_argument("--one-allocator", action="store_true", help="the published code keeps freed memory too")
     parser.add_argument("--memory", choices=("ours", "published"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -178,6 +198,7 @@ def main() -> None:
     if args.name == "mcnet":
         correlating(tile_gemm)
     if args.memory:
+        allocator(args.memory, args.one_allocator)
         step = trainer(*sides[args.memory], args.train_batch, args.device)
         before = peak_mb()
         step(), step()
@@ -203,7 +224,7 @@ def main() -> None:
         }
         losses = [step() for step in steps.values()]
         found["loss_difference"] = abs(losses[0] - losses[1])
-        found[f"train_{args.train_batch}"] = in_turns(steps, args.train_rounds, args.device)
+        found[f"train_{args.train_batch}"] = in_turns(steps, args.train_rounds, args.device, args.one_allocator)
     if args.train_rounds and args.device.type == "cpu":
         peaks = {side: memory_of(side) for side in sides}
         found["memory_mb"] = {side: round(peak) for side, peak in peaks.items()}

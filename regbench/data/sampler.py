@@ -175,17 +175,18 @@ class PairSampler:
 
     def _announce(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> None:
         """Draw a step that is to come, and have its images read."""
-        needed: list[tuple[str, tuple[Images, ...]]] = []
+        needed: dict[str, list[Images]] = {}
         if {"pair", "self_source"} & set(views):
-            needed.append(("pairs", (self._source,)))
+            needed.setdefault("pairs", []).append(self._source)
         if {"pair", "self_target"} & set(views):
-            needed.append(("pairs", (self._target,)))
+            needed.setdefault("pairs", []).append(self._target)
         if "unpaired" in views:
-            needed += [("unpaired source", (self._source,)), ("unpaired target", (self._target,))]
-        for purpose, sides_needed in needed:
+            needed |= {"unpaired source": [self._source], "unpaired target": [self._target]}
+        for purpose, sides_needed in needed.items():
             key = (purpose, stage, step, size)
-            if key not in self._ready:
-                self._ready[key] = self._draw(*key)
+            if key in self._ready:  # announced a step ago
+                continue
+            self._ready[key] = self._draw(*key)
             for images in sides_needed:
                 images.ahead(self._ready[key].index)
         while len(self._ready) > 8 * AHEAD:  # of a stage that ended earlier

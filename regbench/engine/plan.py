@@ -18,6 +18,7 @@ from regbench.data.manifest import Manifest, test_manifest
 from regbench.data.pack import Pack, ensure
 from regbench.data.packing import Progress
 from regbench.data.sampler import pair_info
+from regbench.engine.allocator import keep_freed_memory
 from regbench.engine.checkpoint import read_tensors
 from regbench.engine.context import Ancestor, Chosen, RunContext
 from regbench.engine.parallel import ALONE, World
@@ -88,7 +89,8 @@ def choose(role: str, name: str | None, settings: Mapping[str, Any], budget: Bud
 def device_of(name: str, world: World = ALONE) -> torch.device:
     """``auto``, ``cpu``, ``cuda``, ``cuda:1``; raises UsageError when it is not there.
 
-    Processes that train together have a GPU each, that of their number on the machine.
+    Processes that train together have a GPU each, that of their number on the machine. One that computes on the CPU
+    keeps the memory it frees from here on.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -103,6 +105,8 @@ def device_of(name: str, world: World = ALONE) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         few = "start fewer processes or use" if world.processes > 1 else "use"
         raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here; {few} --device cpu")
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 
