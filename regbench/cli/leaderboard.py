@@ -59,7 +59,7 @@ def check(root: Path, boards: tuple[str, ...]) -> None:
 @click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows with their reason.")
 @_root
 def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
-    """Copy finished runs into a board; then build it."""
+    """Copy finished runs into a board; `leaderboard build` then writes its page."""
     from regbench import leaderboard
 
     for path in leaderboard.add(root, board, runs, failed=failed):
