@@ -12,6 +12,7 @@ from regbench.engine.grid import Cell, recorded_run
 from regbench.errors import DataError
 from regbench.recipe import Recipe
 from regbench.report.board import Settings, write_settings
+from regbench.results.store import load_result
 
 
 def bring_papers(recipe: Recipe, beside: Path, boards: Path) -> None:
@@ -38,7 +39,7 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) 
     """Add every run of a grid to the board of its recipe and build the page.
 
     Args:
-        recipe: what was asked for; the board is called after it and its budget.
+        recipe: what was asked for; the board is called after it and its budget, and entitled by the data too.
         cells: all cells, those that were skipped too: the board says why.
         out: folder of the grid.
         boards: folder of the leaderboards.
@@ -56,12 +57,14 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) 
     left_out = sorted(
         {f"{cell.row.name} on {cell.dataset} was not run: {cell.reason}" for cell in cells if cell.reason}
     )
+    folder = boards / "results" / name
+    data = sorted({load_result(path, committed=True).identity.test_dataset.name for path in folder.glob("*.json")})
     settings = Settings(
-        title=f"{recipe.title} ({recipe.budget} budget)",
+        title=f"{recipe.title} ({', '.join([f'{recipe.budget} budget', *data])})",
         description=f"{recipe.description} Budget {recipe.budget}: {budget_of(recipe.budget).summary}.".strip(),
         notes=[*recipe.notes, *left_out],
         papers=list(recipe.papers),
     )
-    write_settings(boards / "results" / name, settings)
+    write_settings(folder, settings)
     leaderboard.build(boards, [name])
     return boards / f"{name}.md"

@@ -142,7 +142,7 @@ def test_the_command_runs_keeps_failures_and_writes_the_board(regbench):
     assert "skipped never-synthetic-0: supervised needs a registrator with train" in done.err
     assert len(results(regbench.folder)) == 2
     page = (regbench.folder / "leaderboards" / "grid-smoke.md").read_text()
-    assert "# A grid (smoke budget)" in page
+    assert "# A grid (smoke budget, synthetic)" in page
     assert "never on synthetic was not run" in page
     dry = regbench("ablate", path, "--dry-run")
     assert dry.out.count(" done ") == 2
