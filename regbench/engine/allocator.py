@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
 
     As it comes, glibc gives memory of large tensors back to the system as soon as they are freed. The same step then
     asks for it again, and the system fills every page with zeros first: a third of the time of MCNet's training step at
-    its published size. The price is memory that lies in pieces, a tenth to a fifth more of it (docs/speed.md).
+    its published size. The price is memory that lies in pieces: up to a third more of it (docs/speed.md).
     """
     if not sys.platform.startswith("linux"):
         return False
