@@ -27,6 +27,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
+@pytest.mark.slow
 def test_another_registrator_takes_the_translator_over(inline, tmp_path):
     share = ["--set", "run.share=shared"]
     _, alone, _ = train(inline, "dhn", "alone")
@@ -67,6 +68,7 @@ def test_only_what_decides_the_stages_is_in_their_key(keys):
     assert len({key for other in others for key in other} | set(mine)) == 5
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_trained_again(inline, tmp_path):
     share = ["--set", "run.share=shared"]
     train(inline, "dhn", "first", *share)
