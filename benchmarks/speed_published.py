@@ -12,8 +12,8 @@ The sides take turns, A B A B; a ratio is that of their medians, baseline over o
 loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) of a process of its own that takes two
 steps, less the peak before the first. Ours runs as ``regbench run`` does, which tells glibc to keep freed memory
 (regbench/engine/allocator.py), the published code with glibc as it comes; ``--one-allocator`` gives both the former.
-Prints one JSON line. Times are wall clock in milliseconds a call;
-``cpu_ratio`` is of CPU time, which other work on the machine disturbs less.
+Prints one JSON line. Times are wall clock in milliseconds a call; ``cpu_ratio`` is of CPU time, which other work on
+the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ import torch
 from tile_gemm import tile_gemm
 
 from regbench.api.types import PairInfo
-from regbench.engine.allocator import keep_freed_memory
+from regbench.engine.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.plan import choose
 from regbench.engine.weights import import_checkpoint
@@ -44,7 +44,6 @@ from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync
 from regbench.published import read_published
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 Estimate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Source and target ``(B, 3, 128, 128)`` in [0, 1] to estimates ``(K, B, 4, 2)``."""
 

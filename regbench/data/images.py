@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench.api.dataset import Split
-from regbench.data.pack import Pack
+from regbench.data.pack import Pack, as_held, stays_as_stored
 from regbench.data.packing import SIDES
 from regbench.errors import DataError, UsageError
 
@@ -75,7 +75,6 @@ class Streamed:
         self._path = pack.path
         self._offset, self._dtype, self._shape = _layout(pack.path, split, side)
         self._top = pack.max_values[SIDES.index(side)]
-        self._plain = _plain(self._dtype, self._top)
         self._row = int(np.prod(self._shape[1:])) * self._dtype.itemsize
         self._file = pack.path.open("rb", buffering=0)
 
@@ -89,7 +88,7 @@ class Streamed:
             if not 0 <= i < self._shape[0]:
                 raise IndexError(f"image {i} of {self._shape[0]}")
             self._fill(row, i)
-        images = stored.view(-1, *self._shape[1:]) if self._plain else self._floats(stored)
+        images = torch.from_numpy(as_held(stored.numpy().view(self._dtype).reshape(-1, *self._shape[1:]), self._top))
         # To the device as the file has them; moved in memory where they are cut.
         return images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
@@ -109,11 +108,6 @@ class Streamed:
             if count == 0:
                 raise DataError(f"{self._path} is truncated: image {i} is cut off; prepare the data set again")
             done += count
-
-    def _floats(self, stored: Tensor) -> Tensor:
-        """Bytes as read to float32 in [0, 1]."""
-        images = stored.numpy().view(self._dtype).reshape(-1, *self._shape[1:]).astype(np.float32)
-        return torch.from_numpy(np.minimum(images / self._top, 1.0))
 
 
 def load(pack: Pack, split: Split, sides: Sequence[Side], device: torch.device | str = "cpu") -> list[Images]:
@@ -137,7 +131,7 @@ def resident_bytes(pack: Pack, split: Split, sides: Sequence[Side]) -> int:
     total = 0
     for side in sides:
         _, dtype, shape = _layout(pack.path, split, side)
-        total += int(np.prod(shape)) * (1 if _plain(dtype, pack.max_values[SIDES.index(side)]) else 4)
+        total += int(np.prod(shape)) * (1 if stays_as_stored(dtype, pack.max_values[SIDES.index(side)]) else 4)
     return total
 
 
@@ -183,8 +177,3 @@ def _layout(path: Path, split: Split, side: Side) -> tuple[int, np.dtype[np.gene
                 f"{path} stores its images compressed or in chunks; make it with `regbench datasets prepare`"
             )
         return int(offset or 0), array.dtype, tuple(array.shape)
-
-
-def _plain(dtype: np.dtype[np.generic], top: int) -> bool:
-    """Whether images stay as stored, as in :meth:`regbench.data.pack.Pack.images`."""
-    return bool(dtype == np.uint8) and top == 255

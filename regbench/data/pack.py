@@ -117,12 +117,10 @@ class Pack:
         with _reading(self.path) as file:
             array = file[split][side]
             n, h, w, c = array.shape
-            as_stored = array.dtype == np.uint8 and top == 255
-            out = torch.empty((n, h, w, c), dtype=torch.uint8 if as_stored else torch.float32, device=device)
+            kind = torch.uint8 if stays_as_stored(array.dtype, top) else torch.float32
+            out = torch.empty((n, h, w, c), dtype=kind, device=device)
             for start in range(0, n, BLOCK):
-                block = array[start : start + BLOCK]
-                if not as_stored:
-                    block = np.minimum(block.astype(np.float32) / top, 1.0)
+                block = as_held(array[start : start + BLOCK], top)
                 out[start : start + len(block)] = torch.from_numpy(block).to(device)
         return out.permute(0, 3, 1, 2)
 
@@ -155,6 +153,18 @@ class Pack:
                 f"{self.path} is damaged: its content hashes to {found[:12]}, not {self.sha256[:12]}; "
                 f"make it again with `regbench datasets prepare {self.name} --force`"
             )
+
+
+def stays_as_stored(dtype: np.dtype[np.generic], top: int) -> bool:
+    """Whether images of this type, where ``top`` means 1.0, are held as they are stored: plain 8 bit."""
+    return bool(dtype == np.uint8) and top == 255
+
+
+def as_held(images: NDArray[np.generic], top: int) -> NDArray[np.generic]:
+    """Stored images as batches need them: plain 8 bit as stored, others float32 in [0, 1]."""
+    if stays_as_stored(images.dtype, top):
+        return images
+    return np.minimum(images.astype(np.float32) / top, 1.0)
 
 
 def prepare(
