@@ -125,7 +125,7 @@ class MCNet(Registrator):
         displacement = torch.zeros(b, 4, 2, device=source.device)
         estimates = []
         for stride, decoder in zip(self.config.strides, self.decoders, strict=True):
-            source_map, target_map = features[stride][:b], features[stride][b:]
+            source_map, target_map = features[stride].chunk(2)
             map_size = (source_map.shape[-2], source_map.shape[-1])
             for _ in range(self.config.iterations):
                 # The published map: displacement / stride at the corners of the feature grid. Its corner is 31, not

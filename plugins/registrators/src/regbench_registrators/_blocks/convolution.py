@@ -1,18 +1,21 @@
 """Convolutions of the IHN family on CPUs: channels last, and little kept for the backward pass.
 
 Networks of the published widths are faster channels last, with all that lies between the convolutions; narrow ones are
-not. Nor are the gradients of weights: they are taken from copies with channels first. Instance norm works in place, and
-a ReLU before a convolution is made again in the backward pass, so that one map a convolution is kept in the place of
+not. Instance norm works in place, a few samples at a time: what lies between its passes stays in the processor's cache.
+A ReLU before a convolution is made again in the backward pass, so that one map a convolution is kept in the place of
 two. Elsewhere (channels first, on CUDA, under autocast, in a graph for export) the plain operators do the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from regbench_registrators._blocks.weight_gradient import weight_gradient
 
 EPS = 1e-5
 """Of instance norm, torch's default."""
@@ -20,17 +23,22 @@ EPS = 1e-5
 WIDE = 64
 """Most channels of a network from which on its maps are kept channels last."""
 
+CACHED = 2**19
+"""Numbers worked on at once, about."""
+
 
 def layout(x: Tensor, channels: int) -> Tensor:
     """The map in the order of memory that suits a network of at most so many channels where it lives."""
-    return _channels_last(x) if x.device.type == "cpu" and channels >= WIDE else x
+    return channels_last(x) if x.device.type == "cpu" and channels >= WIDE else x
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """The map, with channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _plain(x: Tensor) -> bool:
+def plain(x: Tensor) -> bool:
+    """Whether the plain operators are to work on this map."""
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or torch.onnx.is_in_onnx_export():
         return True
     return not x.is_contiguous(memory_format=torch.channels_last)
@@ -41,7 +49,7 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` to the convolved map."""
-        if _plain(x):
+        if plain(x):
             return super().forward(x)
         return _Convolution.apply(x, self.weight, self.bias, self.stride, self.padding)
 
@@ -50,16 +58,22 @@ class Conv2d(nn.Conv2d):
 
         The bias has no effect, since the norm takes the mean away; its gradient is zero.
         """
-        if _plain(x):
+        if plain(x):
             return F.instance_norm(super().forward(x.relu() if after_relu else x), eps=EPS)
         return _NormalisedConvolution.apply(x, self.weight, self.bias, self.stride, self.padding, after_relu)
 
 
 def residual_sum(main: Tensor, shortcut: Tensor) -> Tensor:
     """relu(relu(main) + shortcut)."""
-    if _plain(main):
+    if plain(main):
         return F.relu(F.relu(main) + shortcut)
     return _ResidualSum.apply(main, shortcut)
+
+
+def parts(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The same few samples of each, as many as the cache takes."""
+    step = max(1, CACHED // maps[0][0].numel())
+    yield from zip(*(x.split(step) for x in maps), strict=True)
 
 
 def _mean(x: Tensor) -> Tensor:
@@ -69,18 +83,30 @@ def _mean(x: Tensor) -> Tensor:
     return rows.reshape(b, h, w * c).mean(1).view(b, w, c).mean(1)[..., None, None]
 
 
-def _gradients(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, need_x: bool, need_weight: bool
-) -> Any:
-    """Gradients of a convolution for its input and its weight, None where not needed."""
+def gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, needed: tuple[bool, ...], after_relu: bool = False
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of a convolution of ``x``, or of its ReLU, for its input and its weight, None where not needed."""
 
     def backward(grad: Tensor, x: Tensor, mask: list[bool]) -> Any:
         return torch.ops.aten.convolution_backward(
             grad, x, weight, None, stride, padding, (1, 1), False, (0, 0), 1, mask
         )
 
-    d_x = backward(grad, x, [True, False, False])[0] if need_x else None
-    d_weight = backward(grad.contiguous(), x.contiguous(), [False, True, False])[1] if need_weight else None
+    d_x = backward(grad, x, [True, False, False])[0] if needed[0] else None
+    d_weight = None
+    if needed[1]:
+        kernel = weight.shape[2:]
+        if kernel == (3, 3) and stride == (1, 1) and padding == (1, 1):
+            d_weight = weight_gradient(grad, x, after_relu)
+        else:
+            before = x.relu() if after_relu else x
+            if kernel != (1, 1):  # the library is faster with channels first
+                grad, before = grad.contiguous(), before.contiguous()
+            d_weight = backward(grad, before, [False, True, False])[1]
+    if after_relu and d_x is not None:
+        for d, before in parts(d_x, x):
+            d *= before > 0
     return d_x, d_weight
 
 
@@ -94,8 +120,8 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        grad = _channels_last(grads[0])
-        d_x, d_weight = _gradients(grad, x, weight, *ctx.settings, *ctx.needs_input_grad[:2])
+        grad = channels_last(grads[0])
+        d_x, d_weight = gradients(grad, x, weight, *ctx.settings, ctx.needs_input_grad)
         return d_x, d_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None
 
 
@@ -105,9 +131,11 @@ class _NormalisedConvolution(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, after_relu: bool
     ) -> Tensor:
         out = F.conv2d(x.relu() if after_relu else x, weight, None, stride, padding)
-        out -= _mean(out)  # before squaring, which would lose the digits of what is small beside the mean
-        rate = (_mean(out * out) + EPS).rsqrt()
-        out *= rate
+        rate = out.new_empty(*out.shape[:2], 1, 1)
+        for part, scale in parts(out, rate):
+            part -= _mean(part)  # before squaring, which would lose the digits of what is small beside the mean
+            torch.rsqrt(_mean(part * part) + EPS, out=scale)
+            part *= scale
         ctx.save_for_backward(x, weight, bias, out, rate)
         ctx.settings, ctx.after_relu = (stride, padding), after_relu
         return out
@@ -115,13 +143,11 @@ class _NormalisedConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, out, rate = ctx.saved_tensors
-        grad = _channels_last(grads[0])
-        along = _mean(grad * out)
-        grad = (grad - _mean(grad)).addcmul_(out, along, value=-1).mul_(rate)
-        before = x.relu() if ctx.after_relu else x
-        d_x, d_weight = _gradients(grad, before, weight, *ctx.settings, *ctx.needs_input_grad[:2])
-        if ctx.after_relu and d_x is not None:
-            d_x *= x > 0
+        grad = torch.empty_like(out)
+        for given, part, scale, into in parts(channels_last(grads[0]), out, rate, grad):
+            along = _mean(given * part)
+            torch.sub(given, _mean(given), out=into).addcmul_(part, along, value=-1).mul_(scale)
+        d_x, d_weight = gradients(grad, x, weight, *ctx.settings, ctx.needs_input_grad, ctx.after_relu)
         d_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
         return d_x, d_weight, d_bias, None, None, None
 
@@ -136,5 +162,8 @@ class _ResidualSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         main, out = ctx.saved_tensors
-        d_shortcut = grads[0] * (out > 0)
-        return d_shortcut * (main > 0), d_shortcut
+        d_main, d_shortcut = torch.empty_like(main), torch.empty_like(main)
+        for given, *of_out, to_main, to_shortcut in parts(channels_last(grads[0]), main, out, d_main, d_shortcut):
+            torch.mul(given, of_out[1] > 0, out=to_shortcut)
+            torch.mul(to_shortcut, of_out[0] > 0, out=to_main)
+        return d_main, d_shortcut

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regbench_registrators._blocks.convolution import Conv2d, layout
+from regbench_registrators._blocks.convolution import Conv2d, channels_last, gradients, layout, parts, plain
 from regbench_registrators._blocks.head import corners_of_cells
 
 
@@ -30,14 +33,65 @@ def poolings(name: str, patch: int, strides: Sequence[int]) -> list[int]:
     return found
 
 
-def refining(inputs: int, outputs: int, groups: int) -> nn.Sequential:
-    """A 3x3 convolution with group norm and ReLU."""
-    return nn.Sequential(Conv2d(inputs, outputs, 3, 1, 1), nn.GroupNorm(groups, outputs), nn.ReLU(inplace=True))
+class Layer(nn.Sequential):
+    """A 3x3 convolution, group norm, ReLU and, if it halves, 2x2 max pooling.
+
+    On CPUs the convolved map alone is kept for the backward pass, which makes the rest again.
+    """
+
+    def __init__(self, inputs: int, outputs: int, groups: int, halves: bool = False) -> None:
+        after = [nn.ReLU(inplace=True), nn.MaxPool2d(2)] if halves else [nn.ReLU(inplace=True)]
+        super().__init__(Conv2d(inputs, outputs, 3, 1, 1), nn.GroupNorm(groups, outputs), *after)
+        self.halves = halves
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, inputs, h, w)`` to ``(B, outputs, h, w)``, or half its sides."""
+        if plain(x):
+            return super().forward(x)
+        conv, norm = self[0], self[1]
+        return _Layer.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, norm.num_groups, norm.eps, self.halves)
 
 
-def halving(inputs: int, outputs: int, groups: int) -> nn.Sequential:
-    """A 3x3 convolution with group norm and ReLU, then 2x2 max pooling."""
-    return refining(inputs, outputs, groups).append(nn.MaxPool2d(2))
+class _Layer(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float, halves: bool
+    ) -> Tensor:
+        convolved = F.conv2d(x, weight, bias, padding=1)
+        b, c, h, w = convolved.shape
+        factor = 2 if halves else 1
+        out = channels_last(x.new_empty(b, c, h // factor, w // factor))
+        for part, into in parts(convolved, out):
+            active = F.group_norm(part, groups, scale, shift, eps).relu_()
+            into.copy_(F.max_pool2d(active, 2) if halves else active)
+        ctx.save_for_backward(x, weight, convolved, scale, shift)
+        ctx.settings = groups, eps, halves
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, convolved, scale, shift = ctx.saved_tensors
+        groups, eps, halves = ctx.settings
+        c, h, w = convolved.shape[1:]
+        d_convolved = torch.empty_like(convolved)
+        d_scale, d_shift = torch.zeros_like(scale), torch.zeros_like(shift)
+        for given, part, into in parts(channels_last(grads[0]), convolved, d_convolved):
+            sizes = len(part), c, h * w, groups
+            active, mean, rate = torch.native_group_norm(part, scale, shift, *sizes, eps)
+            if halves:
+                pooled, places = F.max_pool2d(active.relu_(), 2, return_indices=True)
+                window = (2, 2), (2, 2), (0, 0), (1, 1), False
+                given = torch.ops.aten.max_pool2d_with_indices_backward(given * (pooled > 0), active, *window, places)
+            else:
+                given = given * (active > 0)
+            d_part, *of_norm = torch.ops.aten.native_group_norm_backward(
+                given, part, mean, rate, scale, *sizes, [True, True, True]
+            )
+            into.copy_(d_part)
+            d_scale += of_norm[0]
+            d_shift += of_norm[1]
+        d_x, d_weight = gradients(d_convolved, x, weight, (1, 1), (1, 1), ctx.needs_input_grad)
+        return d_x, d_weight, d_convolved.sum((0, 2, 3)), d_scale, d_shift, None, None, None
 
 
 class ProjectingDecoder(nn.Module):
@@ -53,9 +107,9 @@ class ProjectingDecoder(nn.Module):
 
     def __init__(self, inputs: int, width: int, pools: int, groups: int, before: int = 0) -> None:
         super().__init__()
-        self.project = nn.Conv2d(inputs, width, 1)
-        self.before = nn.ModuleList(refining(width, width, groups) for _ in range(before))
-        self.layers = nn.ModuleList(halving(width, width, groups) for _ in range(pools))
+        self.project = Conv2d(inputs, width, 1)
+        self.before = nn.ModuleList(Layer(width, width, groups) for _ in range(before))
+        self.layers = nn.ModuleList(Layer(width, width, groups, halves=True) for _ in range(pools))
         self.head = nn.Conv2d(width, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,8 +132,8 @@ class HalvingDecoder(nn.Module):
     def __init__(self, inputs: int, width: int, pools: int) -> None:
         super().__init__()
         groups = width // 8
-        self.layers = nn.ModuleList(halving(inputs if i == 0 else width, width, groups) for i in range(pools))
-        self.last = refining(width, width, groups)
+        self.layers = nn.ModuleList(Layer(inputs if i == 0 else width, width, groups, halves=True) for i in range(pools))
+        self.last = Layer(width, width, groups)
         self.head = nn.Conv2d(width, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class ResidualEncoder(nn.Module):
             )
             for inputs, outputs, factor in zip(widths, widths[1:], self._factors, strict=False)
         )
-        self.heads = nn.ModuleDict({str(s): nn.Conv2d(width, dim, 1) for s, width in levels.items() if s in heads})
+        self.heads = nn.ModuleDict({str(s): Conv2d(width, dim, 1) for s, width in levels.items() if s in heads})
         kaiming_fan_out(self)
 
     def forward(self, image: Tensor, strides: Collection[int] | None = None) -> dict[int, Tensor]:
