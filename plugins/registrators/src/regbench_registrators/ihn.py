@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
 from regbench_registrators._blocks.all_pairs import LEVELS, AllPairs
+from regbench_registrators._blocks.convolution import layout
 from regbench_registrators._blocks.decoder import HalvingDecoder, ProjectingDecoder, poolings
 from regbench_registrators._blocks.encoder import ResidualEncoder
 from regbench_registrators._blocks.flow import flow_of, warp_by_flow
@@ -140,7 +141,8 @@ class IHN(Registrator):
             flow = flow_of(displacement, stride, map_size)
             for _ in range(self.config.iterations[scale]):
                 correlation = lookup(flow.detach() if self.config.detach_lookup else flow)
-                displacement = displacement + decoder(torch.cat([correlation, flow], dim=1)).float()
+                seen = torch.cat([correlation, layout(flow, self.config.decoder_widths[scale])], dim=1)
+                displacement = displacement + decoder(seen).float()
                 flow = flow_of(displacement, stride, map_size)
                 # A later scale sees the warped target: its homography comes first, the earlier one leads on from it.
                 whole = in_sequence(displacement, before, size, self.config.composition) if scale else displacement

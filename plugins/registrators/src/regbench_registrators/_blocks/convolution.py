@@ -73,7 +73,7 @@ def residual_sum(main: Tensor, shortcut: Tensor) -> Tensor:
 def parts(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """The same few samples of each, as many as the cache takes."""
     step = max(1, CACHED // maps[0][0].numel())
-    yield from zip(*(x.split(step) for x in maps), strict=True)
+    return iter([maps]) if step >= len(maps[0]) else zip(*(x.split(step) for x in maps), strict=True)
 
 
 def _mean(x: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ class Layer(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, outputs, h, w)``, or half its sides."""
-        if plain(x):
+        if plain(x) or not torch.is_grad_enabled():
             return super().forward(x)
         conv, norm = self[0], self[1]
         return _Layer.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, norm.num_groups, norm.eps, self.halves)
