@@ -8,8 +8,8 @@ random weights.
     python benchmarks/speed_published.py mcnet --peer MCNet [--threads 2] [--rounds 9] [--train-rounds 3]
     python benchmarks/speed_published.py ihn --peer IHN        # ihn1: one scale
 
-The sides take turns, A B A B; a ratio is that of their medians, baseline over ours. A training step is forward, L1
-loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) of a process of its own that takes two
+Each side is a process of its own and they take turns, A B A B; a ratio is that of their medians, baseline over ours. A
+training step is forward, L1 loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) after two
 steps, less the peak before the first. Ours runs as ``regbench run`` does, which tells glibc to keep freed memory
 (regbench/engine/allocator.py), the published code with glibc as it comes; ``--one-allocator`` gives both the former.
 Prints one JSON line. Times are wall clock in milliseconds a call; ``cpu_ratio`` is of CPU time, which other work on
@@ -19,7 +19,6 @@ the machine disturbs less.
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import statistics
 import subprocess
@@ -36,7 +35,7 @@ import torch
 from tile_gemm import tile_gemm
 
 from regbench.api.types import PairInfo
-from regbench.engine.allocator import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from regbench.engine.allocator import keep_freed_memory
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.plan import choose
 from regbench.engine.weights import import_checkpoint
@@ -111,70 +110,90 @@ def trainer(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.
     return step
 
 
-def allocator(side: str, one: bool) -> None:
-    """Memory as this side's users get it: ours as the engine sets it, others as glibc comes."""
-    if side == "ours" or one:
+def work(args: argparse.Namespace) -> None:
+    """A side: answers each line ``[call, batch]`` on the standard input with one JSON line."""
+    if args.side == "ours" or args.one_allocator:
         keep_freed_memory()
-        return
-    libc = ctypes.CDLL(None)
-    libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # where its own adaptation to large tensors ends
-    libc.mallopt(M_TRIM_THRESHOLD, 2**26)
-    libc.malloc_trim(0)  # nothing the other side kept is left for this one
-
-
-def in_turns(
-    sides: dict[str, Callable[[], object]], rounds: int, device: torch.device, one: bool
-) -> dict[str, dict[str, float]]:
-    """Median and interquartile range of each side, after one call of each that does not count."""
-    wait = device_sync(device)
-    wall: dict[str, list[float]] = {name: [] for name in sides}
-    cpu: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(rounds + 1):
-        for name, call in sides.items():
-            allocator(name, one)
-            wait()
-            start, busy = time.perf_counter(), time.process_time()
-            call()
-            wait()
-            if turn:
-                wall[name].append(1e3 * (time.perf_counter() - start))
-                cpu[name].append(1e3 * (time.process_time() - busy))
-    found = {}
-    for name, spans in wall.items():
-        low, _, high = statistics.quantiles(spans, n=4, method="inclusive") if len(spans) > 1 else (0.0, 0.0, 0.0)
-        found[name] = {
-            "ms": round(statistics.median(spans), 1),
-            "iqr": round(high - low, 1),
-            "cpu_ms": round(statistics.median(cpu[name]), 1),
-        }
-    for name in list(sides)[1:]:
-        found[name]["ratio"] = round(found[name]["ms"] / found["ours"]["ms"], 3)
-        found[name]["cpu_ratio"] = round(found[name]["cpu_ms"] / found["ours"]["cpu_ms"], 3)
-    return found
-
-
-def forward(args: argparse.Namespace, sides: dict, batch: int, loop: bool) -> dict[str, dict[str, float]]:
-    source, target, _ = images(batch, args.device)
-
-    def call(side: str, correlation: Callable = tile_gemm) -> Callable[[], object]:
-        def once() -> None:
-            if args.name == "mcnet":
-                correlating(correlation)
+    sides = load(args)
+    net, estimate = sides.pop("published" if args.side == "shift_loop" else args.side)
+    sides.clear()
+    if args.name == "mcnet":
+        correlating(parity_mcnet.shift_loop if args.side == "shift_loop" else tile_gemm)
+    step, before, wait = None, 0.0, device_sync(args.device)
+    for line in sys.stdin:
+        call, batch = json.loads(line)
+        source, target, _ = images(batch, args.device)
+        if call == "train" and step is None:
+            step, before = trainer(net.train(), estimate, batch, args.device), peak_mb()
+        elif call != "train":
+            net.eval()
+        wait()
+        start, busy = time.perf_counter(), time.process_time()
+        if step is not None:
+            value: object = step()
+        else:
             with torch.no_grad():
-                sides[side][1](source, target)
+                value = estimate(source, target)
+        wait()
+        answer = {"ms": 1e3 * (time.perf_counter() - start), "cpu_ms": 1e3 * (time.process_time() - busy)}
+        answer |= {"mb": peak_mb() - before, "parameters": sum(p.numel() for p in net.parameters())}
+        if isinstance(value, float):
+            answer["value"] = value
+        elif call == "compare":
+            answer["value"] = value[-1].tolist()
+        print(json.dumps(answer), flush=True)
 
-        return once
 
-    calls = {"ours": call("ours"), "published": call("published")}
-    if loop:
-        calls["shift_loop"] = call("published", parity_mcnet.shift_loop)
-    return in_turns(calls, args.rounds, args.device, args.one_allocator)
+class Sides:
+    """The processes of the sides, for as long as the block lasts."""
 
+    def __init__(self, names: list[str]) -> None:
+        command = [sys.executable, *sys.argv]
+        self.processes = {
+            name: subprocess.Popen(
+                [*command, "--side", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            for name in names
+        }
 
-def memory_of(side: str) -> float:
-    """MB that two training steps of a side add, measured in a process of its own."""
-    found = subprocess.run([sys.executable, *sys.argv, "--memory", side], capture_output=True, text=True, check=True)
-    return float(found.stdout.split()[-1])
+    def __enter__(self) -> Sides:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.stdin.close()
+            process.wait()
+
+    def ask(self, name: str, call: str, batch: int) -> dict:
+        process = self.processes[name]
+        process.stdin.write(json.dumps([call, batch]) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{name} ended in {call}, batch {batch}: see its message above")
+        return json.loads(answer)
+
+    def in_turns(self, call: str, batch: int, rounds: int) -> dict[str, dict[str, float]]:
+        """Median and interquartile range of each side, after one call of each that does not count."""
+        spans: dict[str, list[dict]] = {name: [] for name in self.processes}
+        for turn in range(rounds + 1):
+            for name, answers in spans.items():
+                answer = self.ask(name, call, batch)
+                if turn:
+                    answers.append(answer)
+        found = {}
+        for name, answers in spans.items():
+            ms = [a["ms"] for a in answers]
+            low, _, high = statistics.quantiles(ms, n=4, method="inclusive") if len(ms) > 1 else (0.0, 0.0, 0.0)
+            found[name] = {
+                "ms": round(statistics.median(ms), 1),
+                "iqr": round(high - low, 1),
+                "cpu_ms": round(statistics.median(a["cpu_ms"] for a in answers), 1),
+            }
+        for name in list(found)[1:]:
+            found[name]["ratio"] = round(found[name]["ms"] / found["ours"]["ms"], 3)
+            found[name]["cpu_ratio"] = round(found[name]["cpu_ms"] / found["ours"]["cpu_ms"], 3)
+        return found
 
 
 def main() -> None:
@@ -190,44 +209,29 @@ def main() -> None:
     parser.add_argument("--train-rounds", type=int, default=3, help="0: no training")
     parser.add_argument("--shift-loop", action="store_true", help="time MCNet's with a loop over shifts too (slow)")
     parser.add_argument("--one-allocator", action="store_true", help="the published code keeps freed memory too")
-    parser.add_argument("--memory", choices=("ours", "published"), help=argparse.SUPPRESS)
+    parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    sides = load(args)
-    if args.name == "mcnet":
-        correlating(tile_gemm)
-    if args.memory:
-        allocator(args.memory, args.one_allocator)
-        step = trainer(*sides[args.memory], args.train_batch, args.device)
-        before = peak_mb()
-        step(), step()
-        print(peak_mb() - before)
+    if args.side:
+        work(args)
         return
-    for net, _ in sides.values():
-        net.eval()
-    source, target, _ = images(2, args.device)
-    with torch.no_grad():
-        first, second = (estimate(source, target) for _, estimate in sides.values())
-    found: dict[str, object] = {
-        "network": args.name,
-        "threads": args.threads,
-        "parameters": sum(p.numel() for p in sides["ours"][0].parameters()),
-        "largest_difference_px": float((first - second).abs().max()),
-    }
-    for batch in args.batches:
-        found[f"forward_{batch}"] = forward(args, sides, batch, args.shift_loop and args.name == "mcnet")
+    found: dict[str, object] = {"network": args.name, "threads": args.threads}
+    loop = ["shift_loop"] if args.shift_loop and args.name == "mcnet" else []
+    with Sides(["ours", "published", *loop]) as sides:
+        first, second = (sides.ask(name, "compare", 2) for name in ("ours", "published"))
+        difference = torch.tensor(first["value"]) - torch.tensor(second["value"])
+        found |= {"parameters": first["parameters"], "largest_difference_px": float(difference.abs().max())}
+        for batch in args.batches:
+            found[f"forward_{batch}"] = sides.in_turns("forward", batch, args.rounds)
     if args.train_rounds:
-        steps = {
-            side: trainer(net.train(), estimate, args.train_batch, args.device)
-            for side, (net, estimate) in sides.items()
-        }
-        losses = [step() for step in steps.values()]
-        found["loss_difference"] = abs(losses[0] - losses[1])
-        found[f"train_{args.train_batch}"] = in_turns(steps, args.train_rounds, args.device, args.one_allocator)
-    if args.train_rounds and args.device.type == "cpu":
-        peaks = {side: memory_of(side) for side in sides}
-        found["memory_mb"] = {side: round(peak) for side, peak in peaks.items()}
-        found["memory_ratio"] = round(peaks["ours"] / peaks["published"], 3)
+        with Sides(["ours", "published"]) as sides:
+            steps = {name: [sides.ask(name, "train", args.train_batch) for _ in range(2)] for name in sides.processes}
+            found["loss_difference"] = abs(steps["ours"][0]["value"] - steps["published"][0]["value"])
+            if args.device.type == "cpu":
+                peaks = {name: answers[-1]["mb"] for name, answers in steps.items()}
+                found["memory_mb"] = {name: round(peak) for name, peak in peaks.items()}
+                found["memory_ratio"] = round(peaks["ours"] / peaks["published"], 3)
+            found[f"train_{args.train_batch}"] = sides.in_turns("train", args.train_batch, args.train_rounds)
     print(json.dumps(found))
 
 
