@@ -273,8 +273,8 @@ class _TileCorrelation(torch.autograd.Function):
         radius: int = ctx.radius
         b, c, h, w = map1.shape
         high, wide, window = _tiles_along(h) * TILE, _tiles_along(w) * TILE, 2 * radius + 1
-        d_map1 = map1.new_empty(b, high, wide, c)
-        d_map2 = map2.new_empty(b, h, w, c)
+        # No views: autograd then adds up the gradients of several correlations in place.
+        d_map1, d_map2 = (torch.empty_like(x, memory_format=torch.channels_last) for x in (map1, map2))
         d_grid = torch.empty_like(grid) if ctx.needs_input_grad[2] else None
         d_products = None  # one for all bands: zero off the diagonals
         for group in _groups(map1):
@@ -284,6 +284,8 @@ class _TileCorrelation(torch.autograd.Function):
             grad = F.pad(grads[0][group].permute(0, 2, 3, 1), (0, 0, 0, wide - w, 0, high - h))
             grad = grad.contiguous().view(-1, high, wide, window, window)
             d_halos = map1.new_empty(bands.rows, bands.nx, bands.side**2, c)
+            d_rows1, d_rows2 = (x[group].permute(0, 2, 3, 1) for x in (d_map1, d_map2))
+            d_tiles = d_rows1 if (h, w) == (high, wide) else map1.new_empty(len(grad), high, wide, c)
             for band in bands.slices:
                 part = bands.within(grad, band)
                 tiles = part.shape[0] * part.shape[1]
@@ -291,21 +293,23 @@ class _TileCorrelation(torch.autograd.Function):
                     d_products = map1.new_zeros(tiles, TILE**2, bands.side**2)
                 diagonals = _diagonals(d_products[:tiles], radius)
                 diagonals.copy_(part.reshape(diagonals.shape))
-                into = bands.within(d_map1[group], band)
+                into = bands.within(d_tiles, band)
                 into.copy_(bands.product(d_products[:tiles], bands.halos(padded, band)).view(into.shape))
                 bands.product(d_products[:tiles].mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
+            if d_tiles is not d_rows1:
+                d_rows1.copy_(d_tiles[:, :h, :w])
             d_rows = _folded(d_halos.view(-1, c), bands.layout.folding)
             if places is None:
-                d_map2[group] = d_rows.view(d_map2[group].shape)
+                d_rows2.copy_(d_rows.view(d_rows2.shape))
                 continue
             d_rows, rows2 = d_rows.to(places.weight.dtype), rows2.to(places.weight.dtype)
             folded = _folded(d_rows, _transposed(places.rows, len(rows2)), places.weight)
-            d_map2[group] = folded.view(d_map2[group].shape)
+            d_rows2.copy_(folded.view(d_rows2.shape))
             if d_grid is not None:
                 for axis, along in enumerate((places.along_x, places.along_y)):
                     slope = (d_rows * _gathered(rows2, places.rows, along)).sum(-1)
                     d_grid[group][..., axis] = slope.view(-1, h, w)
-        return d_map1[:, :h, :w].permute(0, 3, 1, 2), d_map2.permute(0, 3, 1, 2), d_grid, None
+        return d_map1, d_map2, d_grid, None
 
 
 def _indexed(map1: Tensor, map2: Tensor, radius: int) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from regbench_registrators._blocks.convolution import Conv2d, residual_sum
+from regbench_registrators._blocks.convolution import Conv2d
 
 
 def both(function, expected, inputs):
@@ -33,10 +33,19 @@ def test_results_and_gradients_are_those_of_torch(kernel, stride, layout):
     both(lambda: conv.normalised(x, after_relu=True), lambda: F.instance_norm(plain(x.relu())), inputs)
 
 
-def test_the_residual_sum():
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (1, 2)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_end_of_a_residual_block(kernel, stride, layout):
     torch.manual_seed(0)
-    main, shortcut = (torch.randn(2, 3, 4, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
-    both(lambda: residual_sum(main, shortcut), lambda: F.relu(F.relu(main) + shortcut), [main, shortcut])
+    conv = Conv2d(5, 7, kernel, stride).double()
+    x = torch.randn(2, 5, 12, 10, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    main = torch.randn(2, 7, 12 // stride, 10 // stride, dtype=torch.float64, requires_grad=True)
+
+    def expected():
+        shortcut = F.instance_norm(F.conv2d(x, conv.weight, conv.bias, conv.stride))
+        return F.relu(F.relu(main) + shortcut)
+
+    both(lambda: conv.residual(main, x), expected, [main, x, conv.weight, conv.bias])
 
 
 def test_the_norm_keeps_its_digits_beside_a_large_mean():

@@ -63,11 +63,11 @@ class Conv2d(nn.Conv2d):
         return _NormalisedConvolution.apply(x, self.weight, self.bias, self.stride, self.padding, after_relu)
 
 
-def residual_sum(main: Tensor, shortcut: Tensor) -> Tensor:
-    """relu(relu(main) + shortcut)."""
-    if plain(main):
-        return F.relu(F.relu(main) + shortcut)
-    return _ResidualSum.apply(main, shortcut)
+    def residual(self, main: Tensor, x: Tensor) -> Tensor:
+        """relu(relu(main) + normalised(x)): the end of a residual block, whose shortcut this convolution is."""
+        if plain(x):
+            return F.relu(F.relu(main) + self.normalised(x))
+        return _Residual.apply(channels_last(main), x, self.weight, self.bias, self.stride, self.padding)
 
 
 def parts(*maps: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -125,45 +125,68 @@ class _Convolution(torch.autograd.Function):
         return d_x, d_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None
 
 
+def _normalise(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Instance norm in place; the means, and the rates the differences from them were multiplied with."""
+    means, rates = (maps.new_empty(*maps.shape[:2], 1, 1) for _ in range(2))
+    for part, mean, rate in parts(maps, means, rates):
+        mean.copy_(_mean(part))
+        part -= mean  # before squaring, which would lose the digits of what is small beside the mean
+        torch.rsqrt(_mean(part * part) + EPS, out=rate)
+        part *= rate
+    return means, rates
+
+
+def _through_norm(given: Tensor, normalised: Tensor, rate: Tensor, out: Tensor) -> None:
+    """The gradient through instance norm; ``out`` may be ``given``."""
+    along = _mean(given * normalised)
+    torch.sub(given, _mean(given), out=out).addcmul_(normalised, along, value=-1).mul_(rate)
+
+
 class _NormalisedConvolution(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, after_relu: bool
     ) -> Tensor:
         out = F.conv2d(x.relu() if after_relu else x, weight, None, stride, padding)
-        rate = out.new_empty(*out.shape[:2], 1, 1)
-        for part, scale in parts(out, rate):
-            part -= _mean(part)  # before squaring, which would lose the digits of what is small beside the mean
-            torch.rsqrt(_mean(part * part) + EPS, out=scale)
-            part *= scale
-        ctx.save_for_backward(x, weight, bias, out, rate)
+        _, rates = _normalise(out)
+        ctx.save_for_backward(x, weight, bias, out, rates)
         ctx.settings, ctx.after_relu = (stride, padding), after_relu
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, out, rate = ctx.saved_tensors
+        x, weight, bias, out, rates = ctx.saved_tensors
         grad = torch.empty_like(out)
-        for given, part, scale, into in parts(channels_last(grads[0]), out, rate, grad):
-            along = _mean(given * part)
-            torch.sub(given, _mean(given), out=into).addcmul_(part, along, value=-1).mul_(scale)
+        for given, part, rate, into in parts(channels_last(grads[0]), out, rates, grad):
+            _through_norm(given, part, rate, into)
         d_x, d_weight = gradients(grad, x, weight, *ctx.settings, ctx.needs_input_grad, ctx.after_relu)
         d_bias = torch.zeros_like(bias) if ctx.needs_input_grad[2] else None
         return d_x, d_weight, d_bias, None, None, None
 
 
-class _ResidualSum(torch.autograd.Function):
+class _Residual(torch.autograd.Function):
+    """The shortcut's map is made again in the backward pass."""
+
     @staticmethod
-    def forward(ctx: Any, main: Tensor, shortcut: Tensor) -> Tensor:
-        out = main.relu().add_(shortcut).relu_()
-        ctx.save_for_backward(main, out)
+    def forward(ctx: Any, main: Tensor, x: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any) -> Tensor:
+        out = F.conv2d(x, weight, None, stride, padding)
+        means, rates = _normalise(out)
+        for part, of_main in parts(out, main):
+            part.add_(of_main.relu()).relu_()
+        ctx.save_for_backward(main, x, weight, bias, out, means, rates)
+        ctx.settings = stride, padding
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        main, out = ctx.saved_tensors
-        d_main, d_shortcut = torch.empty_like(main), torch.empty_like(main)
-        for given, *of_out, to_main, to_shortcut in parts(channels_last(grads[0]), main, out, d_main, d_shortcut):
-            torch.mul(given, of_out[1] > 0, out=to_shortcut)
-            torch.mul(to_shortcut, of_out[0] > 0, out=to_main)
-        return d_main, d_shortcut
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        main, x, weight, bias, out, means, rates = ctx.saved_tensors
+        d_main, shortcut = torch.empty_like(main), F.conv2d(x, weight, None, *ctx.settings)
+        maps = channels_last(grads[0]), main, out, means, rates, d_main, shortcut
+        for given, of_main, of_out, mean, rate, into_main, part in parts(*maps):
+            part.sub_(mean).mul_(rate)
+            given = given * (of_out > 0)
+            torch.mul(given, of_main > 0, out=into_main)
+            _through_norm(given, part, rate, given)
+            part.copy_(given)  # what was made again gives its place to its gradient
+        d_x, d_weight = gradients(shortcut, x, weight, *ctx.settings, ctx.needs_input_grad[1:])
+        return d_main, d_x, d_weight, torch.zeros_like(bias) if ctx.needs_input_grad[3] else None, None, None

@@ -36,7 +36,7 @@ def poolings(name: str, patch: int, strides: Sequence[int]) -> list[int]:
 class Layer(nn.Sequential):
     """A 3x3 convolution, group norm, ReLU and, if it halves, 2x2 max pooling.
 
-    On CPUs the convolved map alone is kept for the backward pass, which makes the rest again.
+    On CPUs input and convolved map alone are kept for the backward pass, which makes the rest again.
     """
 
     def __init__(self, inputs: int, outputs: int, groups: int, halves: bool = False) -> None:
@@ -44,33 +44,51 @@ class Layer(nn.Sequential):
         super().__init__(Conv2d(inputs, outputs, 3, 1, 1), nn.GroupNorm(groups, outputs), *after)
         self.halves = halves
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, inputs, h, w)`` to ``(B, outputs, h, w)``, or half its sides."""
+    def forward(self, x: Tensor, project: Conv2d | None = None) -> Tensor:
+        """``(B, inputs, h, w)`` to ``(B, outputs, h, w)``, or half its sides.
+
+        Args:
+            x: the map.
+            project: a 1x1 convolution to be applied first, whose result is not kept either.
+        """
         if plain(x) or not torch.is_grad_enabled():
-            return super().forward(x)
+            return super().forward(project(x) if project else x)
         conv, norm = self[0], self[1]
-        return _Layer.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, norm.num_groups, norm.eps, self.halves)
+        before = (project.weight, project.bias) if project else (None, None)
+        weights = conv.weight, conv.bias, norm.weight, norm.bias
+        return _Layer.apply(x, *before, *weights, norm.num_groups, norm.eps, self.halves)
 
 
 class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, groups: int, eps: float, halves: bool
+        ctx: Any,
+        x: Tensor,
+        before: Tensor | None,
+        before_bias: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        groups: int,
+        eps: float,
+        halves: bool,
     ) -> Tensor:
-        convolved = F.conv2d(x, weight, bias, padding=1)
+        projected = x if before is None else F.conv2d(x, before, before_bias)
+        convolved = F.conv2d(projected, weight, bias, padding=1)
         b, c, h, w = convolved.shape
         factor = 2 if halves else 1
         out = channels_last(x.new_empty(b, c, h // factor, w // factor))
         for part, into in parts(convolved, out):
             active = F.group_norm(part, groups, scale, shift, eps).relu_()
             into.copy_(F.max_pool2d(active, 2) if halves else active)
-        ctx.save_for_backward(x, weight, convolved, scale, shift)
+        ctx.save_for_backward(x, before, before_bias, weight, convolved, scale, shift)
         ctx.settings = groups, eps, halves
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, convolved, scale, shift = ctx.saved_tensors
+        x, before, before_bias, weight, convolved, scale, shift = ctx.saved_tensors
         groups, eps, halves = ctx.settings
         c, h, w = convolved.shape[1:]
         d_convolved = torch.empty_like(convolved)
@@ -90,8 +108,15 @@ class _Layer(torch.autograd.Function):
             into.copy_(d_part)
             d_scale += of_norm[0]
             d_shift += of_norm[1]
-        d_x, d_weight = gradients(d_convolved, x, weight, (1, 1), (1, 1), ctx.needs_input_grad)
-        return d_x, d_weight, d_convolved.sum((0, 2, 3)), d_scale, d_shift, None, None, None
+        of_norm = d_convolved.sum((0, 2, 3)), d_scale, d_shift, None, None, None
+        if before is None:
+            d_x, d_weight = gradients(d_convolved, x, weight, (1, 1), (1, 1), (ctx.needs_input_grad[0], True))
+            return d_x, None, None, d_weight, *of_norm
+        projected = F.conv2d(x, before, before_bias)
+        d_projected, d_weight = gradients(d_convolved, projected, weight, (1, 1), (1, 1), (True, True))
+        del d_convolved, projected
+        d_x, d_before = gradients(d_projected, x, before, (1, 1), (0, 0), ctx.needs_input_grad)
+        return d_x, d_before, d_projected.sum((0, 2, 3)), d_weight, *of_norm
 
 
 class ProjectingDecoder(nn.Module):
@@ -114,8 +139,9 @@ class ProjectingDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
-        x = self.project(layout(x, self.project.out_channels))
-        for layer in (*self.before, *self.layers):
+        first, *others = (*self.before, *self.layers)
+        x = first(layout(x, self.project.out_channels), self.project)
+        for layer in others:
             x = layer(x)
         return corners_of_cells(self.head(x))
 

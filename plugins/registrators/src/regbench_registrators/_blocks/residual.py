@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from regbench_registrators._blocks.convolution import Conv2d, residual_sum
+from regbench_registrators._blocks.convolution import Conv2d
 
 
 class ResidualBlock(nn.Module):
@@ -29,7 +29,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, H, W)`` to ``(B, outputs, H / stride, W / stride)``."""
         main = self.conv2.normalised(self.conv1.normalised(x), after_relu=True)
-        return residual_sum(main, self.shortcut.normalised(x))
+        return self.shortcut.residual(main, x)
 
 
 def kaiming_fan_out(module: nn.Module) -> None:
