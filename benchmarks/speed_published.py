@@ -150,9 +150,7 @@ class Sides:
     def __init__(self, names: list[str]) -> None:
         command = [sys.executable, *sys.argv]
         self.processes = {
-            name: subprocess.Popen(
-                [*command, "--side", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            name: subprocess.Popen([*command, "--side", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for name in names
         }
 

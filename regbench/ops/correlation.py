@@ -271,7 +271,7 @@ class _TileCorrelation(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         map1, map2, grid = ctx.saved_tensors
         radius: int = ctx.radius
-        b, c, h, w = map1.shape
+        c, h, w = map1.shape[1:]
         high, wide, window = _tiles_along(h) * TILE, _tiles_along(w) * TILE, 2 * radius + 1
         # No views: autograd then adds up the gradients of several correlations in place.
         d_map1, d_map2 = (torch.empty_like(x, memory_format=torch.channels_last) for x in (map1, map2))

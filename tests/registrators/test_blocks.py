@@ -11,6 +11,7 @@ from regbench_registrators._blocks.decoder import HalvingDecoder, ProjectingDeco
 from regbench_registrators._blocks.encoder import ResidualEncoder
 from regbench_registrators._blocks.flow import flow_of, warp_by_flow
 from regbench_registrators._blocks.local_attention import global_attention, local_attention
+from regbench_registrators._blocks.near_pairs import REACH, Boxes
 from regbench_registrators._blocks.sequence import in_sequence, sequence_loss
 
 
@@ -76,6 +77,49 @@ def test_lookup_passes_gradients_to_maps_and_coordinates():
         x.requires_grad_()
     AllPairs(source, target, 2)(flow).square().sum().backward()
     assert all(x.grad.abs().sum() > 0 for x in (source, target, flow))
+
+
+def lookups(flows, near, side=64, radius=4):
+    """Windows along flows, and the gradients of maps and flows, from part of the volume or from all of it."""
+    maps = [random(2, 3, side, side, seed=seed).double().requires_grad_() for seed in (0, 1)]
+    flows = [flow.clone().requires_grad_() for flow in flows]
+    pairs = AllPairs(*(x.float() for x in maps), radius)
+    assert pairs.boxes is not None
+    if not near:
+        pairs.boxes = None
+    found = torch.stack([pairs(flow) for flow in flows])
+    weight = random(*found.shape, seed=2)
+    grads = torch.autograd.grad((found * weight).sum(), [*maps, *flows])
+    return pairs, (found.detach(), *(g.float() for g in grads))
+
+
+def test_what_lies_near_is_the_same_part_of_all_pairs():
+    """Flows up to the reach, in the middle and at the borders; between pixels, where the gradient is one thing."""
+    generator = torch.Generator().manual_seed(3)
+    uniform = 2 * torch.rand(2, 2, 64, 64, generator=generator) - 1
+    flows = [uniform, REACH * uniform, *(torch.full((2, 2, 64, 64), f) for f in (0.3, REACH - 0.3, 0.3 - REACH))]
+    (near, part), (_, whole) = (lookups(flows, near) for near in (True, False))
+    assert near.boxes is not None
+    for found, expected in zip(part, whole, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("value", [REACH + 0.1, -30.0, float("nan")])
+def test_a_flow_beyond_the_reach_sees_all_pairs(value):
+    far = torch.full((2, 2, 64, 64), 0.3)
+    far[1, 0, 10, 20] = value
+    (near, part), (_, whole) = (lookups([far.new_full(far.shape, 0.3), far], near) for near in (True, False))
+    assert near.boxes is None
+    torch.testing.assert_close(part[0].nan_to_num(), whole[0].nan_to_num(), rtol=0, atol=1e-4)
+    if value == value:
+        for found, expected in zip(part, whole, strict=True):
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_small_maps_and_maps_not_of_tiles_are_correlated_whole():
+    assert Boxes.worthwhile((64, 64), 4) is not None
+    assert Boxes.worthwhile((32, 32), 4) is None
+    assert Boxes.worthwhile((68, 64), 4) is None
 
 
 # --- flow

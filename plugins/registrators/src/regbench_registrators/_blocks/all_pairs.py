@@ -61,7 +61,7 @@ class AllPairs:
         return found.transpose(2, 3).reshape(b, h, w, -1).permute(0, 3, 1, 2)
 
     def _volume(self) -> list[Tensor]:
-        """Levels ``(positions, 1, height, width)``: of each position of the source its row of the volume, or its box."""
+        """Levels ``(positions, 1, height, width)``: for each position of the source the target, or its box."""
         if self.boxes is None:
             size = self.target.shape[-2:]
             # In place: the volume is the largest tensor of all.

@@ -62,7 +62,6 @@ class Conv2d(nn.Conv2d):
             return F.instance_norm(super().forward(x.relu() if after_relu else x), eps=EPS)
         return _NormalisedConvolution.apply(x, self.weight, self.bias, self.stride, self.padding, after_relu)
 
-
     def residual(self, main: Tensor, x: Tensor) -> Tensor:
         """relu(relu(main) + normalised(x)): the end of a residual block, whose shortcut this convolution is."""
         if plain(x):
@@ -84,7 +83,13 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def gradients(
-    grad: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, needed: tuple[bool, ...], after_relu: bool = False
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: Any,
+    padding: Any,
+    needed: tuple[bool, ...],
+    after_relu: bool = False,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of a convolution of ``x``, or of its ReLU, for its input and its weight, None where not needed."""
 

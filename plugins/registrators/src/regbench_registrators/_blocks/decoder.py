@@ -109,13 +109,14 @@ class _Layer(torch.autograd.Function):
             d_scale += of_norm[0]
             d_shift += of_norm[1]
         of_norm = d_convolved.sum((0, 2, 3)), d_scale, d_shift, None, None, None
+        need = ctx.needs_input_grad
         if before is None:
-            d_x, d_weight = gradients(d_convolved, x, weight, (1, 1), (1, 1), (ctx.needs_input_grad[0], True))
+            d_x, d_weight = gradients(d_convolved, x, weight, (1, 1), (1, 1), (need[0], need[3]))
             return d_x, None, None, d_weight, *of_norm
         projected = F.conv2d(x, before, before_bias)
-        d_projected, d_weight = gradients(d_convolved, projected, weight, (1, 1), (1, 1), (True, True))
+        d_projected, d_weight = gradients(d_convolved, projected, weight, (1, 1), (1, 1), (True, need[3]))
         del d_convolved, projected
-        d_x, d_before = gradients(d_projected, x, before, (1, 1), (0, 0), ctx.needs_input_grad)
+        d_x, d_before = gradients(d_projected, x, before, (1, 1), (0, 0), need)
         return d_x, d_before, d_projected.sum((0, 2, 3)), d_weight, *of_norm
 
 
@@ -158,7 +159,9 @@ class HalvingDecoder(nn.Module):
     def __init__(self, inputs: int, width: int, pools: int) -> None:
         super().__init__()
         groups = width // 8
-        self.layers = nn.ModuleList(Layer(inputs if i == 0 else width, width, groups, halves=True) for i in range(pools))
+        self.layers = nn.ModuleList(
+            Layer(inputs if i == 0 else width, width, groups, halves=True) for i in range(pools)
+        )
         self.last = Layer(width, width, groups)
         self.head = nn.Conv2d(width, 2, 1)
 

@@ -56,7 +56,7 @@ def tiled(x: Tensor) -> Tensor:
 
 
 def near_pairs(source: Tensor, target: Tensor, boxes: Boxes) -> Tensor:
-    """relu of the dot products of each position of the source with those of its tile's box.
+    """Relu of the dot products of each position of the source with those of its tile's box.
 
     Args:
         source: ``(B, C, h, w)``.

@@ -1,13 +1,12 @@
 """The gradient of a 3x3 convolution's weight, from maps with channels last.
 
-What libraries offer on CPUs wants channels first: copying both maps and working there takes 1.3 to 1.5 times as long
-(docs/speed.md). Here a few rows of two samples at a time are laid out with their left and right neighbours beside each
-pixel; then each row of the kernel is a matrix product, and neither copies of the maps nor all nine shifts are in memory.
+What libraries offer on CPUs wants channels first: copying both maps and working there takes 1.3 to 1.5 times as long.
+Here a few rows of two samples at a time are laid out with their left and right neighbours beside each pixel; then each
+row of the kernel is a matrix product, and neither copies of the maps nor all nine shifts are in memory.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 PIXELS = 2048
@@ -45,7 +44,7 @@ def weight_gradient(grad: Tensor, x: Tensor, after_relu: bool = False) -> Tensor
                 into.relu_()
             if y == 0:
                 laid[:, 0] = 0
-            if read.stop == h:
+            if y + high == h:
                 laid[:, high + 1] = 0
             of_rows = grad[samples, y : y + high].reshape(together, high * w, outputs).mT
             for dy in range(3):
