@@ -23,7 +23,7 @@ from typing import Any
 
 from regbench.metrics.memory import peak_mb, status_mb
 
-BATCHES, SIDES, ENTRIES = (1, 2, 4, 8, 16, 32), (64, 96, 128, 192, 256), (1_000, 10_000, 100_000, 1_000_000)
+BATCHES, SIDES, ENTRIES = (1, 2, 4, 8, 16, 32), (32, 64, 128, 256), (1_000, 10_000, 100_000, 1_000_000)
 WINDOWS = 20
 """How often the resident size is read during the evaluations."""
 
@@ -126,22 +126,29 @@ def point(args: argparse.Namespace, kind: str, **of: Any) -> dict[str, Any]:
 
 
 def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Time above, memory below."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
-    axes = figure.subplots(1, 3)
-    for axis, (name, along) in zip(axes[:2], (("by_batch", "batch"), ("by_side", "side")), strict=True):
-        for call in ("forward", "step"):
-            axis.loglog([p[along] for p in found[name]], [p[call]["ms"] for p in found[name]], "o-", label=call)
-        axis.set(xlabel=along, ylabel="ms")
-        axis.legend()
-    for call in ("build", "batch"):
-        axes[2].loglog(
-            [p["entries"] for p in found["by_entries"]], [p[call]["ms"] for p in found["by_entries"]], "o-", label=call
-        )
-    axes[2].set(xlabel="test pairs", ylabel="ms")
-    axes[2].legend()
-    figure.savefig(path, dpi=120)
+    columns = (
+        ("by_batch", "batch", ("forward", "step")),
+        ("by_side", "side", ("forward", "step")),
+        ("by_entries", "entries", ("build", "batch")),
+    )
+    figure = Figure(figsize=(11, 6), layout="constrained")
+    axes = figure.subplots(2, len(columns))
+    for column, (name, along, calls) in enumerate(columns):
+        places = [p[along] for p in found[name]]
+        for axis, unit in zip(axes[:, column], ("ms", "mb"), strict=True):
+            for call in calls:
+                axis.plot(places, [max(p[call][unit], 1) for p in found[name]], "o-", label=call)
+            axis.set_xscale("log")
+            axis.set_yscale("log")
+            axis.set_ylim(bottom=1)
+            axis.set_xticks(places, [f"{place:,}" for place in places])
+            axis.minorticks_off()
+            axis.set(xlabel="test pairs" if along == "entries" else along, ylabel="ms" if unit == "ms" else "MB")
+            axis.legend()
+    figure.savefig(path, dpi=100)
 
 
 def table(found: dict[str, list[dict[str, Any]]]) -> str:

@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,7 +36,7 @@ import torch
 from tile_gemm import tile_gemm
 
 from regbench.api.types import PairInfo
-from regbench.engine.allocator import keep_freed_memory
+from regbench.engine.allocator import keep_freed_memory, lasting_apart
 from regbench.engine.context import RunContext, load_weights
 from regbench.engine.plan import choose
 from regbench.engine.weights import import_checkpoint
@@ -123,14 +124,16 @@ def work(args: argparse.Namespace) -> None:
     for line in sys.stdin:
         call, batch = json.loads(line)
         source, target, _ = images(batch, args.device)
-        if call == "train" and step is None:
+        first = call == "train" and step is None
+        if first:
             step, before = trainer(net.train(), estimate, batch, args.device), peak_mb()
         elif call != "train":
             net.eval()
         wait()
         start, busy = time.perf_counter(), time.process_time()
         if step is not None:
-            value: object = step()
+            with lasting_apart() if first else nullcontext():  # as the trainer does; of no effect on the published code
+                value: object = step()
         else:
             with torch.no_grad():
                 value = estimate(source, target)

@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from regbench.api.stage import Stage, module_named
 from regbench.data.sampler import PairSampler
+from regbench.engine.allocator import lasting_apart
 from regbench.engine.checkpoint import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
 from regbench.engine.health import every
 from regbench.engine.parallel import ALONE, World
@@ -105,6 +106,7 @@ class Trainer:
         self.world = world
         self.state = TrainingState()
         self._stop = threading.Event()
+        self._stepped: str | None = None  # the stage whose step was the last this process took
 
     @property
     def checkpoint(self) -> Path:
@@ -237,9 +239,10 @@ class Trainer:
 
     def _step(self, stage: Stage, running: list[Running], step: int, flag: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
-        return take_step(
-            stage, running, self.sampler.batch(stage.name, step, stage.batch, stage.views), flag, self.world
-        )
+        first, self._stepped = self._stepped != stage.name, stage.name
+        with lasting_apart() if first and self.sampler.device.type == "cpu" else nullcontext():
+            batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
+            return take_step(stage, running, batch, flag, self.world)
 
     def _modes(self, stage: Stage) -> None:
         training = stage.updated if stage.train is None else stage.train
