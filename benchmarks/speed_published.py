@@ -11,7 +11,7 @@ random weights.
 Each side is a process of its own and they take turns, A B A B; a ratio is that of their medians, baseline over ours. A
 training step is forward, L1 loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) after two
 steps, less the peak before the first. Ours runs as ``regbench run`` does, which tells glibc to keep freed memory
-(regbench/engine/allocator.py), the published code with glibc as it comes; ``--one-allocator`` gives both the former.
+(regbench/engine/allocator.py), the published code with glibc as it comes; ``--allocator`` gives both one of them.
 Prints one JSON line. Times are wall clock in milliseconds a call; ``cpu_ratio`` is of CPU time, which other work on
 the machine disturbs less.
 """
@@ -113,7 +113,7 @@ def trainer(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.
 
 def work(args: argparse.Namespace) -> None:
     """A side: answers each line ``[call, batch]`` on the standard input with one JSON line."""
-    if args.side == "ours" or args.one_allocator:
+    if args.allocator == "keep" or (args.allocator == "each" and args.side == "ours"):
         keep_freed_memory()
     sides = load(args)
     net, estimate = sides.pop("published" if args.side == "shift_loop" else args.side)
@@ -132,7 +132,7 @@ def work(args: argparse.Namespace) -> None:
         wait()
         start, busy = time.perf_counter(), time.process_time()
         if step is not None:
-            with lasting_apart() if first else nullcontext():  # as the trainer does; of no effect on the published code
+            with lasting_apart() if first else nullcontext():  # as the trainer does; nothing where nothing is kept
                 value: object = step()
         else:
             with torch.no_grad():
@@ -209,7 +209,12 @@ def main() -> None:
     parser.add_argument("--train-batch", type=int, default=16)
     parser.add_argument("--train-rounds", type=int, default=3, help="0: no training")
     parser.add_argument("--shift-loop", action="store_true", help="time MCNet's with a loop over shifts too (slow)")
-    parser.add_argument("--one-allocator", action="store_true", help="the published code keeps freed memory too")
+    parser.add_argument(
+        "--allocator",
+        choices=("each", "keep", "glibc"),
+        default="each",
+        help="each side's own; or both keep freed memory; or both take glibc as it comes",
+    )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
