@@ -55,12 +55,12 @@ def make(path: Path, megabytes: int) -> None:
 def child(path: Path, batch: int, cap: int) -> None:
     """Draw batches for a second whenever a line comes in, and say how fast."""
     import torch
+    from regbench.data.protocol import Protocol
 
-    from regbench.config import Protocol
     from regbench.data.pack import Pack
     from regbench.data.sampler import PairSampler
-    from regbench.engine.plan import device_of
     from regbench.metrics.memory import peak_mb
+    from regbench.runs.plan import device_of
 
     device_of("cpu")  # memory as a run has it
     libraries = round(peak_mb(), 1)

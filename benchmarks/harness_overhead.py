@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 from regbench.data.sampler import PairSampler
-from regbench.engine.health import Health
-from regbench.engine.plan import Plan, Request, make_plan
-from regbench.engine.trainer import Trainer
 from regbench.metrics.timing import device_sync
+from regbench.runs.plan import Plan, Request, make_plan
+from regbench.training.health import Health
+from regbench.training.trainer import Trainer
 
 
 class Sides:

@@ -30,11 +30,11 @@ from regbench import geometry
 from regbench.api.types import PairInfo
 from regbench.data.manifest import test_manifest
 from regbench.data.pack import ensure
-from regbench.engine.context import RunContext, load_weights
-from regbench.engine.evaluator import Evaluator
-from regbench.engine.plan import Protocol, choose
-from regbench.engine.weights import import_checkpoint
-from regbench.published import read_published
+from regbench.evaluation.evaluator import Evaluator
+from regbench.runs.context import RunContext, load_weights
+from regbench.runs.plan import Protocol, choose
+from regbench.tools.import_weights import import_checkpoint
+from regbench.weights.published import read_published
 
 
 def correlate(first, second, out, side, pad, _stride):

@@ -55,9 +55,9 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
     import torch
 
     from regbench.api.types import PairInfo
-    from regbench.config import budget_of
-    from regbench.engine.context import RunContext
-    from regbench.engine.plan import choose
+    from regbench.runs.context import RunContext
+    from regbench.runs.plan import choose
+    from regbench.settings import budget_of
 
     chosen = choose("registrator", name, {}, budget_of(budget))
     context = RunContext(PairInfo(patch=side, rho=side // 4), torch.device("cpu"), {"registrator": chosen}, 0)
@@ -77,10 +77,11 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
 
 
 def manifest(entries: int) -> dict[str, Any]:
-    from regbench.config import Protocol
+    from regbench.data.protocol import Protocol
+
     from regbench.data.manifest import test_manifest
     from regbench.data.pack import ensure
-    from regbench.engine.evaluator import Evaluator
+    from regbench.evaluation.evaluator import Evaluator
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=entries)
     made: list[Any] = [None]
@@ -96,14 +97,15 @@ def manifest(entries: int) -> dict[str, Any]:
 
 def evaluations(batches: int) -> dict[str, Any]:
     import torch
+    from regbench.data.protocol import Protocol
 
-    from regbench.config import Protocol, budget_of
     from regbench.data.manifest import test_manifest
     from regbench.data.pack import ensure
     from regbench.data.sampler import pair_info
-    from regbench.engine.context import RunContext
-    from regbench.engine.evaluator import Evaluator
-    from regbench.engine.plan import choose
+    from regbench.evaluation.evaluator import Evaluator
+    from regbench.runs.context import RunContext
+    from regbench.runs.plan import choose
+    from regbench.settings import budget_of
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=16 * max(1, batches // WINDOWS))
     chosen = choose("registrator", "mcnet", {"preset": "tiny"}, budget_of("quick"))

@@ -11,7 +11,7 @@ random weights.
 Each side is a process of its own and they take turns, A B A B; a ratio is that of their medians, baseline over ours. A
 training step is forward, L1 loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) after two
 steps, less the peak before the first. Ours runs as ``regbench run`` does, which tells glibc to keep freed memory
-(regbench/engine/allocator.py), the published code with glibc as it comes; ``--allocator`` gives both one of them.
+(regbench/training/cpu_memory.py), the published code with glibc as it comes; ``--allocator`` gives both one of them.
 Prints one JSON line. Times are wall clock in milliseconds a call; ``cpu_ratio`` is of CPU time, which other work on
 the machine disturbs less.
 """
@@ -36,13 +36,13 @@ import torch
 from tile_gemm import tile_gemm
 
 from regbench.api.types import PairInfo
-from regbench.engine.allocator import keep_freed_memory, lasting_apart
-from regbench.engine.context import RunContext, load_weights
-from regbench.engine.plan import choose
-from regbench.engine.weights import import_checkpoint
 from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync
-from regbench.published import read_published
+from regbench.runs.context import RunContext, load_weights
+from regbench.runs.plan import choose
+from regbench.tools.import_weights import import_checkpoint
+from regbench.training.cpu_memory import keep_freed_memory, lasting_apart
+from regbench.weights.published import read_published
 
 Estimate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Source and target ``(B, 3, 128, 128)`` in [0, 1] to estimates ``(K, B, 4, 2)``."""

@@ -45,3 +45,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     guess = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     listed = ", ".join(names) if names else "none"
     return UsageError(f"unknown {kind} {name!r}: {guess}known: {listed}.{' ' + hint if hint else ''}")
+
+
+class InterruptedRun(RegbenchError):
+    """A signal stopped the run; its checkpoint is written."""
+
+    everywhere = True

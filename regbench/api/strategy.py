@@ -42,7 +42,7 @@ class Context(Protocol):
     def gather(self, x: Tensor, dim: int = 0) -> Tensor:
         """Samples of all processes that share a batch, with gradient: for losses that couple samples.
 
-        The operator of :mod:`regbench.whole_batch`, from where what has no context takes it (a registrator's loss).
+        The operator of :mod:`regbench.distributed.batch`, from where what has no context takes it (a registrator's loss).
         """
         ...
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from regbench import geometry
+from regbench.distributed.batch import drawn
 from regbench.errors import RegbenchError
-from regbench.whole_batch import drawn
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Batch:
 
     ``size`` counts the samples of the whole batch, of which the views may hold this process's share.
     ``generator`` lives on the CPU and is seeded by the run, the stage and the step: noise drawn from it is the
-    same after a resume. Numbers that belong to samples are drawn through :func:`regbench.whole_batch.drawn`.
+    same after a resume. Numbers that belong to samples are drawn through :func:`regbench.distributed.batch.drawn`.
     """
 
     size: int

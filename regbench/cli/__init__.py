@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from regbench import __version__
+from regbench.distributed.rank import place
 from regbench.errors import RegbenchError, UsageError
-from regbench.torchrun import place
 
 VERBS = {
     "run": "train (if a strategy is named) and judge one combination",
@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
 
 
 def _plugin_commands() -> list[Any]:
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     return registry().all("command")
 

@@ -14,8 +14,8 @@ from regbench.cli.options import named_values, whole_numbers
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from regbench.engine.grid import Cell
-    from regbench.engine.launch import Launcher
+    from regbench.ablation.cells import Cell
+    from regbench.ablation.launch import Launcher
 
 
 @click.command("ablate")
@@ -58,13 +58,13 @@ def command(
     regbench ablate leaderboards/recipes/colreg-table5.toml --dry-run
     regbench ablate leaderboards/recipes/colreg-table5.toml --root vedai=VEDAI --seeds 0,1,2
     """
+    from regbench.ablation.board import bring_papers, write_board
+    from regbench.ablation.cells import cells_of, prepare_packs, read_record
+    from regbench.ablation.expected_time import expected_seconds
+    from regbench.ablation.launch import run_grid
+    from regbench.ablation.recipe import read_recipe
     from regbench.data.pack import available
-    from regbench.engine.grid import cells_of, prepare_packs, read_record
-    from regbench.engine.grid_board import bring_papers, write_board
-    from regbench.engine.launch import run_grid
-    from regbench.engine.training_time import expected_seconds
     from regbench.errors import RegbenchError
-    from regbench.recipe import read_recipe
 
     numbers = whole_numbers("--seeds", seeds) if seeds is not None else None
     read = read_recipe(recipe, budget=budget, seeds=numbers, datasets=datasets or None)
@@ -102,7 +102,7 @@ def command(
 def _show_plan(cells: Sequence[Cell], folder: Path, known: Mapping[str, float]) -> None:
     from tabulate import tabulate
 
-    from regbench.engine.progress import duration
+    from regbench.training.progress import duration
 
     rows, total, unknown = [], 0.0, 0
     for cell in cells:
@@ -137,9 +137,9 @@ def _outcome(record: Mapping[str, Any], folder: Path) -> str:
 
 
 def _launcher(name: str, folder: Path, jobs: int, device: str, parameters: Mapping[str, str]) -> Launcher:
-    from regbench.config import parse_value
-    from regbench.engine.launch import Cluster, Local
+    from regbench.ablation.launch import Cluster, Local
     from regbench.errors import UsageError
+    from regbench.settings import parse_value
 
     if name == "local":
         if parameters:

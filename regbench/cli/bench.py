@@ -50,9 +50,9 @@ def command(
     """
     import torch
 
-    from regbench.config import parse_sets
-    from regbench.engine.bench import Effort, bench
-    from regbench.engine.plan import Request
+    from regbench.runs.plan import Request
+    from regbench.settings import parse_sets
+    from regbench.tools.bench import Effort, bench
 
     if threads is not None:
         torch.set_num_threads(threads)

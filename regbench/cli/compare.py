@@ -36,15 +36,15 @@ def command(
     from regbench.cli.options import dataset_settings
     from regbench.report.compare import compare_runs
     from regbench.report.inputs import load_entry
-    from regbench.report.tables import interval, number
+    from regbench.report.render.tables import interval, number
 
     settings = dataset_settings(sets)
     first, second = load_entry(a), load_entry(b)
     found = compare_runs(first, second, count)
     if out is not None:
-        from regbench.report.figures import save
-        from regbench.report.overlay import scenes_of
-        from regbench.report.pictures import draw_pairs
+        from regbench.report.figures.curves import save
+        from regbench.report.figures.overlay import scenes_of
+        from regbench.report.figures.pictures import draw_pairs
 
         scenes = scenes_of(first.result.identity, found.pairs, root, settings)
         drawn = [

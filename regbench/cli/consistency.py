@@ -18,8 +18,8 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
     \b
     regbench consistency runs/as-is-sift-folder-… runs/as-is-ecc-folder-…
     """
-    from regbench.engine.labelfree import consistency
     from regbench.errors import UsageError
+    from regbench.evaluation.label_free import consistency
 
     if len(runs) < 2:
         raise UsageError("consistency compares runs: name at least two run directories")

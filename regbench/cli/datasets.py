@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from regbench.data.pack import Pack
-    from regbench.plugins import Component
+    from regbench.plugins.registry import Component
 
 _root = click.option("--root", type=click.Path(path_type=Path), help="Folder of the published layout.")
 _set = click.option(
@@ -35,7 +35,7 @@ def command() -> None:
 @_json
 def list_(as_json: bool) -> None:
     """List every data set that can be read."""
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     rows = [_row(component) for component in registry().all("dataset")]
     if as_json:
@@ -57,7 +57,7 @@ def list_(as_json: bool) -> None:
 @_json
 def info(name: str, as_json: bool) -> None:
     """Describe a data set: its card, its settings, and the folder it expects."""
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     component = registry().get("dataset", name)
     cls = component.load()
@@ -223,8 +223,8 @@ def _type(about: dict[str, Any]) -> str:
 
 def _parsed(sets: tuple[str, ...]) -> dict[str, Any]:
     """``KEY=VALUE`` and ``dataset.KEY=VALUE`` to settings; raises UsageError."""
-    from regbench.config import parse_sets
     from regbench.errors import UsageError
+    from regbench.settings import parse_sets
 
     full = [pair if "." in pair.partition("=")[0] else f"dataset.{pair}" for pair in sets]
     parsed = parse_sets(full)

@@ -11,8 +11,8 @@ import click
 @click.option("--json", "as_json", is_flag=True)
 def command(as_json: bool) -> None:
     """Look for problems of this installation; exit code 1 if there is one."""
-    from regbench.engine.doctor import examine
     from regbench.errors import RegbenchError
+    from regbench.tools.doctor import examine
 
     findings = examine()
     if as_json:

@@ -33,11 +33,11 @@ def command(
     regbench evaluate --run runs/supervised-mcnet-synthetic-0123456789ab --dataset vedai --root VEDAI
     """
     from regbench.cli import show
-    from regbench.config import parse_sets
-    from regbench.engine.experiment import execute
-    from regbench.engine.plan import Request, make_plan, transfer_plan
-    from regbench.engine.progress import reporter
     from regbench.errors import UsageError
+    from regbench.runs.execute import execute
+    from regbench.runs.plan import Request, make_plan, transfer_plan
+    from regbench.settings import parse_sets
+    from regbench.training.progress import reporter
 
     if (registrator is None) == (finished is None):
         raise UsageError("name either --registrator NAME or --run DIR")

@@ -37,7 +37,7 @@ def command(kind: str, runs: tuple[Path, ...], out: Path | None, root: Path | No
     regbench figure pairs runs/colreg-… --out pairs.png
     """
     from regbench.cli.options import dataset_settings
-    from regbench.report import figures
+    from regbench.report.figures import curves as figures
     from regbench.report.inputs import load_groups, load_rows
 
     settings = dataset_settings(sets)
@@ -60,9 +60,9 @@ def command(kind: str, runs: tuple[Path, ...], out: Path | None, root: Path | No
 def _pairs(runs: Sequence[Path], root: Path | None, settings: dict[str, Any]) -> Figure:
     """Best, median and worst pair of the first run, as each run sees them."""
     from regbench.errors import UsageError
+    from regbench.report.figures.overlay import extremes, scenes_of
+    from regbench.report.figures.pictures import draw_pairs
     from regbench.report.inputs import load_entry, load_rows
-    from regbench.report.overlay import extremes, scenes_of
-    from regbench.report.pictures import draw_pairs
 
     load_rows(runs)  # refuses runs on different test pairs
     entries = [load_entry(run) for run in dict.fromkeys(runs)]

@@ -26,7 +26,7 @@ def command() -> None:
 @_boards
 def build(root: Path, boards: tuple[str, ...]) -> None:
     """Write ROOT/BOARD.md from the committed results (all boards unless named)."""
-    from regbench import leaderboard
+    from regbench.report import leaderboard
 
     changed = leaderboard.build(root, boards)
     for path in changed:
@@ -40,8 +40,8 @@ def build(root: Path, boards: tuple[str, ...]) -> None:
 @_boards
 def check(root: Path, boards: tuple[str, ...]) -> None:
     """Fail, with a diff, where a page or a committed result is not what it should be."""
-    from regbench import leaderboard
     from regbench.errors import RegbenchError
+    from regbench.report import leaderboard
 
     problems = leaderboard.check(root, boards)
     for line in problems:
@@ -60,7 +60,7 @@ def check(root: Path, boards: tuple[str, ...]) -> None:
 @_root
 def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
     """Copy finished runs into a board; `leaderboard build` then writes its page."""
-    from regbench import leaderboard
+    from regbench.report import leaderboard
 
     for path in leaderboard.add(root, board, runs, failed=failed):
         click.echo(f"added {path}")
@@ -79,7 +79,7 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
 @_boards
 def html(out: Path, pictures: bool, root: Path, boards: tuple[str, ...]) -> None:
     """Write boards as static pages: sortable, filterable, with curves and pairs; nothing is fetched from anywhere."""
-    from regbench import leaderboard
+    from regbench.report import leaderboard
 
     for path in leaderboard.write_html(root, boards, out, pictures=pictures):
         click.echo(f"wrote {path}")
@@ -92,7 +92,7 @@ def html(out: Path, pictures: bool, root: Path, boards: tuple[str, ...]) -> None
 @_boards
 def export(form: str, out: Path | None, root: Path, boards: tuple[str, ...]) -> None:
     """Print boards as CSV (unrounded numbers) or LaTeX (booktabs)."""
-    from regbench import leaderboard
+    from regbench.report import leaderboard
     from regbench.results import write_text
 
     text = leaderboard.export(root, boards, "csv" if form == "csv" else "latex")

@@ -41,8 +41,8 @@ def run_options(function: Decorated) -> Decorated:
 
 def dataset_settings(sets: Sequence[str]) -> dict[str, Any]:
     """The ``--set dataset.NAME=VALUE`` of a verb where only the data set has settings; raises UsageError."""
-    from regbench.config import parse_sets
     from regbench.errors import UsageError
+    from regbench.settings import parse_sets
 
     parsed = parse_sets(sets)
     if other := sorted(set(parsed) - {"dataset"}):

@@ -26,7 +26,7 @@ def command(ctx: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def list_(role: str | None = None, as_json: bool = False) -> None:
     """Every component by role, and every plugin with its state; a broken one says why."""
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     found = registry()
     roles = [role] if role else list(SHOWN)
@@ -47,7 +47,7 @@ def list_(role: str | None = None, as_json: bool = False) -> None:
 def info(name: str, as_json: bool) -> None:
     """What a component is, where it comes from, and its settings with their defaults and presets."""
     from regbench.errors import unknown_name
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     found = [c for role in SHOWN for c in registry().all(role) if c.name == name]
     if not found:
@@ -69,7 +69,8 @@ def info(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def matrix(as_json: bool) -> None:
     """Which strategy, translator and registrator work together, and why not where not."""
-    from regbench.plugins import incompatible, of_no_paper, registry
+    from regbench.plugins.compatibility import incompatible, of_no_paper
+    from regbench.plugins.registry import registry
 
     found = registry()
     rows = [

@@ -30,7 +30,7 @@ def command(
     \b
     regbench register sar.png optical.png --run runs/supervised-mcnet-… --overlay seen.png
     """
-    from regbench.engine.register import load_image, overlay_of, registrator_for
+    from regbench.tools.register_files import load_image, overlay_of, registrator_for
 
     network = registrator_for(finished, registrator, device)
     moving, fixed = load_image(source), load_image(target)

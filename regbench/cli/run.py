@@ -34,11 +34,11 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
     from regbench.cli import show
-    from regbench.config import parse_sets
-    from regbench.engine.experiment import assist, execute
-    from regbench.engine.parallel import joined
-    from regbench.engine.plan import Request, make_plan
-    from regbench.engine.progress import reporter
+    from regbench.distributed.processes import joined
+    from regbench.runs.execute import assist, execute
+    from regbench.runs.plan import Request, make_plan
+    from regbench.settings import parse_sets
+    from regbench.training.progress import reporter
 
     with joined() as world:
         report = reporter(quiet or not world.first)

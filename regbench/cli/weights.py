@@ -27,8 +27,8 @@ def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision
     \b
     regbench weights import mcnet mcnet_mscoco.pth --out mcnet.safetensors
     """
-    from regbench.config import parse_sets
-    from regbench.engine.weights import import_checkpoint
+    from regbench.settings import parse_sets
+    from regbench.tools.import_weights import import_checkpoint
 
     count = import_checkpoint(name, file, out, parse_sets(sets).get("registrator", {}), supervision, part)
     click.echo(f"{out}: {count:,} parameters")
@@ -50,8 +50,8 @@ def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) ->
     regbench weights export runs/supervised-mcnet-… --out mcnet.onnx
     regbench weights export mcnet --weights mcnet.safetensors --out mcnet.onnx
     """
-    from regbench.config import parse_sets
-    from regbench.engine.export import export_onnx
+    from regbench.settings import parse_sets
+    from regbench.tools.onnx_export import export_onnx
 
     done = export_onnx(what, out, weights=weights, settings=parse_sets(sets))
     batch = "any batch size" if done.dynamic else f"batches of {done.batch} alone"
@@ -66,7 +66,7 @@ def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) ->
 @click.option("--json", "as_json", is_flag=True)
 def info(file: Path, as_json: bool) -> None:
     """What a weights file says of itself."""
-    from regbench.engine.checkpoint import read_tensors
+    from regbench.weights.checkpoint import read_tensors
 
     tensors, metadata = read_tensors(file)
     facts = dict(metadata) | {"tensors": len(tensors), "values": sum(t.numel() for t in tensors.values())}
@@ -81,7 +81,7 @@ def info(file: Path, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def list_(as_json: bool) -> None:
     """Registrators whose published checkpoints can be imported."""
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     rows = [
         {"name": c.name, "paper": c.paper}

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from regbench.api.dataset import Split
 from regbench.data.pack import Pack, as_held, stays_as_stored
-from regbench.data.packing import SIDES
+from regbench.data.pack_writer import SIDES
 from regbench.errors import DataError, UsageError
 
 Side = Literal["a", "b"]

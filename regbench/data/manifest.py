@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from regbench.config import Protocol
 from regbench.data.pack import Pack
 from regbench.data.pairs import Draws, central_origin, check_fits, draw_pairs, given_pairs
+from regbench.data.protocol import Protocol
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
 

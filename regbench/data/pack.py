@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, Split
-from regbench.data.packing import BLOCK, FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, write_pack
+from regbench.data.pack_writer import BLOCK, FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, write_pack
 from regbench.errors import DataError, RegbenchError, UsageError
 
 if TYPE_CHECKING:
@@ -247,7 +247,7 @@ def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
     Raises:
         UsageError: unknown data set.
     """
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
 
     if not _is_file(name) and not registry().get("dataset", name).load().needs_root:
         return True
@@ -289,8 +289,8 @@ def pack_path(name: str, version: str, config: Mapping[str, Any], root: Path | N
 
 def _resolve(name: str, root: Path | None, settings: Mapping[str, Any] | None) -> tuple[Dataset, Path, str]:
     """The reader of a registered data set, the file of its pack, there or not, and the reader's version."""
-    from regbench.config import build_config
-    from regbench.plugins import registry
+    from regbench.plugins.registry import registry
+    from regbench.settings import build_config
 
     component = registry().get("dataset", name)
     if root is not None and not root.is_dir():

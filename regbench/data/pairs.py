@@ -18,10 +18,10 @@ from torch import Tensor
 
 from regbench import geometry
 from regbench.api.dataset import Split
-from regbench.config import Protocol
 from regbench.data.images import Images, load
 from regbench.data.pack import Pack
 from regbench.data.photometric import Colours, distort, draw_colours
+from regbench.data.protocol import Protocol
 from regbench.errors import UsageError
 
 

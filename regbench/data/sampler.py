@@ -26,7 +26,6 @@ from torch import Tensor
 
 from regbench import geometry
 from regbench.api.types import Batch, Pair, PairInfo, SelfPair, Unpaired
-from regbench.config import Protocol
 from regbench.data.augment import composed_label, draw_views
 from regbench.data.images import Images, Streamed
 from regbench.data.pack import Pack
@@ -43,9 +42,10 @@ from regbench.data.pairs import (
     to_device,
 )
 from regbench.data.photometric import Colours
+from regbench.data.protocol import Protocol
+from regbench.distributed.batch import drawn, own, rows
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
-from regbench.whole_batch import drawn, own, rows
 
 AHEAD = 2
 """Steps whose images are read before they are asked for, where a pack does not fit."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from regbench.errors import DataError
-from regbench.published import hub_cache, in_hugging_face_cache, read_published
+from regbench.weights.published import hub_cache, in_hugging_face_cache, read_published
 
 TORCHVISION = ("resnet34-b627a593.pth", "resnet34-333f7ec4.pth")
 """Names of torchvision's file, the present one and that of older releases."""

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regbench.errors import DataError, UsageError
-from regbench.published import hub_cache, in_hugging_face_cache, read_published
+from regbench.weights.published import hub_cache, in_hugging_face_cache, read_published
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)
 """3x3 convolutions of each block of VGG-16; a pooling lies between blocks."""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
-from regbench.report.paper import Paper, load_paper
+from regbench.report.printed import Paper, load_paper
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
 

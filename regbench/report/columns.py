@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from regbench.metrics.corner import verdict
-from regbench.report import tables
 from regbench.report.ranking import Ranked, Ranking
-from regbench.report.tables import NONE, Table
+from regbench.report.render import tables
+from regbench.report.render.tables import NONE, Table
 from regbench.results.provenance import without_folders
 
 SHOWN = {"mace": "MACE", "auc@3": "AUC@3", "auc@5": "AUC@5", "auc@10": "AUC@10", "auc@20": "AUC@20"}

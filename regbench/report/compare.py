@@ -12,7 +12,7 @@ from regbench.errors import UsageError
 from regbench.metrics.uncertainty import Bootstrap, Interval, compare
 from regbench.report.board import Entry
 from regbench.report.ranking import ALPHA
-from regbench.report.tables import apart, interval, number
+from regbench.report.render.tables import apart, interval, number
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from regbench.metrics.agreement import ENOUGH, Agreement, agreement
-from regbench.report import tables
 from regbench.report.board import Group
 from regbench.report.columns import is_control, is_identity
-from regbench.report.paper import METRICS, Paper, Printed, is_method
+from regbench.report.printed import METRICS, Paper, Printed, is_method
 from regbench.report.ranking import Ranking
-from regbench.report.tables import NONE, Table
+from regbench.report.render import tables
+from regbench.report.render.tables import NONE, Table
 from regbench.results import Result
 
 LEGEND = (

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from regbench.errors import RegbenchError, unknown_name
-from regbench.plugins import canonical, registry
+from regbench.plugins.registry import canonical, registry
 
 DISTRIBUTION = "REGBENCH_CHECK"
 """Environment variable that narrows the suite to the components of one distribution."""

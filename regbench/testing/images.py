@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from regbench import geometry
-from regbench.config import Protocol
 from regbench.data.pairs import draw_displacements
+from regbench.data.protocol import Protocol
 
 _SCALES = (1.0, 2.0, 4.0)  # standard deviations in pixels: something to hold on to at every level of a pyramid
 

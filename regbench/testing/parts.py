@@ -15,10 +15,12 @@ from regbench.api.registrator import Registrator
 from regbench.api.strategy import TrainingStrategy
 from regbench.api.translator import Translator
 from regbench.api.types import PairInfo, Registration
-from regbench.config import Protocol, build_config
-from regbench.engine.context import Chosen, RunContext
+from regbench.data.protocol import Protocol
 from regbench.errors import DataError
-from regbench.plugins import ROLES, Component, incompatible, registry
+from regbench.plugins.compatibility import incompatible
+from regbench.plugins.registry import ROLES, Component, registry
+from regbench.runs.context import Chosen, RunContext
+from regbench.settings import build_config
 from regbench.testing import DISTRIBUTION
 
 PROTOCOL = Protocol(patch=64, rho=16)

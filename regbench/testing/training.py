@@ -15,10 +15,10 @@ from regbench.api.stage import Stage
 from regbench.data.pack import Pack, prepare
 from regbench.data.sampler import PairSampler
 from regbench.data.synthetic import Synthetic, SyntheticConfig
-from regbench.engine.context import RunContext
-from regbench.engine.trainer import Trainer
+from regbench.runs.context import RunContext
 from regbench.testing.host_reads import HostReads, watched
 from regbench.testing.parts import PROTOCOL
+from regbench.training.trainer import Trainer
 
 _FOLDER = TemporaryDirectory(prefix="regbench-suite-")  # goes with the process
 

@@ -1,7 +1,8 @@
 """Fixtures shared by the tests of the firewall."""
 
 import pytest
-import textures as drawn
+
+from tests.data import textures as drawn
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,11 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from textures import PATCH, RHO, SEED, SIDE, VIEWS
+from regbench.data.protocol import Protocol
 
 from regbench import geometry
-from regbench.config import Protocol
 from regbench.data.sampler import PairSampler
+from tests.data.textures import PATCH, RHO, SEED, SIDE, VIEWS
 
 SIZE = (PATCH, PATCH)
 CHANCE, FOUND = 4.5, 10.0

@@ -9,17 +9,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from textures import PATCH, RHO, SEED, SIDE, VIEWS
+from regbench.data.protocol import Protocol
 
-from regbench.config import Protocol
 from regbench.data.pack import Pack
 from regbench.data.pairs import Draws, draw_displacements, draw_pairs
 from regbench.data.sampler import PairSampler, pair_info
-from regbench.engine.context import RunContext
 from regbench.errors import UsageError
-from regbench.plugins import registry
+from regbench.plugins.registry import registry
+from regbench.runs.context import RunContext
 from regbench.seeds import seed_of
 from regbench.testing import parts, training
+from tests.data.textures import PATCH, RHO, SEED, SIDE, VIEWS
 
 
 def reachable(thing, seen=None):
@@ -101,7 +101,7 @@ def test_a_finished_run_brings_no_seed_into_reach(monkeypatch):
     # A teacher is often of this run's own seed, which every online displacement could be drawn from.
     result = SimpleNamespace(identity=SimpleNamespace(seed=SEED))
     run = SimpleNamespace(result=result, run_id="0" * 12, supervision="homography")
-    monkeypatch.setattr("regbench.engine.archive.open_run", lambda *_: run)
+    monkeypatch.setattr("regbench.runs.finished.open_run", lambda *_: run)
     context = RunContext(parts.INFO, torch.device("cpu"), {}, seed=SEED)
     assert context.run(Path("finished")) is run
     assert SEED in seeds_in(reachable(run))

@@ -14,7 +14,7 @@ import pytest
 
 from regbench.api.config import ComponentConfig
 from regbench.api.dataset import Card, Dataset, PairImages
-from regbench.data import packing
+from regbench.data import pack_writer
 from regbench.data.pack import Pack, data_dir, pack_path, prepare
 from regbench.errors import DataError
 
@@ -126,15 +126,15 @@ def test_killed_process_leaves_a_file_to_resume(tmp_path):
     """SIGKILL in the middle: no handler runs, only what was checkpointed counts."""
     script = f"""
         import sys, os, signal
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from regbench.data import packing
-        from test_pack import Made
-        packing._CHECKPOINT = 3
+        from regbench.data import pack_writer
+        from tests.data.test_pack import Made
+        pack_writer._CHECKPOINT = 3
         def progress(split, done, total):
             if (split, done) == ("train", 8):
                 os.kill(os.getpid(), signal.SIGKILL)
-        packing.write_pack(Made(), "made", "1", Path({str(tmp_path / "made.h5")!r}), 1, progress)
+        pack_writer.write_pack(Made(), "made", "1", Path({str(tmp_path / "made.h5")!r}), 1, progress)
     """
     ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], env=dict(os.environ), timeout=60)
     assert ended.returncode == -signal.SIGKILL
@@ -145,7 +145,7 @@ def test_killed_process_leaves_a_file_to_resume(tmp_path):
 
 
 def test_full_disk_is_one_line_and_resumable(tmp_path, monkeypatch):
-    real, calls = packing._Writer._sync, []
+    real, calls = pack_writer._Writer._sync, []
 
     def full(self):
         calls.append(self)
@@ -153,13 +153,13 @@ def test_full_disk_is_one_line_and_resumable(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(self)
 
-    monkeypatch.setattr(packing, "_CHECKPOINT", 4)
-    monkeypatch.setattr(packing._Writer, "_sync", full)
+    monkeypatch.setattr(pack_writer, "_CHECKPOINT", 4)
+    monkeypatch.setattr(pack_writer._Writer, "_sync", full)
     with pytest.raises(DataError, match="no space left") as caught:
         made(tmp_path)
     assert "\n" not in str(caught.value)
     assert "made.h5.partial" in str(caught.value)
-    monkeypatch.setattr(packing._Writer, "_sync", real)
+    monkeypatch.setattr(pack_writer._Writer, "_sync", real)
     again = Made()
     prepare(again, "made", "1", tmp_path / "made.h5")
     assert len(again.decoded) == 13 - 4

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from command_line import TINY, Outcome, Regbench
+from tests.e2e.command_line import TINY, Outcome, Regbench
 
 
 @pytest.fixture

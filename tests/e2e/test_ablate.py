@@ -9,11 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
-from slurm import slurm_on_loopback
 
-from regbench.engine.grid import LOG, Cell, cells_of, read_record
-from regbench.engine.launch import STDOUT, finish, run_grid
-from regbench.recipe import read_recipe
+from regbench.ablation.cells import LOG, Cell, cells_of, read_record
+from regbench.ablation.launch import STDOUT, finish, run_grid
+from regbench.ablation.recipe import read_recipe
+from tests.e2e.slurm import slurm_on_loopback
 
 RECIPE = """
 title = "A grid"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from command_line import TINY
+
+from tests.e2e.command_line import TINY
 
 QUICKLY = ["--budget", "smoke", "--threads", "1", "--repeats", "2", "--warmup", "0", "--device", "cpu", *TINY]
 MCNET = ["--registrator", "mcnet", "--set", "registrator.preset=tiny"]

@@ -5,7 +5,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from command_line import SMOKE, TINY
+
+from tests.e2e.command_line import SMOKE, TINY
 
 COMMAND = ("run", "--registrator", "mcnet", "--strategy", "supervised", *SMOKE, "--json")
 

@@ -8,12 +8,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from command_line import SMOKE, TINY
 from safetensors.torch import load_file
+
+from tests.e2e.command_line import SMOKE, TINY
 
 DIE_IN_STEP = """
 import os, signal
-from regbench.engine.trainer import Trainer
+from regbench.training.trainer import Trainer
 step = Trainer._step
 def dying(self, stage, running, number, flag):
     if stage.name == {stage!r} and number == 2:
@@ -23,7 +24,7 @@ Trainer._step = dying
 """
 DIE_IN_WRITE = """
 import os, signal
-from regbench.engine import checkpoint
+from regbench.weights import checkpoint
 save, count = checkpoint.save_file, 0
 def dying(tensors, path, metadata):
     global count

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import SMOKE, TINY
 from safetensors.torch import load_file
 
-from regbench.engine.experiment import shared_stages
-from regbench.engine.plan import Request, make_plan
+from regbench.runs.execute import shared_stages
+from regbench.runs.plan import Request, make_plan
+from tests.e2e.command_line import SMOKE, TINY
 
 COLREG = ["run", "--strategy", "colreg", "--translator", "mimgcd", "--set", "strategy.rounds=1", *SMOKE[:2], *TINY]
 COLREG += ["--set", "strategy.self_steps=2", "--set", "strategy.student_steps=2", "--set", "translator.steps=3"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from command_line import SMOKE
+
+from tests.e2e.command_line import SMOKE
 
 STRATEGIES = ("supervised", "self-supervised", "scpnet", "alto", "cudhn", "bihome", "nemar", "dfmir")
 TRANSLATORS = {"nemar": "mimgcd", "dfmir": "cut"}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from command_line import SMOKE, TINY
+
+from tests.e2e.command_line import SMOKE, TINY
 
 
 @pytest.mark.slow

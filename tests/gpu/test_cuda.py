@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from regbench.data.protocol import Protocol
 
 from regbench.api.types import PairInfo
-from regbench.config import Protocol, build_config
 from regbench.data.sampler import PairSampler
-from regbench.engine.graph import captured
 from regbench.ops import local_correlation, warped_correlation
-from regbench.plugins import registry
+from regbench.plugins.registry import registry
+from regbench.settings import build_config
+from regbench.tools.cuda_graph import captured
 
 pytestmark = [
     pytest.mark.gpu,

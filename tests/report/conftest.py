@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from made_up import PAPER, PAPER_NAMES, made_up_runs
-
-from regbench import leaderboard
+from regbench.report import leaderboard
+from tests.report.made_up import PAPER, PAPER_NAMES, made_up_runs
 
 
 @pytest.fixture(scope="session")

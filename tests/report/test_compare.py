@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_up import component, identity_of, pairs_of, save_run
 
 from regbench.cli.compare import command
 from regbench.errors import DataError, UsageError
@@ -16,6 +15,7 @@ from regbench.report.board import Entry
 from regbench.report.compare import compare_runs
 from regbench.report.inputs import load_entry, load_rows
 from regbench.results import Pairs
+from tests.report.made_up import component, identity_of, pairs_of, save_run
 
 
 def entry(spread: float, noise: int, **changes) -> Entry:

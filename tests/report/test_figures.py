@@ -7,13 +7,13 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_up import component, identity_of, pairs_of, save_run
 
 from regbench.cli.figure import command
 from regbench.errors import DataError, UsageError
-from regbench.report import figures
 from regbench.report.board import load_board
+from regbench.report.figures import curves as figures
 from regbench.report.inputs import load_groups
+from tests.report.made_up import component, identity_of, pairs_of, save_run
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import component, identity_of, pairs_of, require_golden, save_run
 
-from regbench import leaderboard
+from regbench.report import leaderboard
 from regbench.report.board import load_board
-from regbench.report.html import to_html
-from regbench.report.overlay import Scene
+from regbench.report.figures.overlay import Scene
+from regbench.report.render.html import to_html
+from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run
 
-SCRIPT = Path(leaderboard.__file__).parent / "report" / "templates" / "board.js"
+SCRIPT = Path(leaderboard.__file__).parent / "render" / "templates" / "board.js"
 VOID = {"meta", "input", "image", "line", "polygon", "br"}
 
 

@@ -14,17 +14,17 @@ from pathlib import Path
 import h5py
 import pytest
 from click.testing import CliRunner
-from made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
 
-from regbench import leaderboard
 from regbench.cli.leaderboard import command
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.metrics import summarise, verdict
-from regbench.report import tables
+from regbench.report import leaderboard
 from regbench.report.board import load_board
 from regbench.report.ranking import rank, seed_interval
+from regbench.report.render import tables
 from regbench.results import load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
+from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
 
 
 def test_golden_page(page):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_up import component, identity_of, save_run
 
 from regbench.cli.compare import command as compare
 from regbench.cli.figure import command as figure
-from regbench.config import Protocol
-from regbench.report import overlay
-from regbench.report.overlay import OtherPairsError, Scenes, extremes, is_embedded, scenes_of
-from regbench.report.pictures import draw_pairs
+from regbench.data.protocol import Protocol
+from regbench.report.figures import overlay
+from regbench.report.figures.overlay import OtherPairsError, Scenes, extremes, is_embedded, scenes_of
+from regbench.report.figures.pictures import draw_pairs
 from regbench.results import Pairs
+from tests.report.made_up import component, identity_of, save_run
 
 PROTOCOL = Protocol(patch=64, rho=16)
 

@@ -6,11 +6,11 @@ import csv
 from pathlib import Path
 
 import pytest
-from made_up import PAPER, PAPER_NAMES, component, identity_of
 
-from regbench import leaderboard
 from regbench.errors import DataError
-from regbench.report.paper import METRICS, is_method, load_paper
+from regbench.report import leaderboard
+from regbench.report.printed import METRICS, is_method, load_paper
+from tests.report.made_up import PAPER, PAPER_NAMES, component, identity_of
 
 RECIPES = Path(__file__).parents[2] / "leaderboards" / "recipes"
 SUPERVISED = {"strategy": component("supervised"), "supervision": "homography"}

@@ -15,9 +15,9 @@ from regbench.api.dataset import Dataset
 from regbench.api.registrator import Registrator
 from regbench.api.strategy import TrainingStrategy
 from regbench.api.translator import Translator
-from regbench.config import build_config
 from regbench.errors import UsageError
-from regbench.plugins import Component, registry
+from regbench.plugins.registry import Component, registry
+from regbench.settings import build_config
 from regbench.testing.parts import configurable, every_role
 
 _BASES: dict[str, type] = {

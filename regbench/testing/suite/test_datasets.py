@@ -11,7 +11,7 @@ import pytest
 
 from regbench.api.dataset import Dataset, Split
 from regbench.errors import DataError, RegbenchError, UsageError
-from regbench.plugins import Component
+from regbench.plugins.registry import Component
 from regbench.testing.parts import each, small_config
 
 SPLITS: tuple[Split, Split] = ("train", "test")

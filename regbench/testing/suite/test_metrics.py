@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from regbench.metrics import PairErrors
-from regbench.plugins import Component
+from regbench.plugins.registry import Component
 from regbench.testing.parts import each
 
 

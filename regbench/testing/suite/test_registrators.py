@@ -13,12 +13,12 @@ from torch import Tensor
 from regbench import geometry
 from regbench.api.registrator import Registrator
 from regbench.api.types import Registration
-from regbench.engine.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
-from regbench.plugins import Component
+from regbench.plugins.registry import Component
 from regbench.testing.compare import assert_close, assert_equal, assert_same_weights
 from regbench.testing.images import labelled_pair, shifted_pair, textured
 from regbench.testing.parts import PROTOCOL, build_registrator, each
 from regbench.testing.training import snapshot
+from regbench.weights.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
 
 SIDE = PROTOCOL.patch
 NATIVE = (SIDE, SIDE)

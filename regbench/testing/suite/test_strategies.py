@@ -12,10 +12,9 @@ from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage, module_named
 from regbench.api.strategy import TrainingStrategy
 from regbench.data.sampler import pair_info
-from regbench.engine.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
-from regbench.engine.context import RunContext
 from regbench.errors import UsageError
-from regbench.plugins import Component
+from regbench.plugins.registry import Component
+from regbench.runs.context import RunContext
 from regbench.testing.compare import assert_equal, assert_same_weights
 from regbench.testing.images import labelled_pair
 from regbench.testing.parts import PROTOCOL, build_strategy, context, each, partners
@@ -27,6 +26,7 @@ from regbench.testing.training import (
     tiny_pack,
     train_stage,
 )
+from regbench.weights.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from regbench.api.stage import Stage
 from regbench.api.translator import Translator
 from regbench.data.sampler import pair_info
-from regbench.engine.context import RunContext
-from regbench.plugins import Component
+from regbench.plugins.registry import Component
+from regbench.runs.context import RunContext
 from regbench.testing.compare import assert_equal, assert_same_weights
 from regbench.testing.images import textured
 from regbench.testing.parts import PROTOCOL, build_translator, context, each

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator
-from regbench_matchers._opencv import Grey, Matrix, register_each
+from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
 
 _SMALLEST = 16  # px along a side of the coarsest level
 

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import PairInfo
-from regbench_matchers._features import Features, build, extract
-from regbench_matchers._pretrained import PretrainedConfig, PretrainedMatcher, Published
-from regbench_matchers._superpoint import PUBLISHED_KEYS as SUPERPOINT_KEYS
+from regbench_matchers.blocks.features import Features, build, extract
+from regbench_matchers.blocks.pretrained import PretrainedConfig, PretrainedMatcher, Published
+from regbench_matchers.blocks.superpoint import PUBLISHED_KEYS as SUPERPOINT_KEYS
 
 _RELEASE = "https://github.com/cvg/LightGlue/releases"
 _EXTRACTORS = {

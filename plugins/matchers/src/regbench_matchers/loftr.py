@@ -13,7 +13,7 @@ from torch import Tensor
 
 from regbench import PairInfo
 from regbench.ops import to_grey
-from regbench_matchers._pretrained import PretrainedConfig, PretrainedMatcher, Published
+from regbench_matchers.blocks.pretrained import PretrainedConfig, PretrainedMatcher, Published
 
 _FILES = {
     "outdoor": "loftr_outdoor.ckpt",

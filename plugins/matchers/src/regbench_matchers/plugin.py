@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from regbench import hookimpl
-from regbench_matchers._offered import vismatch_names
+from regbench_matchers.blocks.offered import vismatch_names
 
 
 @hookimpl
@@ -43,7 +43,7 @@ def register_registrators(register: Any) -> None:
     )
     register(
         "redfeat",
-        "regbench_matchers.redfeat:ReDFeat",
+        "regbench_matchers.redfeat.matcher:ReDFeat",
         summary="ReDFeat: detector and descriptor learned across modalities, then matched (1.12 M)",
         paper="Deng and Ma, ReDFeat, arXiv 2205.07439, 2022",
         provides=("train",),
@@ -69,7 +69,7 @@ def register_registrators(register: Any) -> None:
     )
     register(
         "superpoint-superglue",
-        "regbench_matchers.superpoint_superglue:SuperPointSuperGlue",
+        "regbench_matchers.superpoint_superglue.matcher:SuperPointSuperGlue",
         summary="SuperPoint keypoints matched by SuperGlue (weights to be fetched)",
         paper="DeTone et al., CVPR Workshops 2018; Sarlin et al., CVPR 2020",
     )

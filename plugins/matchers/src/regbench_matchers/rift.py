@@ -14,10 +14,10 @@ from torch import Tensor
 
 from regbench import PairInfo, Registration, Registrator
 from regbench.ops.phase_congruency import phase_congruency
-from regbench_matchers._index_map import histograms, main_orientations
-from regbench_matchers._nearest import euclidean, nearest
-from regbench_matchers._opencv import Grey, Matrix, register_each
-from regbench_matchers._robust import Points, RobustConfig, robust_homography
+from regbench_matchers.blocks.index_map import histograms, main_orientations
+from regbench_matchers.blocks.nearest import euclidean, nearest
+from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
+from regbench_matchers.blocks.robust import Points, RobustConfig, robust_homography
 
 _BORDER = 4  # px at the rim without keypoints: FAST looks 3 px around
 

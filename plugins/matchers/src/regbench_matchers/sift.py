@@ -6,9 +6,9 @@ import cv2
 from pydantic import Field
 
 from regbench import PairInfo
-from regbench_matchers._keypoints import KeypointMatcher
-from regbench_matchers._nearest import euclidean
-from regbench_matchers._robust import RobustConfig
+from regbench_matchers.blocks.keypoints import KeypointMatcher
+from regbench_matchers.blocks.nearest import euclidean
+from regbench_matchers.blocks.robust import RobustConfig
 
 
 class SIFTConfig(RobustConfig):

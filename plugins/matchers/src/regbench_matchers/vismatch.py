@@ -13,8 +13,8 @@ from torch import Tensor
 
 from regbench import PairInfo, Registration, Registrator
 from regbench.errors import DataError
-from regbench_matchers._opencv import Matrix, collect
-from regbench_matchers._robust import RobustConfig, robust_homography
+from regbench_matchers.blocks.opencv import Matrix, collect
+from regbench_matchers.blocks.robust import RobustConfig, robust_homography
 
 
 class VismatchConfig(RobustConfig):

@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
+from regbench_registrators.blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
 
 # Of 8-bit R, G, B. The authors subtract them from images OpenCV has read, B first: their list starts with 118.93.
 MEAN = (102.60, 113.97, 118.93)

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator
-from regbench_registrators._blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
+from regbench_registrators.blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
 
 
 class DHNResNetConfig(ComponentConfig):

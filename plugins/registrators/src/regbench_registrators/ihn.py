@@ -20,13 +20,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
-from regbench_registrators._blocks.all_pairs import LEVELS, AllPairs
-from regbench_registrators._blocks.convolution import layout
-from regbench_registrators._blocks.decoder import HalvingDecoder, ProjectingDecoder, poolings
-from regbench_registrators._blocks.encoder import ResidualEncoder
-from regbench_registrators._blocks.flow import flow_of, warp_by_flow
-from regbench_registrators._blocks.scales import ScalesConfig, Width
-from regbench_registrators._blocks.sequence import Composition, in_sequence, sequence_loss
+from regbench_registrators.blocks.all_pairs import LEVELS, AllPairs
+from regbench_registrators.blocks.convolution import layout
+from regbench_registrators.blocks.decoder import HalvingDecoder, ProjectingDecoder, poolings
+from regbench_registrators.blocks.encoder import ResidualEncoder
+from regbench_registrators.blocks.flow import flow_of, warp_by_flow
+from regbench_registrators.blocks.scales import ScalesConfig, Width
+from regbench_registrators.blocks.sequence import Composition, in_sequence, sequence_loss
 
 _SMALL = {"finest": 4, "radius": 3, "stem_stride": 2, "decoder_widths": (32, 32)}
 

@@ -19,10 +19,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
+from regbench.distributed.batch import gather
 from regbench.ops import warped_correlation
-from regbench.whole_batch import gather
-from regbench_registrators._blocks.decoder import ProjectingDecoder, poolings
-from regbench_registrators._blocks.encoder import ResidualEncoder
+from regbench_registrators.blocks.decoder import ProjectingDecoder, poolings
+from regbench_registrators.blocks.encoder import ResidualEncoder
 
 _SMALL = {"scales": 2, "finest": 4, "stem_stride": 2}
 

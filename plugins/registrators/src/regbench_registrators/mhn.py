@@ -22,7 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench_registrators._blocks.sequence import Composition, in_sequence, sequence_loss
+from regbench_registrators.blocks.sequence import Composition, in_sequence, sequence_loss
 
 SHRINKS = (4, 2, 1)
 

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
 from regbench.ops import local_correlation
-from regbench_registrators._blocks.decoder import HalvingDecoder, poolings
-from regbench_registrators._blocks.encoder import ResidualEncoder
-from regbench_registrators._blocks.flow import flow_of, warp_by_flow
-from regbench_registrators._blocks.local_attention import global_attention, local_attention
-from regbench_registrators._blocks.scales import ScalesConfig, Width
-from regbench_registrators._blocks.sequence import sequence_loss
+from regbench_registrators.blocks.decoder import HalvingDecoder, poolings
+from regbench_registrators.blocks.encoder import ResidualEncoder
+from regbench_registrators.blocks.flow import flow_of, warp_by_flow
+from regbench_registrators.blocks.local_attention import global_attention, local_attention
+from regbench_registrators.blocks.scales import ScalesConfig, Width
+from regbench_registrators.blocks.sequence import sequence_loss
 
 _SMALL = {"finest": 4, "reach": 4, "stem_stride": 2}
 

@@ -25,9 +25,9 @@ from regbench import ComponentConfig, Objective, Registration, Registrator, Stag
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.distributed.batch import gather
 from regbench.schedules import one_cycle
-from regbench.whole_batch import gather
-from regbench_strategies._blocks.resnet import DEPTHS, WIDTHS, resnet
+from regbench_strategies.blocks.resnet import DEPTHS, WIDTHS, resnet
 
 
 class AltOConfig(ComponentConfig):

@@ -29,10 +29,10 @@ from regbench import ComponentConfig, Objective, Registrator, Stage, Steps, Trai
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.distributed.batch import total
 from regbench.ops import load_imagenet, to_grey
 from regbench.schedules import step_decay
-from regbench.whole_batch import total
-from regbench_strategies._blocks.resnet import DEPTHS, WIDTHS, resnet
+from regbench_strategies.blocks.resnet import DEPTHS, WIDTHS, resnet
 
 
 class BiHomEConfig(ComponentConfig):

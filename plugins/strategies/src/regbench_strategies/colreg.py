@@ -30,10 +30,10 @@ from regbench import ComponentConfig, Objective, Registration, Registrator, Stag
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.distributed.batch import drawn, gather, rows
 from regbench.errors import UsageError
 from regbench.schedules import LearningRate, constant, one_cycle
-from regbench.whole_batch import drawn, gather, rows
-from regbench_strategies._probes import fidelity, spread_of
+from regbench_strategies.blocks.probes import fidelity, spread_of
 
 _log = logging.getLogger("regbench")
 

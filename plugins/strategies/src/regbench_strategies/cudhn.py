@@ -32,8 +32,8 @@ from regbench import ComponentConfig, Objective, Registrator, Stage, Steps, Trai
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.distributed.batch import weighted_mean
 from regbench.schedules import step_decay
-from regbench.whole_batch import weighted_mean
 
 
 class CUDHNConfig(ComponentConfig):

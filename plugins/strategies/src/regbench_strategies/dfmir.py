@@ -41,9 +41,9 @@ from regbench import (
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.distributed.batch import weighted_mean
 from regbench.ops import PatchSampler
 from regbench.schedules import constant_then_linear
-from regbench.whole_batch import weighted_mean
 
 
 class DFMIRConfig(ComponentConfig):

@@ -39,10 +39,10 @@ from regbench import (
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch, SelfPair
+from regbench.distributed.batch import total
 from regbench.ops import to_grey
 from regbench.schedules import one_cycle
-from regbench.whole_batch import total
-from regbench_strategies._photometric import brightness_contrast, sharpen
+from regbench_strategies.blocks.photometric import brightness_contrast, sharpen
 
 
 class SCPNetConfig(ComponentConfig):

@@ -39,11 +39,11 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch, SelfPair
 from regbench.errors import DataError, UsageError
 from regbench.ops import Perceptual, lpips_vgg16, random_features, timm_features
-from regbench_strategies._displacement_loss import DisplacementLoss, displacement_loss
-from regbench_strategies._jitter import jittered
-from regbench_strategies._probes import spread_of
-from regbench_strategies._recipe import RegistratorRecipe
-from regbench_strategies._translate_first import TranslateFirst
+from regbench_strategies.blocks.displacement_loss import DisplacementLoss, displacement_loss
+from regbench_strategies.blocks.jitter import jittered
+from regbench_strategies.blocks.probes import spread_of
+from regbench_strategies.blocks.recipe import RegistratorRecipe
+from regbench_strategies.blocks.translate_first import TranslateFirst
 
 
 class SSHNetConfig(RegistratorRecipe):

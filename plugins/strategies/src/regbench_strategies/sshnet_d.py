@@ -17,9 +17,9 @@ from regbench import Registrator, Stage, TrainingStrategy, geometry
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from regbench_strategies._displacement_loss import DisplacementLoss, displacement_loss
-from regbench_strategies._probes import spread_of
-from regbench_strategies._recipe import RegistratorRecipe
+from regbench_strategies.blocks.displacement_loss import DisplacementLoss, displacement_loss
+from regbench_strategies.blocks.probes import spread_of
+from regbench_strategies.blocks.recipe import RegistratorRecipe
 
 
 class SSHNetDConfig(RegistratorRecipe):

@@ -14,7 +14,7 @@ from regbench import Registrator, Stage, TrainingStrategy
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from regbench_strategies._recipe import RegistratorRecipe
+from regbench_strategies.blocks.recipe import RegistratorRecipe
 
 
 class Supervised(TrainingStrategy):

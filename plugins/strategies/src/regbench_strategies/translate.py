@@ -14,8 +14,8 @@ from regbench import Registrator, Stage, TrainingStrategy
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
-from regbench_strategies._recipe import RegistratorRecipe
-from regbench_strategies._translate_first import TranslateFirst
+from regbench_strategies.blocks.recipe import RegistratorRecipe
+from regbench_strategies.blocks.translate_first import TranslateFirst
 
 
 class Translate(TrainingStrategy):

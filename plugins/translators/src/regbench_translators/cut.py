@@ -27,11 +27,11 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.ops import PatchGAN, PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
-from regbench_translators._blocks.base import ADAM, ImageTranslator
-from regbench_translators._blocks.contrastive import SMALL, ContrastiveConfig
-from regbench_translators._blocks.gan import critic_loss, generator_loss
-from regbench_translators._blocks.initial import initialise
-from regbench_translators._blocks.resnet import ResNetGenerator, check_taps
+from regbench_translators.blocks.base import ADAM, ImageTranslator
+from regbench_translators.blocks.contrastive import SMALL, ContrastiveConfig
+from regbench_translators.blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.initial import initialise
+from regbench_translators.blocks.resnet import ResNetGenerator, check_taps
 
 
 class CUTConfig(ContrastiveConfig):

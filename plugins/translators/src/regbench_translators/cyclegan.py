@@ -26,11 +26,11 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.ops import PatchGAN, check_patchgan
 from regbench.schedules import constant_then_linear
-from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
-from regbench_translators._blocks.gan import critic_loss, generator_loss
-from regbench_translators._blocks.initial import initialise
-from regbench_translators._blocks.pool import ImagePool
-from regbench_translators._blocks.resnet import ResNetGenerator, comparable
+from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators.blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.initial import initialise
+from regbench_translators.blocks.pool import ImagePool
+from regbench_translators.blocks.resnet import ResNetGenerator, comparable
 
 _SMALL = {"width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2}
 

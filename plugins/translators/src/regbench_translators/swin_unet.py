@@ -16,7 +16,7 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 from regbench import PairInfo
-from regbench_translators._blocks.transfer import TransferConfig, TransferNet
+from regbench_translators.blocks.transfer import TransferConfig, TransferNet
 
 
 class SwinUNetConfig(TransferConfig):

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import PairInfo
-from regbench_translators._blocks.transfer import TransferConfig, TransferNet
+from regbench_translators.blocks.transfer import TransferConfig, TransferNet
 
 
 class UNetConfig(TransferConfig):

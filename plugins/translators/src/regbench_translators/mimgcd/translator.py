@@ -30,9 +30,9 @@ from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.translator import Estimate
 from regbench.api.types import Batch
+from regbench.distributed.batch import drawn, gather
 from regbench.ops import maximum_index_map, to_grey
 from regbench.schedules import constant
-from regbench.whole_batch import drawn, gather
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.encoder import MIMEncoder
 from regbench_translators.mimgcd.unet import UNet

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regbench.distributed.batch import drawn
 from regbench.ops.patchgan import LEAK
-from regbench.whole_batch import drawn
-from regbench_translators._blocks.resnet import ResBlock
+from regbench_translators.blocks.resnet import ResBlock
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:

@@ -28,9 +28,9 @@ from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.schedules import step_decay
-from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
-from regbench_translators._blocks.gan import critic_loss, generator_loss
-from regbench_translators._blocks.initial import initialise
+from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators.blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.initial import initialise
 from regbench_translators.munit.networks import Modality, MultiScaleCritic, normal_style
 
 _SMALL = {"width": 8, "blocks": 1, "hidden": 16, "critic_width": 8, "scales": 2}

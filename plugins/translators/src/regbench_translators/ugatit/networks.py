@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from regbench.ops.patchgan import LEAK
-from regbench_translators._blocks.resnet import ResBlock, reflected
+from regbench_translators.blocks.resnet import ResBlock, reflected
 
 
 class LayerInstanceNorm(nn.Module):

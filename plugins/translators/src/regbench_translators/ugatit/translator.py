@@ -29,8 +29,8 @@ from regbench.api.strategy import Context
 from regbench.api.types import Batch
 from regbench.errors import UsageError
 from regbench.schedules import constant_then_linear
-from regbench_translators._blocks.base import ADAM, AdversarialConfig, ImageTranslator
-from regbench_translators._blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
+from regbench_translators.blocks.gan import critic_loss, generator_loss
 from regbench_translators.ugatit.networks import Critic, Generator, least_side
 
 _SIDES = (("source", "target"), ("target", "source"))

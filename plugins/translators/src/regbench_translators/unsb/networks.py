@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from regbench.ops import BlurDown
 from regbench.ops.patchgan import LEAK, patch_widths
-from regbench_translators._blocks.resnet import channels_after, decoder_layers, encoder_layers, reflected
+from regbench_translators.blocks.resnet import channels_after, decoder_layers, encoder_layers, reflected
 from regbench_translators.unsb.bridge import time_features
 
 BlockKind = Literal["intended", "released"]

@@ -29,14 +29,14 @@ from regbench import Objective, PairInfo, Stage
 from regbench.api.stage import Shared
 from regbench.api.strategy import Context
 from regbench.api.types import Batch
+from regbench.distributed.batch import drawn, gather
 from regbench.ops import PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
-from regbench.whole_batch import drawn, gather
-from regbench_translators._blocks.base import ADAM, ImageTranslator
-from regbench_translators._blocks.contrastive import SMALL, ContrastiveConfig
-from regbench_translators._blocks.gan import critic_loss, generator_loss
-from regbench_translators._blocks.initial import initialise
-from regbench_translators._blocks.resnet import check_taps
+from regbench_translators.blocks.base import ADAM, ImageTranslator
+from regbench_translators.blocks.contrastive import SMALL, ContrastiveConfig
+from regbench_translators.blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.initial import initialise
+from regbench_translators.blocks.resnet import check_taps
 from regbench_translators.unsb.bridge import simulate, time_grid
 from regbench_translators.unsb.networks import BlockKind, BridgeCritic, BridgeGenerator, LatentAffine
 

@@ -1,0 +1,1 @@
+"""Blocks several matchers share."""

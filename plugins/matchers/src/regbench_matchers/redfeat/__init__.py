@@ -1,0 +1,1 @@
+"""ReDFeat: the matcher, its network and its loss."""

@@ -1,0 +1,1 @@
+"""SuperPoint with SuperGlue."""

@@ -1,0 +1,1 @@
+"""From a recipe to cells, their processes and their board."""

@@ -1,0 +1,72 @@
+"""Layers that depend on the whole batch, for runs that several processes share: batch norm and dropout.
+
+torch's ``SyncBatchNorm`` works on GPUs alone. This is the same computation through :func:`regbench.distributed.batch.gather`,
+on any device, so that what is tested on CPUs is what trains on GPUs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from regbench.distributed.batch import drawn, gather, processes
+
+
+def see_whole_batches(module: nn.Module) -> nn.Module:
+    """Make batch norm and dropout within ``module`` work, in training steps, as if it saw the whole batch.
+
+    The layers stay what they are, with their parameters and buffers; all else about them is as before.
+    """
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.forward = partial(_batch_norm, layer)  # type: ignore[method-assign]
+        elif isinstance(layer, _DropoutNd):
+            layer.forward = partial(_dropout, layer)
+    return module
+
+
+def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
+    """Normalise ``(B, C, ...)`` by mean and variance of all processes; running statistics are of all, too."""
+    if processes() == 1 or not layer.training:
+        return type(layer).forward(layer, x)
+    values = x.float()
+    over = [0, *range(2, x.ndim)]
+    variance, mean = torch.var_mean(values, over, correction=0)
+    each = gather(torch.stack([mean, variance])[None])  # (processes, 2, C); all have the same number of values
+    mean = each[:, 0].mean(dim=0)
+    variance = each[:, 1].mean(dim=0) + each[:, 0].var(dim=0, correction=0)
+    if layer.running_mean is not None and layer.running_var is not None:
+        count = processes() * values.numel() // values.shape[1]
+        _remember(layer, mean.detach(), variance.detach() * count / (count - 1))
+    scale = (variance + layer.eps).rsqrt()
+    if layer.affine:
+        scale = scale * layer.weight
+    shape = (1, -1, *(1 for _ in over[1:]))
+    normalised = (values - mean.view(shape)) * scale.view(shape)
+    return (normalised + layer.bias.view(shape) if layer.affine else normalised).to(x.dtype)
+
+
+@torch.no_grad()
+def _remember(layer: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    assert layer.num_batches_tracked is not None
+    layer.num_batches_tracked.add_(1)
+    weight = 1 / layer.num_batches_tracked if layer.momentum is None else torch.tensor(layer.momentum)
+    layer.running_mean.lerp_(mean, weight.to(mean))
+    layer.running_var.lerp_(variance, weight.to(mean))
+
+
+def _dropout(layer: _DropoutNd, x: Tensor) -> Tensor:
+    """Keep and scale what one process would of its whole batch."""
+    if processes() == 1 or not layer.training or layer.p == 0:
+        return type(layer).forward(layer, x)
+
+    def kept(count: int) -> Tensor:
+        return type(layer).forward(layer, x.new_ones(count, *x.shape[1:]))
+
+    return x * drawn(kept, len(x))

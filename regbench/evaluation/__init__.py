@@ -1,0 +1,1 @@
+"""Judging networks on frozen test pairs."""

@@ -1,0 +1,149 @@
+"""Judges a registrator on the frozen test pairs; the error of every pair is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from regbench import geometry
+from regbench.api.registrator import Registrator
+from regbench.data.manifest import Manifest
+from regbench.data.pack import Pack
+from regbench.data.pairs import sides, source_patch, target_patch
+from regbench.data.protocol import Protocol
+from regbench.errors import PluginError
+from regbench.metrics.corner import Verdict, verdict
+from regbench.metrics.summary import summarise
+from regbench.metrics.timing import Timing, device_sync, measure
+from regbench.results.pairs import Pairs
+from regbench.seeds import seed_of
+
+
+class Evaluator:
+    """Scores registrators on one manifest.
+
+    Args:
+        pack: holds the test images.
+        manifest: the frozen pairs.
+        protocol: which side is the source, and the patch.
+        device: where to run.
+        batch: pairs registered at once; results do not depend on it.
+    """
+
+    def __init__(
+        self, pack: Pack, manifest: Manifest, protocol: Protocol, device: torch.device | str = "cpu", batch: int = 16
+    ) -> None:
+        self.device = torch.device(device)
+        self.manifest, self.patch, self.batch = manifest, protocol.patch, batch
+        self.name = pack.name
+        self._source, self._target = sides(pack, "test", protocol, self.device)
+        # Really unaligned pairs are taken as they are.
+        self._protocol = protocol if pack.aligned else protocol.model_copy(update={"pairing": "given"})
+
+    def pairs(self, registrator: nn.Module) -> Pairs:
+        """Register every test pair.
+
+        Raises:
+            PluginError: the registrator returned something that is no Registration of these pairs.
+        """
+        estimate, ok = self.estimates(registrator)
+        errors = None
+        if self.manifest.points is not None:
+            errors = tie_point_errors(estimate, self.manifest.points, self.patch)
+        truth, image = self.manifest.draws.displacement, self.manifest.image
+        return Pairs.of(truth.numpy(), estimate, ok, image.numpy(), errors)
+
+    def estimates(
+        self, registrator: nn.Module, *, backward: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Displacements ``(N, 4, 2)`` px and ``(N,)`` ok of all test pairs; ``backward`` registers target to source."""
+        found, oks = [], []
+        training = registrator.training
+        registrator.eval()
+        try:
+            with torch.inference_mode():
+                for start in range(0, len(self.manifest.draws), self.batch):
+                    torch.manual_seed(seed_of("evaluation", start))  # for methods that draw samples
+                    images = self.images(start, start + self.batch)
+                    coming = self.manifest.draws[start + self.batch : start + 2 * self.batch].index
+                    if len(coming):
+                        self._source.ahead(coming)
+                        self._target.ahead(coming)
+                    estimate, ok = _register(registrator, *(images[::-1] if backward else images))
+                    found.append(estimate)
+                    oks.append(ok)
+        finally:
+            registrator.train(training)
+        return torch.cat(found).float().cpu().numpy(), torch.cat(oks).cpu().numpy()
+
+    def images(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Source and target patches ``(B, 3, patch, patch)`` of the test pairs start..stop-1."""
+        draws = self.manifest.draws[slice(start, stop)]
+        source = self._source.take(draws.index)
+        target = source if self._target is self._source else self._target.take(draws.index)
+        return source_patch(source, draws, self._protocol), target_patch(target, draws, self._protocol)
+
+    def aligned_target(self, start: int, stop: int) -> torch.Tensor:
+        """The target of these pairs in the geometry of their source, ``(B, 3, patch, patch)``; of aligned sets alone.
+
+        Only what is judged may be compared with it.
+        """
+        if self._protocol.pairing == "given":
+            raise ValueError(f"{self.name} holds really unaligned pairs: no aligned target is known")
+        draws = self.manifest.draws[slice(start, stop)]
+        colours = draws.colours and (draws.colours[1], draws.colours[1])
+        return source_patch(self._target.take(draws.index), replace(draws, colours=colours), self._protocol)
+
+    def time(self, registrator: nn.Module, repeats: int = 20) -> Timing:
+        """Time of registering one pair at batch 1, on this device."""
+        source, target = self.images(0, 1)
+        registrator.eval()
+        with torch.inference_mode():
+            return measure(
+                lambda: _register(registrator, source, target), repeats=repeats, sync=device_sync(self.device)
+            )
+
+
+def judge(pairs: Pairs, metrics: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], Verdict]:
+    """Metrics with intervals, and the verdict in a word."""
+    found = summarise(pairs.errors, metrics)
+    return found, verdict(found["mace"]["value"], found["identity_mace"]["value"])
+
+
+def tie_point_errors(
+    estimate: NDArray[np.float32], points: torch.Tensor, patch: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean distance in px of mapped tie points from their partners, and of points left alone, ``(N,)`` each.
+
+    Args:
+        estimate: ``(N, 4, 2)`` displacements px.
+        points: ``(N, K, 4)``, ``x, y`` in the source then in the target, NaN where a pair has fewer.
+        patch: side the displacements refer to, px.
+    """
+    homography = geometry.homography_from_displacement(torch.from_numpy(estimate).double(), (patch, patch))
+    source, target = points[..., :2].double(), points[..., 2:].double()
+    moved = geometry.transform_points(homography, source)
+    errors = [(found - target).norm(dim=-1) for found in (moved, source)]
+    some = target.isfinite().all(-1)
+    # A point that maps to infinity is an infinite error, not a missing point.
+    errors = [torch.where(e.isfinite(), e, torch.inf).where(some, torch.zeros(()).double()) for e in errors]
+    first, second = (e.sum(1) / some.sum(1) for e in errors)
+    return first.numpy(), second.numpy()
+
+
+def _register(registrator: nn.Module, source: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    assert isinstance(registrator, Registrator)
+    found = registrator.register(source, target)
+    if found.displacement.shape != (source.shape[0], 4, 2):
+        raise PluginError(
+            f"{type(registrator).__name__} returned displacements {tuple(found.displacement.shape)} "
+            f"for {source.shape[0]} pairs; expected ({source.shape[0]}, 4, 2)"
+        )
+    assert found.ok is not None  # register() always fills it
+    return found.displacement, found.ok

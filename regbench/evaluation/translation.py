@@ -1,0 +1,75 @@
+"""How good a translation is: judged on the test pairs, whose truth is known. Nothing of it reaches training.
+
+What a source should look like in the target's modality is known where images are aligned: it is the target in the
+source's geometry. A translator has to come nearer to it than two copies do, the source itself and the unaligned target
+it was shown.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regbench.api.translator import Translator
+from regbench.errors import DataError
+from regbench.evaluation.evaluator import Evaluator
+from regbench.metrics.summary import mean_of
+from regbench.metrics.uncertainty import Bootstrap
+from regbench.ops.fidelity import structure_correlation
+from regbench.ops.log_gabor import to_grey
+from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features
+from regbench.seeds import seed_of
+
+CANDIDATES = ("translation", "source", "target")
+
+
+def assess_translation(evaluator: Evaluator, translator: Translator) -> dict[str, Any]:
+    """Distances to the aligned target, and whose geometry the translation has, with 95 % intervals over test images.
+
+    Args:
+        evaluator: of a set whose images are aligned.
+        translator: judged in evaluation mode, its noise from fixed seeds.
+
+    Returns:
+        ``l1`` (images in [0, 1]) and ``perceptual`` (``features`` says whose), each of ``translation``, ``source`` (in
+        grey where the target is grey) and ``target``, with ``minus_source`` and ``minus_target``, paired differences:
+        below zero the translation is better. ``follows_source`` and ``follows_target``, correlations of structure.
+    """
+    perceptual = _features().to(evaluator.device)
+    parts: dict[str, list[Tensor]] = {}
+    translator.eval()
+    with torch.inference_mode():
+        for start in range(0, len(evaluator.manifest.draws), evaluator.batch):
+            stop = start + evaluator.batch
+            source, target = evaluator.images(start, stop)
+            truth = evaluator.aligned_target(start, stop)
+            generator = torch.Generator().manual_seed(seed_of("translation", start))
+            translation = translator.translate(source, target, generator=generator).float()
+            for name, value in {
+                "follows_source": structure_correlation(translation, source),
+                "follows_target": structure_correlation(translation, target),
+            }.items():
+                parts.setdefault(name, []).append(value)
+            plain = to_grey(source).expand_as(source) if translator.info.target_channels == 1 else source
+            for name, image in zip(CANDIDATES, (translation, plain, target), strict=True):
+                parts.setdefault(f"l1 {name}", []).append((image - truth).abs().mean(dim=(1, 2, 3)))
+                parts.setdefault(f"perceptual {name}", []).append(perceptual(image, truth))
+    scores = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
+    draws = Bootstrap(evaluator.manifest.image.numpy())
+    found: dict[str, Any] = {name: mean_of(scores[name], draws) for name in ("follows_source", "follows_target")}
+    for distance in ("l1", "perceptual"):
+        of = {name: scores[f"{distance} {name}"] for name in CANDIDATES}
+        found[distance] = {name: mean_of(values, draws) for name, values in of.items()}
+        for copy in ("source", "target"):
+            found[distance][f"minus_{copy}"] = mean_of(of["translation"] - of[copy], draws)
+    return found | {"features": perceptual.source}
+
+
+def _features() -> Perceptual:
+    """Published LPIPS where its files lie here, else seeded random features; the result says which."""
+    try:
+        return lpips_vgg16()
+    except DataError:
+        return random_features()

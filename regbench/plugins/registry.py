@@ -1,0 +1,205 @@
+"""Discovery of plugins and the registry of what they offer.
+
+Every algorithm comes in through the entry point group ``regbench``. Each entry point is loaded on its own, so that a
+broken plugin is a row that says why and never stops the host. Components are named by strings and imported on first
+use: listing them costs no torch import.
+
+``REGBENCH_LOAD_PLUGINS`` names the distributions to load, separated by commas; empty loads the harness alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from regbench import API_VERSION
+from regbench.errors import PluginError, unknown_name
+from regbench.plugins import hookspecs
+
+GROUP = "regbench"
+ROLES = ("translator", "registrator", "strategy", "dataset", "metric", "command")
+_HOOKS = {
+    "register_translators": "translator",
+    "register_registrators": "registrator",
+    "register_strategies": "strategy",
+    "register_datasets": "dataset",
+    "register_metrics": "metric",
+    "register_commands": "command",
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One registered name: what it is and where to import it from."""
+
+    role: str
+    name: str
+    target: str
+    summary: str = ""
+    paper: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    provides: frozenset[str] = frozenset()
+    requires: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    published: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    distribution: str = ""
+    version: str = ""
+
+    def load(self) -> Any:
+        """Import the class or function; raises PluginError naming the plugin and the reason."""
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (Exception, SystemExit) as error:  # a module may even call sys.exit on import
+            raise PluginError(
+                f"{self.role} {self.name!r} of {self.distribution} cannot be imported from {self.target}: "
+                f"{type(error).__name__}: {' '.join(str(error).split())}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class PluginRow:
+    """One entry point, loaded or not, and why not."""
+
+    name: str
+    distribution: str
+    version: str
+    module: str
+    status: str  # "ok" or "failed"
+    reason: str = ""
+    components: tuple[tuple[str, str], ...] = ()
+
+
+class Registry:
+    """Names of every role, looked up with "did you mean"."""
+
+    def __init__(self) -> None:
+        self._components: dict[str, dict[str, Component]] = {role: {} for role in ROLES}
+        self.plugins: list[PluginRow] = []
+
+    def add(self, component: Component) -> None:
+        """Add a component; raises PluginError when its name is taken."""
+        known = self._components[component.role]
+        if component.name in known:
+            other = known[component.name].distribution
+            raise PluginError(f"{component.role} {component.name!r} is already registered by {other}")
+        known[component.name] = component
+
+    def get(self, role: str, name: str) -> Component:
+        """Look a name up; raises UsageError naming the closest known names."""
+        known = self._components[role]
+        if name not in known:
+            broken = [f"{p.name} ({p.reason})" for p in self.plugins if p.status != "ok"]
+            hint = f"Plugins that failed to load: {'; '.join(broken)}." if broken else ""
+            raise unknown_name(role, name, known, hint)
+        return known[name]
+
+    def all(self, role: str) -> list[Component]:
+        """Every component of a role, by name."""
+        return [self._components[role][name] for name in sorted(self._components[role])]
+
+    def load_plugin(self, entry: EntryPoint) -> None:
+        """Import one plugin and take what it registers, all of it or, if anything is wrong, nothing."""
+        distribution = entry.dist.name if entry.dist else "?"
+        version = entry.dist.version if entry.dist else "?"
+        try:
+            staged = _components_of(entry, distribution, version)
+            for component in staged:
+                if component.name in self._components[component.role]:
+                    self.add(component)  # raises, naming the other distribution
+            for component in staged:
+                self.add(component)
+            row = PluginRow(
+                entry.name, distribution, version, entry.value, "ok", "", tuple((c.role, c.name) for c in staged)
+            )
+        except BaseException as error:  # a plugin may even call sys.exit on import
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+            row = PluginRow(entry.name, distribution, version, entry.value, "failed", " ".join(reason.split()))
+        self.plugins.append(row)
+
+
+def _components_of(entry: EntryPoint, distribution: str, version: str) -> list[Component]:
+    module = entry.load()
+    stated = getattr(module, "regbench_api_version", API_VERSION)
+    if stated != API_VERSION:
+        raise PluginError(f"needs plugin API {stated}, this regbench speaks {API_VERSION}; update one of the two")
+    manager = pluggy.PluginManager("regbench")
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=entry.name)
+    manager.check_pending()  # a misspelt hook would otherwise be silently ignored
+    found: list[Component] = []
+    for hook, role in _HOOKS.items():
+        collect = _Collector(role, distribution, version, found)
+        getattr(manager.hook, hook)(register=collect)
+    if not found:
+        raise PluginError("registers nothing; is a @hookimpl missing?")
+    return found
+
+
+@dataclass
+class _Collector:
+    """The ``register`` callback a hook receives."""
+
+    role: str
+    distribution: str
+    version: str
+    found: list[Component]
+
+    def __call__(
+        self,
+        name: str,
+        target: str,
+        *,
+        summary: str = "",
+        paper: str = "",
+        config: Mapping[str, Any] | None = None,
+        provides: Iterable[str] = (),
+        requires: Mapping[str, Iterable[str]] | None = None,
+        published: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        if not isinstance(target, str) or target.count(":") != 1:
+            raise PluginError(f"{self.role} {name!r}: the target must be 'package.module:Name', got {target!r}")
+        if any(c.role == self.role and c.name == name for c in self.found):
+            raise PluginError(f"{self.role} {name!r} is registered twice")
+        needs = {role: frozenset(wanted) for role, wanted in (requires or {}).items()}
+        papers = {role: frozenset(names) for role, names in (published or {}).items()}
+        if unknown := (set(needs) | set(papers)) - {"registrator", "translator"}:
+            raise PluginError(f"{self.role} {name!r} says something of unknown roles {sorted(unknown)}")
+        self.found.append(
+            Component(
+                self.role, name, target, summary, paper, dict(config or {}), frozenset(provides), needs,
+                papers, self.distribution, self.version,
+            )
+        )  # fmt: skip
+
+
+def _wanted(entry: EntryPoint, names: str | None) -> bool:
+    distribution = canonical(entry.dist.name) if entry.dist else ""
+    return names is None or distribution == "regbench" or distribution in {canonical(n) for n in names.split(",")}
+
+
+def canonical(distribution: str) -> str:
+    """The name of a distribution as package indexes compare it: ``My_Plugin`` is ``my-plugin``."""
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process, filled on first use."""
+    names = os.environ.get("REGBENCH_LOAD_PLUGINS")
+    found = Registry()
+    entries = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
+    # The harness first: a plugin must not be able to take the name of one of its components.
+    for entry in sorted(entries, key=lambda e: not (e.dist and e.dist.name == "regbench")):
+        if _wanted(entry, names):
+            found.load_plugin(entry)
+    return found

@@ -1,0 +1,1 @@
+"""Figures of boards and of single runs."""

@@ -1,0 +1,233 @@
+"""Leaderboards: a pure function of committed results, and the checks that keep both true.
+
+``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and perhaps
+``board.toml`` (title, description, notes, manifest_sha256, papers). ``leaderboards/recipes/<paper>/`` holds numbers
+printed in papers. ``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
+from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
+from regbench.report.board import Row, load_board
+from regbench.report.render.markdown import to_csv, to_latex, to_markdown
+from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results.lineage import hidden_supervision
+from regbench.results.pairs import corner_error
+from regbench.results.store import PAIRS, RESULT
+
+if TYPE_CHECKING:
+    from regbench.report.figures.overlay import Scene
+    from regbench.report.ranking import Ranked
+    from regbench.report.render.html import Draw
+
+MAX_PAIRS_BYTES = 100_000
+TOLERANCE = 1e-9
+
+
+def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
+    """Names of the boards under ``root``, or those of ``names`` after checking that they exist.
+
+    Raises:
+        DataError: there is no ``results`` folder.
+        UsageError: a name is unknown.
+    """
+    results = root / "results"
+    if not results.is_dir():
+        raise DataError(f"{results} does not exist; point --root at the folder of the leaderboards")
+    known = sorted(path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith("."))
+    wanted = list(names)
+    for name in wanted:
+        if name not in known:
+            raise unknown_name("board", name, known)
+    return wanted or known
+
+
+def render(root: Path, name: str) -> str:
+    """The markdown of a board; raises DataError where a committed file is broken."""
+    return to_markdown(load_board(root / "results" / name))
+
+
+def build(root: Path, names: Iterable[str] = ()) -> list[Path]:
+    """Write ``<board>.md`` of every board (or of ``names``); returns the files whose content changed."""
+    changed = []
+    for name in boards(root, names):
+        path, text = root / f"{name}.md", render(root, name)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_text(path, text)
+            changed.append(path)
+    return changed
+
+
+def check(root: Path, names: Iterable[str] = ()) -> list[str]:
+    """Everything wrong with the committed boards, as lines: false results, then a diff of stale pages."""
+    problems: list[str] = []
+    for name in boards(root, names):
+        found = verify(root / "results" / name)
+        problems += found
+        if found:
+            continue  # a page built from false results says nothing
+        path = root / f"{name}.md"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        try:
+            new = render(root, name)
+        except RegbenchError as error:
+            problems.append(str(error))
+            continue
+        diff = difflib.unified_diff(
+            old.splitlines(), new.splitlines(), path.name, f"{path.name} (rebuilt)", lineterm=""
+        )
+        problems += diff
+    return problems
+
+
+def verify(folder: Path) -> list[str]:
+    """Check every committed run of a board against itself.
+
+    The file name must be the run id and the hash of the identity; errors must follow from the displacements;
+    metrics, intervals and verdict from the errors; nothing may be left over or too large.
+    """
+    problems = []
+    paths = sorted(folder.glob("*.json"))
+    for path in paths:
+        try:
+            problems += _verify_run(path)
+        except DataError as error:
+            problems.append(str(error))
+    runs = {path.stem for path in paths}
+    for path in sorted(folder.glob("*.h5")):
+        if path.name.removesuffix(".pairs.h5") not in runs:
+            problems.append(f"{path} belongs to no result; delete it or commit {path.name.split('.')[0]}.json")
+    return problems
+
+
+def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) -> list[Path]:
+    """Copy finished runs into a board (made if new); returns the result files written.
+
+    Args:
+        root: the folder of the leaderboards.
+        name: the board.
+        runs: run directories.
+        failed: also take runs that are not ok; they become rows with their reason.
+
+    Raises:
+        DataError: a file is missing or broken.
+        UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels.
+    """
+    written = []
+    for run in runs:
+        result = load_result(run / RESULT)
+        if result.truth != "labels":
+            had = "tie points" if result.truth == "tie points" else "no truth"
+            raise UsageError(f"{run} was judged with {had}; a board ranks errors against exact labels")
+        if result.status != "ok" and not failed:
+            raise UsageError(f"{run} is {result.status} ({result.reason}); --failed adds it as a failed row")
+        target = root / "results" / name / f"{result.run_id}.json"
+        if result.status == "ok":
+            read_pairs(run / PAIRS)  # refuse a broken file here, not in the next build
+            write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
+        write_bytes(target, (run / RESULT).read_bytes())
+        written.append(target)
+    return written
+
+
+def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
+    """Boards as CSV (unrounded) or LaTeX (as on the page)."""
+    loaded = [load_board(root / "results" / name) for name in boards(root, names)]
+    return to_csv(loaded) if form == "csv" else "\n".join(to_latex(board) for board in loaded)
+
+
+def write_html(root: Path, names: Iterable[str], out: Path, *, pictures: bool = True) -> list[Path]:
+    """Write each board as one static page, ``<out>/<board>.html``.
+
+    Args:
+        root: the folder of the leaderboards.
+        names: boards; none means all.
+        out: where the pages go.
+        pictures: draw best, median and worst pairs, where the test data are embedded ones.
+    """
+    from regbench.report.render.html import to_html
+
+    written = []
+    for name in boards(root, names):
+        board = load_board(root / "results" / name)
+        scenes = {group: _draws(rows) for group, rows in board.sections.items()} if pictures else {}
+        written.append(out / f"{name}.html")
+        write_text(written[-1], to_html(board, scenes))
+    return written
+
+
+def _draws(rows: Sequence[Row]) -> Draw | str:
+    """What draws the test pairs of a section, or why they are not shown."""
+    from regbench.report.figures.overlay import OtherPairsError, is_embedded, scenes_of
+
+    first = next((entry for row in rows for entry in row.finished), None)
+    if first is None or first.pairs is None:
+        return ""
+    identity = first.result.identity
+    if not is_embedded(identity):
+        return f"No pictures: they are shown of embedded data alone, not of {identity.test_dataset.name}."
+    try:
+        scenes = scenes_of(identity, len(first.pairs.ok))
+    except OtherPairsError:
+        return "No pictures: the embedded data at their default settings do not give these test pairs."
+
+    def draw(ranked: Ranked, index: int) -> Scene:
+        pairs = ranked.row.finished[0].pairs
+        assert pairs is not None
+        return scenes.scene(pairs, index)
+
+    return draw
+
+
+def _verify_run(path: Path) -> list[str]:
+    result = load_result(path, committed=True)
+    problems = [
+        f"{path} says that nothing saw labels, but its ancestor {name} did; run it again"
+        for name in hidden_supervision(result)
+    ]
+    if result.status != "ok":
+        return problems
+    stored = path.with_suffix(".pairs.h5")
+    pairs = read_pairs(stored)
+    if stored.stat().st_size > MAX_PAIRS_BYTES * max(1.0, len(pairs.ok) / 400):
+        problems.append(f"{stored} is larger than {MAX_PAIRS_BYTES // 1000} kB for 400 pairs")
+    if not _errors_follow(pairs):
+        problems.append(f"{stored}: errors do not follow from the displacements; evaluate the run again")
+    if result.identity.metric_version != METRIC_VERSION:
+        return problems
+    for name, expected in summarise(pairs.errors, CORE).items():
+        if name not in result.metrics and name not in ("mace", "identity_mace"):
+            continue
+        if not _same(result.metrics.get(name), Measure(**expected)):
+            problems.append(f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again")
+    errors = pairs.errors
+    if result.verdict != verdict(errors.scored.mean(), errors.identity.mean()):
+        problems.append(f"{path}: the verdict {result.verdict!r} does not follow from {stored.name}")
+    return problems
+
+
+def _errors_follow(pairs: Pairs) -> bool:
+    known = pairs.ok & np.isfinite(pairs.error)
+    zero = np.zeros_like(pairs.displacement)
+    identity = np.allclose(corner_error(pairs.displacement, zero), pairs.identity_error, rtol=1e-5, atol=1e-4)
+    error = corner_error(pairs.displacement, pairs.estimate)
+    return bool(identity and np.allclose(error[known], pairs.error[known], rtol=1e-5, atol=1e-4))
+
+
+def _same(stored: Measure | None, expected: Measure) -> bool:
+    if stored is None or stored.n not in (None, expected.n):
+        return False
+    ours, theirs = (stored.value, *(stored.ci95 or ())), (expected.value, *(expected.ci95 or ()))
+    return len(ours) == len(theirs) and all(
+        a == b or (None not in (a, b) and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE))
+        for a, b in zip(ours, theirs, strict=True)
+    )

@@ -1,0 +1,84 @@
+"""Finished runs: rebuilt from their configuration and safetensors alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from regbench.api.config import ComponentConfig
+from regbench.api.registrator import Registrator
+from regbench.api.types import PairInfo, Registration
+from regbench.errors import DataError, RegbenchError
+from regbench.plugins.registry import registry
+from regbench.results.schema import Component, Result
+from regbench.results.store import load_result
+from regbench.runs.context import Chosen, RunContext
+from regbench.runs.execute import WEIGHTS
+from regbench.weights.checkpoint import load_modules, read_tensors
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run, opened: its record and the registrator it deploys."""
+
+    result: Result
+    registrator: Registrator
+
+    @property
+    def run_id(self) -> str:
+        """The name of the run."""
+        return self.result.run_id
+
+    @property
+    def supervision(self) -> Literal["none", "homography"]:
+        """The maximum over the run and its own ancestors."""
+        return self.result.identity.supervision
+
+
+class _Absent(Registrator):
+    """Stands in for the teacher of a run that is opened again: nobody trains it."""
+
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
+        raise RegbenchError("a finished run was opened without its teacher and cannot be trained")
+
+
+def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
+    """Rebuild what a finished run deploys.
+
+    Args:
+        folder: the run's directory.
+        device: where to put the network.
+
+    Raises:
+        DataError: there is no finished run, or its weights are missing or broken.
+        UsageError: one of its components is not installed.
+    """
+    path = folder / "result.json"
+    if not path.is_file():
+        raise DataError(f"{folder}: no result.json, so no finished run; name a run directory")
+    result = load_result(path)
+    if result.status != "ok":
+        raise DataError(f"{folder}: this run is {result.status} ({result.reason}); run it again first")
+    identity = result.identity
+    roles = {role: _chosen(role, getattr(identity, role)) for role in ("translator", "registrator", "strategy")}
+    info = PairInfo(**result.training["pairs"])
+    context = RunContext(info, torch.device(device), roles, identity.seed, taught_by=_Absent(ComponentConfig(), info))
+    strategy = roles["strategy"]
+    if strategy is None:
+        return FinishedRun(result, context.registrator().eval())
+    built = strategy.component.load()(strategy.config)
+    built.stages(context)
+    tensors, _ = read_tensors(folder / WEIGHTS)
+    load_modules(context.modules, tensors, folder / WEIGHTS)
+    return FinishedRun(result, built.deployed().eval())
+
+
+def _chosen(role: str, described: Component | None) -> Chosen | None:
+    if described is None:
+        return None
+    component = registry().get(role, described.name)
+    return Chosen(component, component.load().Config.model_validate(described.config))

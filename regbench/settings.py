@@ -1,0 +1,131 @@
+"""From words on the command line to typed, complete settings.
+
+A component's settings are resolved in this order, later wins: published defaults, the alias's own settings, the
+budget's preset (or its factor on every step count), ``--set``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from regbench.api.config import ComponentConfig, StepCount
+from regbench.errors import PluginError, UsageError, unknown_name
+from regbench.plugins.registry import Component
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much of the published schedule is run, and at which size."""
+
+    name: str
+    summary: str
+    factor: float = 1.0
+    preset: str | None = None
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SMALL = {"patch": 64, "rho": 16}
+BUDGETS = {
+    "smoke": Budget("smoke", "every part once, 64 px, tiny networks: proves it runs", 1 / 6000, "smoke", _SMALL),
+    "quick": Budget("quick", "minutes on 2 CPU cores: 64 px, ±16 px, small networks", 1 / 80, "quick", _SMALL),
+    "short": Budget("short", "published size, 1/20 of the published schedule", 1 / 20),
+    "full": Budget("full", "the published size and schedule"),
+}
+
+
+def budget_of(text: str) -> Budget:
+    """A named budget, or a factor on the published schedule at published size; raises UsageError."""
+    if text in BUDGETS:
+        return BUDGETS[text]
+    try:
+        factor = float(text)
+    except ValueError:
+        raise unknown_name("budget", text, BUDGETS, "A number is a factor on the published schedule.") from None
+    if not 0 < factor <= 100:
+        raise UsageError(f"budget {text}: a factor on the published schedule lies in (0, 100]")
+    return Budget(text, f"published size, {factor:g} x the published schedule", factor)
+
+
+def parse_sets(pairs: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``["registrator.scales=4"]`` to ``{"registrator": {"scales": 4}}``; values are JSON where they parse."""
+    parsed: dict[str, dict[str, Any]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        section, dot, name = key.partition(".")
+        if not (equals and dot and section and name):
+            raise UsageError(f"--set {pair!r}: write SECTION.NAME=VALUE, such as registrator.scales=4")
+        parsed.setdefault(section, {})[name] = parse_value(value)
+    return parsed
+
+
+def parse_value(text: str) -> Any:
+    """JSON where it parses, else the text itself; a comma list is a list."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def build_config(
+    component: Component, settings: Mapping[str, Any] | None = None, budget: Budget | None = None
+) -> ComponentConfig:
+    """Resolve a component's settings.
+
+    Args:
+        component: what is configured.
+        settings: the ``--set`` values of its section; ``preset`` picks a preset by name.
+        budget: its preset is used where the class has one; otherwise its factor scales every step count.
+
+    Raises:
+        UsageError: an unknown setting or a bad value, naming the setting and what is allowed.
+        PluginError: the class has no valid ``Config``.
+    """
+    cls = getattr(component.load(), "Config", ComponentConfig)
+    if not (isinstance(cls, type) and issubclass(cls, ComponentConfig)):
+        raise PluginError(f"{component.role} {component.name!r}: Config must derive from regbench.ComponentConfig")
+    wanted = dict(settings or {})
+    preset = wanted.pop("preset", None)
+    if preset is not None and preset not in cls.presets:
+        raise unknown_name(f"preset of {component.name}", str(preset), cls.presets)
+    if preset is None and budget and budget.preset in cls.presets:
+        preset = budget.preset
+    values: dict[str, Any] = dict(component.config)
+    if budget and (budget.preset is None or preset != budget.preset):
+        values |= scaled_steps(cls, budget.factor, values)
+    if preset is not None:
+        values |= cls.presets[preset]
+    for name in wanted:
+        if name not in cls.model_fields:
+            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, "preset"])
+    try:
+        return cls.model_validate(values | wanted)
+    except ValidationError as error:
+        raise UsageError(f"{component.role} {component.name!r}: {first_line(error)}") from None
+
+
+def scaled_steps(cls: type[ComponentConfig], factor: float, alias: Mapping[str, Any] | None = None) -> dict[str, int]:
+    """The step counts of a Config class, or of an alias of it, multiplied by a factor, not below their floors."""
+    if factor == 1.0:
+        return {}
+    found = {}
+    for name, info in cls.model_fields.items():
+        mark = next((m for m in info.metadata if isinstance(m, StepCount)), None)
+        steps = (alias or {}).get(name, info.default)
+        if mark and isinstance(steps, int):
+            found[name] = max(min(mark.floor, steps), round(steps * factor))
+    return found
+
+
+def first_line(error: ValidationError) -> str:
+    """A pydantic error as one line: setting, what is wrong, what was given."""
+    parts = []
+    for item in error.errors():
+        where = ".".join(str(p) for p in item["loc"])
+        text = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{where}={item['input']!r}: {text}" if where else text)
+    return "; ".join(parts)

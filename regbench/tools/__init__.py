@@ -1,0 +1,1 @@
+"""What stands beside runs: timing, export, import, diagnosis."""

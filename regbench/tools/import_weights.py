@@ -1,0 +1,73 @@
+"""Published checkpoints become safetensors: keys renamed by rules the registrator states as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from regbench.api.types import PairInfo
+from regbench.errors import DataError, UsageError
+from regbench.runs.context import RunContext
+from regbench.runs.plan import choose
+from regbench.weights.checkpoint import module_tensors, write_tensors
+from regbench.weights.published import read_published
+
+
+def import_checkpoint(
+    name: str,
+    file: Path,
+    out: Path,
+    settings: Mapping[str, Any] | None = None,
+    supervision: str = "homography",
+    part: str | None = None,
+) -> int:
+    """Convert a published checkpoint of a registrator.
+
+    Args:
+        name: registered name of the registrator, at its published size unless ``settings`` say otherwise.
+        file: the checkpoint as its authors publish it; read without running any code from it.
+        out: safetensors file to write.
+        settings: of the network.
+        supervision: what the weights were trained with.
+        part: name of one of several networks in the file; by default the one with most tensors.
+
+    Returns:
+        The number of parameters.
+
+    Raises:
+        UsageError: the registrator has no rules for published checkpoints.
+        DataError: the file is missing, broken, or does not fill the network exactly.
+    """
+    chosen = choose("registrator", name, dict(settings or {}), None)
+    assert chosen is not None
+    network = RunContext(PairInfo(), torch.device("cpu"), {"registrator": chosen}, seed=0).registrator()
+    if not network.published_keys:
+        raise UsageError(f"{name}: no published checkpoint can be imported; `regbench weights list` names those")
+    state = read_published(file, part)
+    renamed = {}
+    for key, value in state.items():
+        for pattern, replacement in network.published_keys:
+            key = re.sub(pattern, replacement, key)
+        if key:  # a rule that leaves nothing of it drops the tensor: it belongs to another component
+            renamed[key] = value
+    try:
+        network.load_state_dict(renamed)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:400]
+        raise DataError(f"{file}: is no checkpoint of {name} at these settings: {reason}") from error
+    metadata = {
+        "format": "regbench-weights",
+        "component": name,
+        "config": json.dumps(chosen.config.model_dump(mode="json")),
+        "origin": file.name,
+        "origin_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "supervision": supervision,
+    }
+    write_tensors(out, module_tensors({"registrator": network}), metadata)
+    return sum(p.numel() for p in network.parameters())

@@ -1,0 +1,1 @@
+"""The trainer: one step, one loop, its checkpoints, health and progress."""

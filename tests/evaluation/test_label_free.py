@@ -1,0 +1,182 @@
+"""Judging really unaligned pairs: with labels, with tie points, and with nothing."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from regbench.data.protocol import Protocol
+
+from regbench import geometry
+from regbench.api.registrator import Registrator
+from regbench.api.types import PairInfo, Registration
+from regbench.cli.consistency import command as consistency_command
+from regbench.data.manifest import Manifest
+from regbench.data.manifest import test_manifest as make_manifest
+from regbench.data.pack import ensure
+from regbench.data.pairs import given_pairs
+from regbench.errors import DataError, UsageError
+from regbench.evaluation.evaluator import Evaluator, tie_point_errors
+from regbench.evaluation.label_free import assess
+from regbench.report.leaderboard import add
+from regbench.results.pairs import read_pairs
+from regbench.runs.execute import execute
+from regbench.runs.plan import Request, make_plan
+
+GIVEN = Protocol(patch=64, rho=16, pairing="given")
+
+
+class Told(Registrator):
+    """Answers with the homographies it was given, in the order it is asked; backwards with their inverses."""
+
+    def __init__(self, displacement, ok=None):
+        super().__init__(Registrator.Config(), PairInfo(64, 16))
+        self.answers, self.asked, self.ok = displacement, 0, ok
+
+    def forward(self, source, target):
+        n = len(source)
+        which = torch.arange(self.asked, self.asked + n) % len(self.answers)
+        self.asked += n
+        ok = None if self.ok is None else self.ok[which]
+        return Registration(self.answers[which][None], tuple(source.shape[-2:]), ok)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Ten pairs, B(H p) = A(p) but for inverted grey: images and H."""
+    moved = torch.randint(-6, 7, (10, 4, 2), generator=torch.Generator().manual_seed(0)).double()
+    h = geometry.homography_from_displacement(moved, (96, 96))
+    noise = torch.randn(10, 1, 96, 96, generator=torch.Generator().manual_seed(1))
+    for _ in range(2):
+        noise = torch.nn.functional.avg_pool2d(noise, 7, 1, 3)
+    a = (noise > 0).float() * 150 + 40
+    b = geometry.warp(a, h.float(), padding="reflection")
+    return list(a.byte()[:, 0].numpy()), list((255 - b).byte()[:, 0].numpy()), h
+
+
+def window_displacement(pack_with_labels):
+    return given_pairs(pack_with_labels, "test", GIVEN, labelled=True).displacement
+
+
+def test_label_free_metrics_tell_right_from_wrong(make_pack, scenes):
+    a, b, h = scenes
+    truth = window_displacement(make_pack(a, b, list(h.numpy())))
+    pack = make_pack(a, b, [None] * 10)
+    manifest = make_manifest(pack, GIVEN)
+    assert (manifest.truth, len(manifest.draws)) == ("none", 10)
+    evaluator = Evaluator(pack, manifest, GIVEN, batch=4)
+
+    def judged(displacement, ok=None):
+        return assess(evaluator, (told := Told(displacement, ok)), evaluator.pairs(told))
+
+    right, wrong, still = judged(truth), judged(-truth), judged(torch.zeros_like(truth))
+    assert right["edge_agreement"]["value"] > 0.9
+    assert right["edge_gain"]["ci95"][0] > 0.2
+    assert wrong["edge_gain"]["ci95"][1] < 0
+    assert still["edge_gain"]["value"] == pytest.approx(0, abs=1e-6)
+    assert still["cycle_error"]["value"] == pytest.approx(0, abs=1e-4)
+    assert right["cycle_error"]["value"] > 3  # the same answer both ways is no way back
+    assert still["overlap"]["value"] == pytest.approx((56 / 64) ** 2, abs=1e-3)
+    failed = torch.ones(10, dtype=torch.bool)
+    failed[:5] = False
+    half = judged(truth, failed)
+    assert half["failed"]["value"] == 50
+    assert half["cycle_error"]["n"] == 5
+    assert 0 < half["edge_gain"]["value"] < right["edge_gain"]["value"]
+
+
+def test_tie_point_errors_are_distances():
+    estimate = np.zeros((2, 4, 2), np.float32)
+    estimate[1] = (3, 4)
+    points = torch.full((2, 3, 4), torch.nan)
+    points[0, 0] = torch.tensor([10.0, 10, 13, 14])
+    points[1, :2] = torch.tensor([[10.0, 10, 13, 14], [20, 5, 23, 5]])
+    error, identity = tie_point_errors(estimate, points, 64)
+    np.testing.assert_allclose(error, [5, 2], atol=1e-5)
+    np.testing.assert_allclose(identity, [5, 4], atol=1e-5)
+
+
+@pytest.fixture
+def tie_points(tmp_path, scenes, monkeypatch):
+    """A folder with a CSV of pairs, of which half have tie points made from H."""
+    monkeypatch.setenv("REGBENCH_DATA", str(tmp_path / "packs"))
+    a, b, h = scenes
+    rows = ["source,target,split,points"]
+    for i in range(10):
+        cv2.imwrite(str(tmp_path / f"a{i}.png"), a[i])
+        cv2.imwrite(str(tmp_path / f"b{i}.png"), b[i])
+        rows.append(f"a{i}.png,b{i}.png,test,{f'p{i}.csv' if i % 2 else ''}")
+        source = torch.tensor([[30.0, 30], [60, 35], [40, 70], [2, 2]], dtype=torch.float64)  # the last is outside
+        target = geometry.transform_points(h[i], source)
+        lines = [",".join(f"{v:.6f}" for v in row) for row in torch.cat([source, target], 1).tolist()]
+        (tmp_path / f"p{i}.csv").write_text("xa,ya,xb,yb\n" + "\n".join(lines) + "\n")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "bare.csv").write_text("\n".join(",".join(row.split(",")[:3]) for row in rows) + "\n")
+    return tmp_path
+
+
+def plan_of(folder, csv, **more):
+    dataset = {"pairs": csv, "aligned": False, "height": 96, "width": 96}
+    sets = {"dataset": dataset, "protocol": {"patch": 64, "rho": 16}}
+    return make_plan(Request("identity", dataset="folder", root=folder, sets=sets, out=folder / "runs", **more))
+
+
+@pytest.mark.parametrize("source", ["A", "B"])
+def test_tie_points_of_a_csv(tie_points, scenes, source):
+    sets = {"pairs": "pairs.csv", "aligned": False, "height": 96, "width": 96}
+    pack = ensure("folder", root=tie_points, settings=sets)
+    protocol = GIVEN.model_copy(update={"source": source})
+    manifest = make_manifest(pack, protocol)
+    assert isinstance(manifest, Manifest)
+    assert manifest.truth == "tie points"
+    assert manifest.draws.index.tolist() == [1, 3, 5, 7, 9]
+    assert manifest.points.isfinite().all(-1).sum(1).tolist() == [3] * 5
+    h = scenes[2][1::2] if source == "A" else geometry.invert(scenes[2][1::2])
+    origin = geometry.translation(torch.tensor([16.0, 16.0], dtype=torch.float64))
+    local = geometry.compose(geometry.invert(origin), geometry.compose(h, origin))
+    answer = geometry.displacement_from_homography(local, (64, 64)).float()
+    pairs = Evaluator(pack, manifest, protocol).pairs(Told(answer))
+    assert pairs.error.max() < 0.01
+    assert pairs.identity_error.min() > 0.3
+
+
+def test_results_are_marked(tie_points, tmp_path):
+    """The plan finds out by itself that the pairs are taken as given."""
+    plan = plan_of(tie_points, "pairs.csv")
+    assert plan.protocol.pairing == "given"
+    result = execute(plan)
+    assert (result.truth, result.verdict) == ("tie points", "collapsed")
+    assert result.metrics["mace"].value == result.metrics["identity_mace"].value > 0
+    bare = plan_of(tie_points, "bare.csv")
+    result = execute(bare)
+    assert (result.truth, result.verdict) == ("none", "unjudged")
+    assert "mace" not in result.metrics
+    assert result.metrics["edge_gain"].value == pytest.approx(0, abs=1e-6)
+    assert np.isnan(read_pairs(bare.folder / "pairs.h5").displacement).all()
+    told = json.loads((bare.folder / "result.json").read_text())
+    assert told["truth"] == "none"
+    with pytest.raises(UsageError, match="no truth; a board ranks errors"):
+        add(tmp_path / "boards", "mine", [bare.folder])
+    other = plan_of(tie_points, "bare.csv", seed=1)
+    execute(other)
+    called = CliRunner().invoke(consistency_command, [str(bare.folder), str(other.folder), "--json"])
+    found = json.loads(called.output)
+    assert (found[0]["median"], found[0]["within_3"], found[0]["pairs"], found[0]["truth"]) == (0, 100, 10, "none")
+    called = CliRunner().invoke(consistency_command, [str(bare.folder), str(plan.folder)])
+    assert isinstance(called.exception, UsageError)
+    assert "different test pairs" in str(called.exception)
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("xa,ya,xb\n1,2,3\n", "needs the columns xa, ya, xb and yb"),
+    ("xa,ya,xb,yb\n1,2,3\n", "line 2: xa, ya, xb, yb are not four numbers"),
+    ("xa,ya,xb,yb\n1,2,3,4\n1,2,x,4\n", "line 3: xa, ya, xb, yb are not four numbers"),
+    ("xa,ya,xb,yb\n", "lists no tie points"),
+])  # fmt: skip
+def test_broken_tie_points(tie_points, text, message):
+    (tie_points / "p3.csv").write_text(text)
+    with pytest.raises(DataError, match=message) as caught:
+        plan_of(tie_points, "pairs.csv")
+    assert "p3.csv" in str(caught.value)

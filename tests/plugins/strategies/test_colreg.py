@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from regbench import PairInfo, Registration, geometry
+from regbench.api.types import Batch, Pair, SelfPair
+from regbench.errors import UsageError
+from regbench.plugins.registry import registry
+from regbench.runs.context import Chosen, RunContext
+from regbench.settings import build_config
+from regbench_strategies.blocks.probes import fidelity
+from regbench_strategies.colreg import CoLReg, CoLRegConfig
+
+
+def context(translator: str = "mimgcd") -> RunContext:
+    def chosen(role: str, name: str) -> Chosen:
+        component = registry().get(role, name)
+        presets = component.load().Config.presets
+        return Chosen(component, build_config(component, {"preset": "tiny"} if "tiny" in presets else {}))
+
+    roles = {"registrator": chosen("registrator", "mcnet"), "translator": chosen("translator", translator)}
+    return RunContext(PairInfo(64, 16, 3, 1), torch.device("cpu"), roles, seed=0)
+
+
+def strategy(**settings) -> CoLReg:
+    return CoLReg(CoLRegConfig(**(dict(CoLRegConfig.presets["tiny"]) | settings)))
+
+
+def test_stages_are_those_of_algorithm_1():
+    stages = strategy(rounds=3, warm_up=0).stages(context())
+    refine = ["target-encoder-{0}", "mimgcd-{0}", "source-encoder-{0}", "r-self-{0}", "r-{0}"]
+    expected = ["mimgcd", "r-self-0", "r-0", *(s.format(i) for i in (1, 2) for s in refine)]
+    assert [s.name for s in stages] == expected
+    updated = {s.name: s.updated for s in stages}
+    assert updated["mimgcd-1"] == ("translator.unet",)
+    assert updated["target-encoder-2"] == ("translator.target_encoder",)
+    assert updated["source-encoder-2"] == ("translator.source_encoder",)
+    assert updated["r-self-1"] == ("r_self",)
+    assert updated["r-1"] == ("r",)
+    assert all(s.deploys for s in stages if s.name.startswith("r-"))
+
+
+def test_the_warm_up_trains_r_s_before_round_0():
+    stages = strategy(rounds=2, warm_up=3).stages(context())
+    assert [s.name for s in stages][:3] == ["mimgcd", "r-warm-up", "r-self-0"]
+    assert stages[1].updated == ("r_self",)
+    assert stages[1].views == ("self_source",)
+    assert [s.name for s in stages].count("r-warm-up") == 1
+
+
+def test_the_fourth_configuration_of_figure_10_has_no_r():
+    made = strategy(rounds=2, refine_r=False)
+    stages = made.stages(context())
+    assert not any(s.name in ("r-0", "r-1") for s in stages)
+    assert made.deployed() is made.r_self
+    # R_s is what aligns pairs for the translator of round 1.
+    told, asked = torch.full((2, 4, 2), 3.0), []
+    made.r_self.forward = lambda source, target: asked.append(source) or Registration(told[None], (64, 64))
+    found = made._estimate(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
+    assert len(asked) == 1
+    torch.testing.assert_close(found, geometry.translation(told[:, 0]), atol=1e-5, rtol=1e-5)
+
+
+def test_published_schedule():
+    c = CoLRegConfig()
+    assert (c.self_steps, c.student_steps, c.refine_steps, c.batch, c.lr) == (300_000, 10_000, 60_000, 16, 4e-4)
+    assert c.warm_up == 0
+
+
+def test_a_translator_without_aligned_stages_is_refused_for_more_rounds(monkeypatch):
+    from regbench import Translator
+    from regbench_translators.mimgcd import MIMGCD
+
+    monkeypatch.setattr(MIMGCD, "aligned_stages", Translator.aligned_stages)
+    with pytest.raises(UsageError, match=r"--set strategy\.rounds=1"):
+        strategy(rounds=2).stages(context())
+    assert strategy(rounds=1).stages(context())
+
+
+def test_a_translator_that_cannot_refine_is_for_one_round():
+    with pytest.raises(UsageError, match=r"aligned pairs; use --set strategy\.rounds=1"):
+        strategy(rounds=2).stages(context("copy-target"))
+
+
+def test_a_translator_that_learns_nothing_has_no_stage():
+    assert [s.name for s in strategy(rounds=1, warm_up=0).stages(context("copy-target"))] == ["r-self-0", "r-0"]
+
+
+@pytest.mark.parametrize(("reference", "shown"), [("paired", [0, 1]), ("random", [1, 0])])
+def test_the_reference_is_the_pairs_own_target_or_another(reference, shown):
+    made = strategy(reference=reference)
+    batch, seen = unaligned(torch.zeros(2, 4, 2)), []
+
+    class Spy:
+        def translate(self, source, target, *, generator):
+            seen.append(target)
+            return source
+
+    made.translator, made.r_self = Spy(), Student(torch.zeros(2, 4, 2))
+    made.r_self.loss, made._fidelity = lambda found, label: label.sum(), {}
+    logged = made._self_loss(batch, {})
+    assert logged["follows_source"] > logged["follows_target"]  # the spy's translation is the source
+    assert torch.equal(seen[0], batch.pair.target[shown])
+
+
+class Teacher:
+    """Says what it is told to."""
+
+    def __init__(self, displacement, ok=None):
+        self.displacement, self.ok = displacement, ok
+
+    def __call__(self, source, target):
+        return Registration(self.displacement[None], (64, 64), self.ok)
+
+
+class Student(Teacher):
+    def __call__(self, source, target):
+        self.seen = (source, target)
+        return super().__call__(source, target)
+
+    def loss(self, found, label, weight):
+        self.label, self.weight = label, weight
+        return (found.displacement - label).abs().mean()
+
+
+def unaligned(self_displacement) -> Batch:
+    batch = Batch(2, 0, torch.Generator().manual_seed(0))
+    image = torch.rand(2, 3, 64, 64)
+    batch.views["pair"] = Pair(image, torch.rand(2, 3, 64, 64))
+    batch.views["self_source"] = SelfPair(image, torch.rand(2, 3, 64, 64), self_displacement, torch.ones(2, 1, 64, 64))
+    return batch
+
+
+@pytest.mark.parametrize("filter", [True, False])
+def test_a_pair_the_teacher_gave_up_is_not_learned_from(filter):
+    made = strategy(filter=filter)
+    made.r_self, made.r = Teacher(torch.zeros(2, 4, 2), torch.tensor([False, True])), Student(torch.zeros(2, 4, 2))
+    made._student_loss(unaligned(torch.zeros(2, 4, 2)), {})
+    assert made.r.weight.tolist() == [0, 2]
+
+
+def test_the_augmented_student_learns_the_composed_label():
+    own, told = (torch.randint(-9, 10, (2, 4, 2)).float() for _ in range(2))
+    made = strategy()
+    made.r_self, made.r = Teacher(told), Student(torch.zeros(2, 4, 2))
+    made._student_loss(unaligned(own), {})
+    corners = geometry.corners((64, 64))
+    h = geometry.homography_from_displacement(told, (64, 64))
+    expected = geometry.transform_points(h, corners + own) - corners  # warped -> source -> target
+    torch.testing.assert_close(made.r.label, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_folded_labels_have_no_weight():
+    told = torch.zeros(2, 4, 2)
+    told[1, 0] = 70.0  # the top left corner beyond the bottom right
+    made = strategy(student="literal")
+    made.r_self, made.r = Teacher(told), Student(torch.zeros(2, 4, 2))
+    found = made._student_loss(unaligned(told), {})
+    assert made.r.weight.tolist() == [2.0, 0.0]
+    assert float(found["valid"]) == 0.5
+
+
+def test_the_literal_student_sees_the_pair_itself():
+    made = strategy(student="literal")
+    made.r_self, made.r = Teacher(torch.ones(2, 4, 2)), Student(torch.zeros(2, 4, 2))
+    batch = unaligned(torch.zeros(2, 4, 2))
+    made._student_loss(batch, {})
+    assert made.r.seen[0] is batch.pair.source
+    assert made.r.seen[1] is batch.pair.target
+
+
+def test_fidelity_tells_whose_geometry_a_translation_has():
+    source, target = (
+        torch.nn.functional.interpolate(torch.rand(2, 3, 12, 12), (64, 64), mode="bicubic").clamp(0, 1) for _ in "ab"
+    )
+    faithful, leaking = fidelity(source, target, 1 - source), fidelity(source, target, target)
+    assert faithful[0] > 0.9 > faithful[1]
+    assert leaking[1] > 0.9 > leaking[0]
+
+
+def test_a_warning_before_learning_from_unfaithful_translations(caplog):
+    made = strategy()
+    source, target = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    made._probe(source, target, target)
+    assert "target's geometry" in caplog.text

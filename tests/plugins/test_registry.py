@@ -1,0 +1,164 @@
+"""Discovery: broken plugins are rows that say why, and everything is looked up by name without importing it."""
+
+import dataclasses
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+from regbench.plugins.compatibility import check_compatible, incompatible, of_no_paper
+
+from regbench.errors import PluginError, UsageError
+from regbench.plugins import hookspecs
+from regbench.plugins.registry import Component, registry
+from tests.distributions import write_plugin
+
+HOOK = "from regbench import hookimpl\n@hookimpl\ndef register_registrators(register):\n    "
+BROKEN = {
+    "import-error": ("import no_such_module_of_anyone\n", "ModuleNotFoundError"),
+    "syntax-error": ("def broken(:\n", "SyntaxError"),
+    "exits": ("import sys\nsys.exit(3)\n", "SystemExit: 3"),
+    "misspelt": (
+        "from regbench import hookimpl\n@hookimpl\ndef register_registrator(register):\n    pass\n",
+        "register_registrator",
+    ),
+    "unknown-argument": (
+        "from regbench import hookimpl\n@hookimpl\ndef register_registrators(register, colour):\n    pass\n",
+        "colour",
+    ),
+    "raises": (HOOK + "raise ValueError('one\\ntwo')\n", "ValueError: one two"),
+    "takes-a-core-name": (
+        HOOK.replace("registrators", "datasets") + "register('synthetic', 'mine:Mine', summary='s')\n",
+        "dataset 'synthetic' is already registered by regbench",
+    ),
+    "registers-twice": (HOOK + "[register('r', 'mine:Mine', summary='s') for _ in 'ab']\n", "registered twice"),
+    "future-api": ("regbench_api_version = 99\n" + HOOK + "register('f', 'mine:Mine')\n", "needs plugin API 99"),
+    "bad-target": (HOOK + "register('b', 'no.colon.in.it', summary='s')\n", "'package.module:Name'"),
+    "bad-requirement": (HOOK + "register('q', 'mine:Mine', requires={'moon': ('full',)})\n", "moon"),
+    "registers-nothing": ("x = 1\n", "registers nothing"),
+}
+GOOD = HOOK + "register('fine-one', 'fine_parts:Fine', summary='works', provides=('train',))\n"
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Make plugins visible to this process alone; gives the function that installs one."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("REGBENCH_LOAD_PLUGINS", raising=False)
+    before = set(sys.modules)
+    registry.cache_clear()
+    yield lambda name, code: write_plugin(tmp_path, name, code)
+    registry.cache_clear()
+    for name in set(sys.modules) - before:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in sys.modules[name].__file__:
+            del sys.modules[name]
+
+
+def rows():
+    return {p.distribution: p for p in registry().plugins}
+
+
+def test_broken_plugins_say_why_and_stop_no_other(installed):
+    for name, (code, _) in BROKEN.items():
+        installed(name, code)
+    installed("zz-fine", GOOD)
+    found = rows()
+    for name, (_, reason) in BROKEN.items():
+        assert found[name].status == "failed", name
+        assert reason in found[name].reason
+        assert "\n" not in found[name].reason
+        assert found[name].components == ()
+    assert found["zz-fine"].status == "ok"
+    assert registry().get("registrator", "fine-one").distribution == "zz-fine"
+    assert registry().get("dataset", "synthetic").distribution == "regbench"
+
+
+def test_a_plugin_registers_all_or_nothing(installed):
+    installed("half", GOOD + "    register('half', 'no colon')\n")
+    assert rows()["half"].status == "failed"
+    with pytest.raises(UsageError, match="half"):  # the failed plugin is named: it may be what was meant
+        registry().get("registrator", "fine-one")
+
+
+def test_two_plugins_cannot_share_a_name(installed):
+    installed("aa-first", GOOD)
+    installed("bb-second", GOOD)
+    assert rows()["aa-first"].status == "ok"
+    assert rows()["bb-second"].reason == "registrator 'fine-one' is already registered by aa-first"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [("", {"regbench"}), ("zz-fine", {"regbench", "zz-fine"}), ("zz_fine, other", {"regbench", "zz-fine"})],
+)
+def test_load_plugins_chooses(installed, monkeypatch, names, expected):
+    installed("zz-fine", GOOD)
+    monkeypatch.setenv("REGBENCH_LOAD_PLUGINS", names)
+    assert set(rows()) == expected
+
+
+def test_components_are_imported_on_use_and_fail_in_one_line(installed, tmp_path):
+    installed("zz-fine", GOOD)
+    component = registry().get("registrator", "fine-one")
+    assert "fine_parts" not in sys.modules
+    for code in ("import no_such_module_of_anyone", "import sys; sys.exit(1)", "Other = 1"):
+        (tmp_path / "fine_parts.py").write_text(code)
+        sys.modules.pop("fine_parts", None)
+        sys.dont_write_bytecode, before = True, sys.dont_write_bytecode
+        try:
+            with pytest.raises(PluginError, match=r"registrator 'fine-one' of zz-fine cannot be imported") as caught:
+                component.load()
+        finally:
+            sys.dont_write_bytecode = before
+        assert "\n" not in str(caught.value)
+
+
+def test_unknown_names_get_the_closest(installed):
+    installed("zz-fine", GOOD)
+    with pytest.raises(UsageError, match="did you mean 'fine-one'"):
+        registry().get("registrator", "fineone")
+
+
+def component(role, name, provides=(), requires=None):
+    needs = {r: frozenset(w) for r, w in (requires or {}).items()}
+    return Component(role, name, "m:C", provides=frozenset(provides), requires=needs)
+
+
+def test_incompatible_gives_the_reason():
+    plain, trained = component("registrator", "plain"), component("registrator", "trained", ["train"])
+    still, learning = component("translator", "still"), component("translator", "learning", ["unpaired_training"])
+    alone = component("strategy", "alone", requires={"registrator": ["train"]})
+    both = component("strategy", "both", requires={"registrator": ["train"], "translator": ["unpaired_training"]})
+    assert incompatible(None, None, plain) is None
+    assert incompatible(None, still, plain) == "without a strategy nothing uses a translator"
+    assert incompatible(alone, None, trained) is None
+    assert incompatible(alone, None, plain) == "alone needs a registrator with train; plain has it not"
+    assert incompatible(alone, still, trained) == "alone uses no translator"
+    assert incompatible(both, learning, trained) is None
+    assert incompatible(both, None, trained) == "both needs a translator"
+    assert incompatible(both, still, trained) == "both needs a translator with unpaired_training; still has it not"
+    with pytest.raises(UsageError, match="plugins matrix"):
+        check_compatible(alone, None, plain)
+
+
+def test_combinations_of_no_paper_are_those_a_strategy_does_not_name():
+    first, second = component("registrator", "first"), component("registrator", "second")
+    old, new = component("translator", "old"), component("translator", "new")
+    published = {"registrator": frozenset({"first"}), "translator": frozenset({"old"})}
+    named = dataclasses.replace(component("strategy", "named"), published=published)
+    silent = component("strategy", "silent")
+    assert not of_no_paper(named, old, first)
+    assert of_no_paper(named, old, second)
+    assert of_no_paper(named, new, first)
+    assert not of_no_paper(named, None, first)
+    assert not of_no_paper(silent, new, second)
+    assert not of_no_paper(None, None, second)
+
+
+def test_hook_specifications_are_short_and_documented():
+    assert len(Path(hookspecs.__file__).read_text().splitlines()) <= 80
+    hooks = [f for name, f in inspect.getmembers(hookspecs, inspect.isfunction) if name.startswith("register_")]
+    assert {f.__name__ for f in hooks} == {
+        f"register_{role}" for role in ("translators", "registrators", "strategies", "datasets", "metrics", "commands")
+    }
+    assert all(inspect.getdoc(f) for f in hooks)

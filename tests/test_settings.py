@@ -1,0 +1,219 @@
+"""From words on the command line to complete settings."""
+
+from typing import Annotated, ClassVar
+
+import pytest
+from pydantic import Field
+from regbench.data.protocol import Protocol, build_protocol
+
+from regbench.api.config import ComponentConfig, StepCount, Steps
+from regbench.errors import PluginError, UsageError
+from regbench.plugins.registry import Component
+from regbench.settings import BUDGETS, budget_of, build_config, parse_sets, parse_value
+
+
+class ToyConfig(ComponentConfig):
+    scales: int = Field(3, ge=1, le=4)
+    width: int = 64
+    rate: float = 1e-3
+    presets: ClassVar = {"quick": {"scales": 2, "width": 16}, "tiny": {"scales": 1}}
+
+
+class Toy:
+    Config = ToyConfig
+
+
+class RecipeConfig(ComponentConfig):
+    steps: Steps = 120_000
+    short: Annotated[int, StepCount(floor=200)] = 1000
+    small: Steps = 10
+    epochs: int = 7
+    presets: ClassVar = {"quick": {"steps": 1500}, "few": {"epochs": 2, "small": 5}}
+
+
+class Recipe:
+    Config = RecipeConfig
+
+
+class Plain:
+    """States no settings of its own."""
+
+
+class Broken:
+    Config = dict
+
+
+def component(name="Toy", **config):
+    return Component("registrator", name.lower(), f"{__name__}:{name}", config=config)
+
+
+# --- order: defaults < alias < budget < --set
+
+
+def test_defaults_are_the_published_settings():
+    assert build_config(component()) == ToyConfig()
+    assert build_config(component(), {}, budget_of("full")) == ToyConfig()
+
+
+def test_each_source_of_settings_overrides_the_one_before():
+    alias = component(scales=4, rate=0.5)
+    assert build_config(alias) == ToyConfig(scales=4, rate=0.5)
+    quick = build_config(alias, {}, budget_of("quick"))
+    assert quick == ToyConfig(scales=2, width=16, rate=0.5)
+    assert build_config(alias, {"scales": 3}, budget_of("quick")) == ToyConfig(scales=3, width=16, rate=0.5)
+
+
+def test_preset_is_picked_by_name_over_the_budget():
+    found = build_config(component(width=8), {"preset": "tiny", "rate": 1.0}, budget_of("quick"))
+    assert found == ToyConfig(scales=1, width=8, rate=1.0)
+
+
+def test_budget_without_a_preset_scales_step_counts_alone():
+    found = build_config(component("Recipe"), {}, budget_of("short"))
+    assert found == RecipeConfig(steps=6000, short=200, small=10, epochs=7)
+    assert build_config(component("Recipe"), {}, budget_of("2")).steps == 240_000
+
+
+def test_budget_with_a_preset_uses_it_and_scales_nothing():
+    assert build_config(component("Recipe"), {}, budget_of("quick")) == RecipeConfig(steps=1500)
+
+
+def test_steps_asked_for_are_not_scaled():
+    found = build_config(component("Recipe"), {"steps": 77}, budget_of("0.5"))
+    assert (found.steps, found.short) == (77, 500)
+
+
+def test_steps_of_an_alias_are_scaled_too():
+    assert build_config(component("Recipe", steps=30_000), {}, budget_of("0.5")).steps == 15_000
+
+
+def test_steps_a_preset_leaves_open_are_scaled():
+    # ``quick`` has a preset of its own here; the one asked for replaces it, not the budget.
+    found = build_config(component("Recipe"), {"preset": "few"}, budget_of("quick"))
+    assert found == RecipeConfig(steps=1500, short=200, small=5, epochs=2)
+    found = build_config(component("Recipe"), {"preset": "quick"}, budget_of("quick"))
+    assert found == RecipeConfig(steps=1500)
+
+
+def test_scaled_steps_respect_their_floor_but_never_exceed_the_default():
+    found = build_config(component("Recipe"), {}, budget_of("smoke"))
+    assert (found.steps, found.short, found.small) == (50, 200, 10)
+
+
+def test_class_without_settings_accepts_none():
+    assert build_config(component("Plain"), {}, budget_of("quick")) == ComponentConfig()
+    with pytest.raises(UsageError, match="unknown setting of registrator 'plain' 'x'"):
+        build_config(component("Plain"), {"x": 1})
+
+
+def test_invalid_config_class_names_the_plugin():
+    with pytest.raises(PluginError, match="registrator 'broken': Config must derive"):
+        build_config(component("Broken"))
+
+
+# --- mistakes
+
+
+def test_unknown_setting_suggests_the_closest_name():
+    with pytest.raises(UsageError, match="'scale': did you mean 'scales'") as caught:
+        build_config(component(), {"scale": 4})
+    assert "rate" in str(caught.value)
+    assert "preset" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_unknown_preset_suggests_the_closest_name():
+    with pytest.raises(UsageError, match="unknown preset of toy 'quik': did you mean 'quick'"):
+        build_config(component(), {"preset": "quik"})
+
+
+@pytest.mark.parametrize("value", [5, "many", None, 2.5])
+def test_bad_value_is_one_line_with_setting_and_value(value):
+    with pytest.raises(UsageError) as caught:
+        build_config(component(), {"scales": value})
+    text = str(caught.value)
+    assert f"scales={value!r}" in text
+    assert "\n" not in text
+
+
+def test_unknown_protocol_setting_suggests_the_closest_name():
+    with pytest.raises(UsageError, match="unknown setting of protocol 'pach': did you mean 'patch'"):
+        build_protocol({"pach": 64}, budget_of("full"))
+
+
+# --- protocol and budgets
+
+
+def test_protocol_takes_the_budgets_size_unless_told_otherwise():
+    assert build_protocol({}, budget_of("full")) == Protocol()
+    assert build_protocol({}, budget_of("quick")) == Protocol(patch=64, rho=16)
+    assert build_protocol({"patch": 96}, budget_of("smoke")) == Protocol(patch=96, rho=16)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"patch": 64, "rho": 32}, r"rho=32 can fold a patch of 64 px; keep rho below patch/2"),
+        ({"patch": 8}, "patch=8"),
+        ({"rho": -1}, "rho=-1"),
+        ({"pairing": "none"}, "pairing='none'"),
+        ({"source": "C"}, "source='C'"),
+        ({"test_pairs": 255}, "test_pairs=255"),
+        ({"oversample": 0}, "oversample=0"),
+    ],
+)
+def test_impossible_protocol_is_a_usage_error(wanted, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        build_protocol(wanted, budget_of("full"))
+    assert "\n" not in str(caught.value)
+
+
+def test_budgets_shrink_from_full_to_smoke():
+    assert list(BUDGETS) == ["smoke", "quick", "short", "full"]
+    factors = [BUDGETS[name].factor for name in BUDGETS]
+    assert factors == sorted(factors)
+    assert budget_of("full").factor == 1
+
+
+def test_budget_may_be_a_factor():
+    found = budget_of("0.25")
+    assert (found.name, found.factor, found.preset, dict(found.protocol)) == ("0.25", 0.25, None, {})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "101", "nan", "inf"])
+def test_budget_factor_outside_its_range_is_refused(text):
+    with pytest.raises(UsageError, match=r"\(0, 100\]"):
+        budget_of(text)
+
+
+def test_unknown_budget_suggests_the_closest_name():
+    with pytest.raises(UsageError, match=r"unknown budget 'quik': did you mean 'quick'.*A number is a factor"):
+        budget_of("quik")
+
+
+# --- --set
+
+
+def test_sets_are_grouped_by_section_and_typed():
+    given = ["registrator.scales=4", "registrator.loss=l1", "strategy.rates=[1, 2.5]", "protocol.source=B", "a.b=x=y"]
+    assert parse_sets(given) == {
+        "registrator": {"scales": 4, "loss": "l1"},
+        "strategy": {"rates": [1, 2.5]},
+        "protocol": {"source": "B"},
+        "a": {"b": "x=y"},
+    }
+    assert parse_sets(["a.b=1", "a.b=2"]) == {"a": {"b": 2}}
+    assert parse_sets([]) == {}
+
+
+@pytest.mark.parametrize("text", ["scales=4", "registrator.scales", ".scales=4", "registrator.=4", "", "="])
+def test_malformed_set_says_how_to_write_it(text):
+    with pytest.raises(UsageError, match=r"write SECTION\.NAME=VALUE"):
+        parse_sets([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("null", None), ("1e-3", 1e-3), ("fgo", "fgo"), ("", ""), ('"4"', "4")]
+)
+def test_values_are_json_where_they_parse(text, value):
+    assert parse_value(text) == value
