@@ -32,8 +32,7 @@ def make(path: Path, megabytes: int) -> None:
     """A pack whose training split holds this much, written a block at a time."""
     import numpy as np
 
-    from regbench.api.config import ComponentConfig
-    from regbench.api.dataset import Card, Dataset, PairImages
+    from regbench import Card, ComponentConfig, Dataset, PairImages
     from regbench.data.pack import prepare
 
     count = megabytes * 2**20 // (2 * SIDE * SIDE * 3)
@@ -55,9 +54,9 @@ def make(path: Path, megabytes: int) -> None:
 def child(path: Path, batch: int, cap: int) -> None:
     """Draw batches for a second whenever a line comes in, and say how fast."""
     import torch
-    from regbench.data.protocol import Protocol
 
     from regbench.data.pack import Pack
+    from regbench.data.protocol import Protocol
     from regbench.data.sampler import PairSampler
     from regbench.metrics.memory import peak_mb
     from regbench.runs.plan import device_of

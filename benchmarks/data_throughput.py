@@ -25,10 +25,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from regbench.data.protocol import Protocol
 from torch.utils.data import DataLoader, Dataset
 
 from regbench.data.pack import prepare
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
 from regbench_datasets.mscoco import MSCOCO
 

@@ -23,8 +23,7 @@ import kornia
 import torch
 import torch.nn.functional as F
 
-from regbench import geometry
-from regbench.api.types import PairInfo
+from regbench import PairInfo, geometry
 from regbench.data.manifest import test_manifest
 from regbench.data.pack import ensure
 from regbench.evaluation.evaluator import Evaluator

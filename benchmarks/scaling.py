@@ -54,7 +54,7 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
 def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
     import torch
 
-    from regbench.api.types import PairInfo
+    from regbench import PairInfo
     from regbench.runs.context import RunContext
     from regbench.runs.plan import choose
     from regbench.settings import budget_of
@@ -77,10 +77,9 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
 
 
 def manifest(entries: int) -> dict[str, Any]:
-    from regbench.data.protocol import Protocol
-
     from regbench.data.manifest import test_manifest
     from regbench.data.pack import ensure
+    from regbench.data.protocol import Protocol
     from regbench.evaluation.evaluator import Evaluator
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=entries)
@@ -97,10 +96,10 @@ def manifest(entries: int) -> dict[str, Any]:
 
 def evaluations(batches: int) -> dict[str, Any]:
     import torch
-    from regbench.data.protocol import Protocol
 
     from regbench.data.manifest import test_manifest
     from regbench.data.pack import ensure
+    from regbench.data.protocol import Protocol
     from regbench.data.sampler import pair_info
     from regbench.evaluation.evaluator import Evaluator
     from regbench.runs.context import RunContext

@@ -35,7 +35,7 @@ import parity_rhwf
 import torch
 from tile_gemm import tile_gemm
 
-from regbench.api.types import PairInfo
+from regbench import PairInfo
 from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync
 from regbench.runs.context import RunContext, load_weights

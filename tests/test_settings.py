@@ -4,9 +4,9 @@ from typing import Annotated, ClassVar
 
 import pytest
 from pydantic import Field
-from regbench.data.protocol import Protocol, build_protocol
 
 from regbench.api.config import ComponentConfig, StepCount, Steps
+from regbench.data.protocol import Protocol, build_protocol
 from regbench.errors import PluginError, UsageError
 from regbench.plugins.registry import Component
 from regbench.settings import BUDGETS, budget_of, build_config, parse_sets, parse_value

@@ -30,6 +30,7 @@ class Registrator(nn.Module, ABC):
 
     def __init__(self, config: ComponentConfig, info: PairInfo) -> None:
         super().__init__()
+        self.config = config
         self.info = info
 
     @abstractmethod

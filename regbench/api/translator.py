@@ -28,6 +28,7 @@ class Translator(nn.Module, ABC):
 
     def __init__(self, config: ComponentConfig, info: PairInfo) -> None:
         super().__init__()
+        self.config = config
         self.info = info
 
     @abstractmethod

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from regbench import geometry
-from regbench.distributed.batch import drawn
+from regbench.distributed.batch import draw
 from regbench.errors import RegbenchError
 
 
@@ -107,7 +107,7 @@ class Batch:
 
     ``size`` counts the samples of the whole batch, of which the views may hold this process's share.
     ``generator`` lives on the CPU and is seeded by the run, the stage and the step: noise drawn from it is the
-    same after a resume. Numbers that belong to samples are drawn through :func:`regbench.distributed.batch.drawn`.
+    same after a resume. Numbers that belong to samples are drawn through :func:`regbench.distributed.batch.draw`.
     """
 
     size: int
@@ -151,5 +151,5 @@ class Batch:
 
     def noise(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape, dtype and device of ``like``, repeatable for this step."""
-        noise = drawn(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like))
+        noise = draw(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like))
         return noise.to(like.device, like.dtype, non_blocking=True)

@@ -43,7 +43,7 @@ from regbench.data.pairs import (
 )
 from regbench.data.photometric import Colours
 from regbench.data.protocol import Protocol
-from regbench.distributed.batch import drawn, own, rows
+from regbench.distributed.batch import draw, own, rows
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
 
@@ -204,7 +204,7 @@ class PairSampler:
         self, image: Tensor, images: Tensor, view: Tensor, colours: Colours | None, generator: torch.Generator
     ) -> SelfPair:
         patch = self.protocol.patch
-        found = drawn(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
+        found = draw(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
         displacement = to_device(found, self.device)
         h = geometry.homography_from_displacement(displacement, (patch, patch))
         warped = cut(images, view @ h, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp

@@ -6,8 +6,8 @@ each process as in the whole.
 
 The gradient of a step is the mean of those of the processes. A loss that is a mean over samples therefore needs nothing
 of this module. One that couples samples goes through :func:`gather` or :func:`total`, and random numbers that belong to
-samples through :func:`drawn`, so that a sample meets the same ones however many processes there are. What is drawn for
-the batch as a whole is drawn as ever: all processes draw alike.
+samples through :func:`draw`, so that a sample meets the same ones however many processes there are. What is drawn for
+the batch as a whole needs nothing: all processes draw alike.
 
 In a run of one process, and outside of training steps, a batch is whole and everything here returns what it was given.
 """
@@ -83,15 +83,15 @@ def own(whole: Tensor, dim: int = 0) -> Tensor:
     return whole if _place.processes == 1 else whole[(slice(None),) * dim + (rows(),)]
 
 
-def drawn(draw: Callable[[int], Tensor], count: int, dim: int = 0) -> Tensor:
-    """Random numbers for this process's ``count`` samples, drawn for all of the batch.
+def draw(sample: Callable[[int], Tensor], count: int, dim: int = 0) -> Tensor:
+    """Random numbers for this process's ``count`` samples, drawn for the whole batch.
 
     Args:
-        draw: makes those of a number of samples, such as ``lambda n: torch.rand(n, 2, generator=generator)``.
+        sample: makes those of a number of samples, such as ``lambda n: torch.rand(n, 2, generator=generator)``.
         count: samples of this process.
-        dim: along which ``draw`` counts them.
+        dim: along which ``sample`` counts them.
     """
-    return own(draw(count * _place.processes), dim)
+    return own(sample(count * _place.processes), dim)
 
 
 class _Gather(torch.autograd.Function):

@@ -1,7 +1,7 @@
 """Layers that depend on the whole batch, for runs that several processes share: batch norm and dropout.
 
-torch's ``SyncBatchNorm`` works on GPUs alone. This is the same computation through :func:`regbench.distributed.batch.gather`,
-on any device, so that what is tested on CPUs is what trains on GPUs.
+torch's ``SyncBatchNorm`` works on GPUs alone. This is the same computation through
+:func:`regbench.distributed.batch.gather`, on any device, so that what is tested on CPUs is what trains on GPUs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from regbench.distributed.batch import drawn, gather, processes
+from regbench.distributed.batch import draw, gather, processes
 
 
 def see_whole_batches(module: nn.Module) -> nn.Module:
@@ -69,4 +69,4 @@ def _dropout(layer: _DropoutNd, x: Tensor) -> Tensor:
     def kept(count: int) -> Tensor:
         return type(layer).forward(layer, x.new_ones(count, *x.shape[1:]))
 
-    return x * drawn(kept, len(x))
+    return x * draw(kept, len(x))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from regbench import hookimpl
+from regbench import Register, hookimpl
 
 
 @hookimpl
-def register_datasets(register: Any) -> None:
+def register_datasets(register: Register) -> None:
     """The embedded default data set."""
     register(
         "synthetic",
@@ -18,7 +16,7 @@ def register_datasets(register: Any) -> None:
 
 
 @hookimpl
-def register_metrics(register: Any) -> None:
+def register_metrics(register: Register) -> None:
     """The metrics of every result."""
     at = "regbench.metrics.corner:"
     register("mace", at + "mace", summary="mean average corner error, px")

@@ -20,15 +20,34 @@ this name an alias of its class, such as ``{"scales": 4}``), ``provides`` and ``
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import pluggy
 
 hookspec = pluggy.HookspecMarker("regbench")
 
 
+class Register(Protocol):
+    """The callback a hook receives; each call registers one name."""
+
+    def __call__(
+        self,
+        name: str,
+        target: str,
+        *,
+        summary: str = "",
+        paper: str = "",
+        config: Mapping[str, Any] | None = None,
+        provides: Iterable[str] = (),
+        requires: Mapping[str, Iterable[str]] | None = None,
+        published: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
+        """Register ``target`` (``"package.module:Name"``) under ``name``; raises PluginError for a bad target."""
+
+
 @hookspec
-def register_translators(register: Any) -> None:
+def register_translators(register: Register) -> None:
     """Register :class:`regbench.Translator` classes.
 
     ``provides``: any of ``unpaired_training``, ``aligned_training``, ``differentiable``, ``features`` (offers
@@ -37,7 +56,7 @@ def register_translators(register: Any) -> None:
 
 
 @hookspec
-def register_registrators(register: Any) -> None:
+def register_registrators(register: Register) -> None:
     """Register :class:`regbench.Registrator` classes.
 
     ``provides``: ``train`` (has parameters and a loss), ``features`` (offers ``features(image)``).
@@ -45,7 +64,7 @@ def register_registrators(register: Any) -> None:
 
 
 @hookspec
-def register_strategies(register: Any) -> None:
+def register_strategies(register: Register) -> None:
     """Register :class:`regbench.TrainingStrategy` classes.
 
     ``requires``: ``{"registrator": ("train",), "translator": ("unpaired_training",)}``; a role left out is not used.
@@ -54,17 +73,17 @@ def register_strategies(register: Any) -> None:
 
 
 @hookspec
-def register_datasets(register: Any) -> None:
+def register_datasets(register: Register) -> None:
     """Register :class:`regbench.Dataset` classes, each the reader of one published layout."""
 
 
 @hookspec
-def register_metrics(register: Any) -> None:
+def register_metrics(register: Register) -> None:
     """Register functions ``(errors: regbench.metrics.PairErrors) -> float``, lower-is-better unless
     ``provides=("higher_is_better",)``.
     """
 
 
 @hookspec
-def register_commands(register: Any) -> None:
+def register_commands(register: Register) -> None:
     """Register click commands: ``register("verb", "package.module:command", summary="one line")``."""

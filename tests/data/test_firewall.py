@@ -9,9 +9,9 @@ import dataclasses
 import pytest
 import torch
 import torch.nn.functional as F
-from regbench.data.protocol import Protocol
 
 from regbench import geometry
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
 from tests.data.textures import PATCH, RHO, SEED, SIDE, VIEWS
 

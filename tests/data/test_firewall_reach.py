@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench.data.pack import Pack
 from regbench.data.pairs import Draws, draw_displacements, draw_pairs
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.errors import UsageError
 from regbench.plugins.registry import registry

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench.data.images import LIMIT, Resident, Streamed, load, memory_for_images, resident_bytes
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import AHEAD, PairSampler
 from regbench.errors import DataError, UsageError
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench.data.manifest import test_manifest as make_manifest
 from regbench.data.photometric import DELTA, ORDERS, Colours, distort, draw_colours, from_hsv, to_hsv
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
 from regbench.evaluation.evaluator import Evaluator
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench import geometry
 from regbench.data.manifest import test_manifest as make_manifest
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.errors import UsageError
 

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench import geometry
 from regbench.data.manifest import test_manifest as make_manifest
 from regbench.data.pack import Pack, ensure, prepare
 from regbench.data.pairs import given_pairs
+from regbench.data.protocol import Protocol
 from regbench.errors import DataError, UsageError
 from regbench.plugins.registry import registry
 from regbench_datasets.diml import DIML

@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from regbench.data.protocol import Protocol
 from torch import Tensor, nn
 
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
 from regbench.api.stage import Objective, Stage
 from regbench.api.types import Batch, Pair, Registration
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info
-from regbench.distributed.batch import drawn, gather, own, total
+from regbench.distributed.batch import draw, gather, own, total
 from regbench.distributed.batch_layers import see_whole_batches
 from regbench.distributed.processes import World
 from regbench.plugins.registry import registry
@@ -199,7 +199,7 @@ def ratio(world: World) -> Found:
 def along_the_second(world: World) -> Found:
     """Samples need not be the first dimension."""
     with world.sharing():
-        mine = drawn(lambda n: torch.arange(3.0 * n).reshape(3, n), 4 // world.processes, dim=1)
+        mine = draw(lambda n: torch.arange(3.0 * n).reshape(3, n), 4 // world.processes, dim=1)
         return {"values": gather(mine, dim=1)}
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from regbench.data.protocol import Protocol
 
 from regbench import geometry
 from regbench.api.registrator import Registrator
@@ -17,6 +16,7 @@ from regbench.data.manifest import Manifest
 from regbench.data.manifest import test_manifest as make_manifest
 from regbench.data.pack import ensure
 from regbench.data.pairs import given_pairs
+from regbench.data.protocol import Protocol
 from regbench.errors import DataError, UsageError
 from regbench.evaluation.evaluator import Evaluator, tie_point_errors
 from regbench.evaluation.label_free import assess

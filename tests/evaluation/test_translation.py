@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench import PairInfo, Translator, geometry
 from regbench.api.config import ComponentConfig
 from regbench.data.manifest import test_manifest as manifest_of
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import pair_info
 from regbench.evaluation.evaluator import Evaluator
 from regbench.evaluation.translation import assess_translation

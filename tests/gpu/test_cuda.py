@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench.api.types import PairInfo
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
 from regbench.ops import local_correlation, warped_correlation
 from regbench.plugins.registry import registry

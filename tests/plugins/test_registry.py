@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from regbench.plugins.compatibility import check_compatible, incompatible, of_no_paper
 
 from regbench.errors import PluginError, UsageError
 from regbench.plugins import hookspecs
+from regbench.plugins.compatibility import check_compatible, incompatible, of_no_paper
 from regbench.plugins.registry import Component, registry
 from tests.distributions import write_plugin
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Dataset, PairImages, Split
+from regbench import ComponentConfig, DataError, Dataset, PairImages, Split
 from regbench.data.reading import images_in, layout_error, matched, read_aligned
-from regbench.errors import DataError
 
 
 class Files(NamedTuple):

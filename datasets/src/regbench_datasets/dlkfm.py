@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
+from regbench import Card, ComponentConfig, DataError, Dataset, PairImages, Split
 from regbench.data.reading import images_in, layout_error, matched, read_aligned, read_image
-from regbench.errors import DataError
 
 INPUT, TEMPLATE = 192, 128
 MARGIN = (INPUT - TEMPLATE) // 2

@@ -9,10 +9,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
+from regbench import Card, ComponentConfig, DataError, Dataset, PairImages, Split
 from regbench.data.reading import hashed_split, images_in, layout_error, matched, natural, read_aligned, read_image
-from regbench.errors import DataError
 from regbench_datasets.pairs_csv import Entry, read_pairs
 
 SPLITS: tuple[Split, Split] = ("train", "test")

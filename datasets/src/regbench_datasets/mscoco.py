@@ -8,8 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Dataset, PairImages, Split
+from regbench import Card, ComponentConfig, Dataset, PairImages, Split
 from regbench.data.reading import Image, images_in, layout_error, read_image
 
 

@@ -7,8 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Split
+from regbench import Card, ComponentConfig, Split
 from regbench.data.reading import layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, images_called, paired
 

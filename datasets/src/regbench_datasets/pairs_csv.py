@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.api.dataset import Split
-from regbench.errors import DataError
+from regbench import DataError, Split
 
 LABEL = tuple(f"h{row}{column}" for row in "123" for column in "123")
 TIE = ("xa", "ya", "xb", "yb")

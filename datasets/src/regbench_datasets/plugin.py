@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from regbench import hookimpl
+from regbench import Register, hookimpl
 
 
 @hookimpl
-def register_datasets(register: Any) -> None:
+def register_datasets(register: Register) -> None:
     """Published sets, and a reader for your own."""
     at = "regbench_datasets."
     register(

@@ -8,10 +8,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from regbench.api.config import ComponentConfig
-from regbench.api.dataset import Card, Split
+from regbench import Card, ComponentConfig, DataError, Split
 from regbench.data.reading import layout_error
-from regbench.errors import DataError
 from regbench_datasets._paired_files import Files, PairedFiles
 
 

@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench import geometry
 from regbench.data.pairs import draw_pairs
+from regbench.data.protocol import Protocol
 from regbench.data.synthetic import Synthetic, SyntheticConfig
 
 

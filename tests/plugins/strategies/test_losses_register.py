@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 from torch import nn
 
 from regbench import Registration, geometry
 from regbench.api.types import Batch, Pair, SelfPair
+from regbench.data.protocol import Protocol
 from regbench.ops import PatchSampler, to_grey
 from regbench.testing.images import labelled_pair
 from regbench_strategies.alto import AltO, AltOConfig

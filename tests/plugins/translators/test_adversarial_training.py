@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from regbench.data.protocol import Protocol
 
 from regbench import PairInfo
 from regbench.api.stage import module_named
+from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.plugins.registry import registry
 from regbench.runs.context import Chosen, RunContext

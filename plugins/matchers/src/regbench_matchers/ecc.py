@@ -48,7 +48,6 @@ class ECC(Registrator):
 
     def __init__(self, config: ECCConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where it converged."""

@@ -46,7 +46,6 @@ class PhaseCorrelation(Registrator):
 
     def __init__(self, config: PhaseCorrelationConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where the peak stands out of the noise."""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from regbench import hookimpl
+from regbench import Register, hookimpl
 from regbench_matchers.blocks.offered import vismatch_names
 
 
 @hookimpl
-def register_registrators(register: Any) -> None:
+def register_registrators(register: Register) -> None:
     """Register every matcher of this distribution."""
     register(
         "ecc",

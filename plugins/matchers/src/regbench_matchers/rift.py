@@ -78,7 +78,6 @@ class RIFT(Registrator):
 
     def __init__(self, config: RIFTConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where an answer was found."""

@@ -11,8 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import PairInfo, Registration, Registrator
-from regbench.errors import DataError
+from regbench import DataError, PairInfo, Registration, Registrator
 from regbench_matchers.blocks.opencv import Matrix, collect
 from regbench_matchers.blocks.robust import RobustConfig, robust_homography
 
@@ -36,7 +35,6 @@ class Vismatch(Registrator):
 
     def __init__(self, config: VismatchConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         self._built: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {}
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:

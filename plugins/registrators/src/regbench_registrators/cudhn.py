@@ -73,7 +73,6 @@ class CUDHN(Registrator):
 
     def __init__(self, config: CUDHNConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         self.feature_net = one_channel_net(config.feature_widths, nn.ReLU())
         self.mask_net = one_channel_net(config.mask_widths, nn.Sigmoid())
         self.regressor = offsets_regressor(2, config.depths, config.widths, config.pretrained)

@@ -45,7 +45,6 @@ class DHNResNet(Registrator):
 
     def __init__(self, config: DHNResNetConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         channels = 6 if config.colour == "rgb" else 2
         self.network = offsets_regressor(channels, config.depths, config.widths, config.pretrained)
 

@@ -100,7 +100,6 @@ class IHN(Registrator):
 
     def __init__(self, config: IHNConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         self.strides = config.strides
         self.encoder = ResidualEncoder(
             stem=config.stem,

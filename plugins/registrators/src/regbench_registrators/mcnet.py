@@ -18,8 +18,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench.distributed.batch import gather
+from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry, whole_batch
 from regbench.ops import warped_correlation
 from regbench_registrators.blocks.decoder import ProjectingDecoder, poolings
 from regbench_registrators.blocks.encoder import ResidualEncoder
@@ -102,7 +101,6 @@ class MCNet(Registrator):
 
     def __init__(self, config: MCNetConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         self.encoder = ResidualEncoder(
             stem=config.stem,
             kernel=3,
@@ -147,7 +145,7 @@ class MCNet(Registrator):
         error = (registration.displacements - displacement).abs().mean(dim=(-1, -2))  # (K, B)
         if weight is not None:
             error = error * weight
-        x = gather(error, dim=1).mean(dim=1)  # of the whole batch: what follows is not linear in it
+        x = whole_batch.gather(error, dim=1).mean(dim=1)  # of the whole batch: what follows is not linear in it
         if self.config.loss == "l1":
             return x.sum()
         reached = (x.detach() < 1.0).to(x.dtype).cummax(dim=0).values

@@ -110,7 +110,6 @@ class MHN(Registrator):
 
     def __init__(self, config: MHNConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         patch = info.patch
         if patch < 16 or patch & (patch - 1):
             raise ValueError(f"MHN needs a patch that is a power of two, at least 16 px; got {patch}")

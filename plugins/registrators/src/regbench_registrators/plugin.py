@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from regbench import hookimpl
+from regbench import Register, hookimpl
 
 _MCNET = "regbench_registrators.mcnet:MCNet"
 _IHN = "regbench_registrators.ihn:IHN"
@@ -12,7 +10,7 @@ _RHWF = "regbench_registrators.rhwf:RHWF"
 
 
 @hookimpl
-def register_registrators(register: Any) -> None:
+def register_registrators(register: Register) -> None:
     """Register every registrator of this distribution."""
     register(
         "identity",

@@ -224,7 +224,6 @@ class RHWF(Registrator):
 
     def __init__(self, config: RHWFConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         self.strides = config.strides
         self.encoder = ResidualEncoder(
             stem=config.stem,

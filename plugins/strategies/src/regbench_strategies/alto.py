@@ -21,11 +21,20 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench import ComponentConfig, Objective, Registration, Registrator, Stage, Steps, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import gather
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Objective,
+    Registration,
+    Registrator,
+    Shared,
+    Stage,
+    Steps,
+    TrainingStrategy,
+    geometry,
+    whole_batch,
+)
 from regbench.schedules import one_cycle
 from regbench_strategies.blocks.resnet import DEPTHS, WIDTHS, resnet
 
@@ -121,7 +130,7 @@ class AltO(TrainingStrategy):
         target, warped = (
             self.projector(self.encoder(2 * image - 1)) for image in (batch.pair.target, shared["warped"])
         )
-        return {"loss": barlow_twins(gather(warped), gather(target), self.config.redundancy)}
+        return {"loss": barlow_twins(whole_batch.gather(warped), whole_batch.gather(target), self.config.redundancy)}
 
     def _joint_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         geometric = self._geometry_loss(batch, shared)["loss"]

@@ -25,11 +25,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, relu
 
-from regbench import ComponentConfig, Objective, Registrator, Stage, Steps, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import total
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Objective,
+    Registrator,
+    Shared,
+    Stage,
+    Steps,
+    TrainingStrategy,
+    geometry,
+    whole_batch,
+)
 from regbench.ops import load_imagenet, to_grey
 from regbench.schedules import step_decay
 from regbench_strategies.blocks.resnet import DEPTHS, WIDTHS, resnet
@@ -118,9 +126,9 @@ class BiHomE(TrainingStrategy):
         forth, back = self._estimate(source, target), self._estimate(target, source)
         f_source, f_target = self.loss_network(source), self.loss_network(target)
         perceptual = self._perceptual(source, f_source, f_target, forth).sum()
-        perceptual = total(perceptual + self._perceptual(target, f_target, f_source, back).sum())
+        perceptual = whole_batch.total(perceptual + self._perceptual(target, f_target, f_source, back).sum())
         eye = torch.eye(3, device=source.device)
-        inverse = total((geometry.compose(back, forth) - eye).square().sum())
+        inverse = whole_batch.total((geometry.compose(back, forth) - eye).square().sum())
         loss = perceptual + self.config.inverse * inverse
         return {"loss": loss, "perceptual": perceptual / batch.size, "inverse": inverse / batch.size}
 

@@ -26,12 +26,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import ComponentConfig, Objective, Registration, Registrator, Stage, Steps, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import drawn, gather, rows
-from regbench.errors import UsageError
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Objective,
+    Registration,
+    Registrator,
+    Shared,
+    Stage,
+    Steps,
+    TrainingStrategy,
+    UsageError,
+    geometry,
+    whole_batch,
+)
 from regbench.schedules import LearningRate, constant, one_cycle
 from regbench_strategies.blocks.probes import fidelity, spread_of
 
@@ -141,7 +150,7 @@ class CoLReg(TrainingStrategy):
         pair, own = batch.pair, batch.self_source
         reference = pair.target
         if self.config.reference == "random":
-            reference = gather(reference).roll(1, dims=0)[rows()]
+            reference = whole_batch.gather(reference).roll(1, dims=0)[whole_batch.rows()]
         with torch.no_grad():
             translated = self.translator.translate(pair.source, reference, generator=batch.generator)
         if batch.step == 0 or not self._fidelity:  # once a stage, and once more after a resume
@@ -157,7 +166,7 @@ class CoLReg(TrainingStrategy):
         with torch.no_grad():
             taught = self.r_self(pair.source, pair.target)
             label, weight = taught.displacement, self._weight(taught)
-            weights = gather(weight)  # the mean is one over the whole batch
+            weights = whole_batch.gather(weight)  # the mean is one over the whole batch
             spread = spread_of(label)
             source, target = pair.source, pair.target
             if self.config.student == "augmented":
@@ -213,6 +222,8 @@ def _ace(found: Registration, label: Tensor) -> Tensor:
 
 def _exposed(image: Tensor, batch: Batch) -> Tensor:
     """Another exposure of each image: gain, offset and gamma, a little."""
-    draws = drawn(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1).to(image.device)
+    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1).to(
+        image.device
+    )
     gain, offset, gamma = 0.8 + 0.4 * draws[0], 0.2 * (draws[1] - 0.5), 0.8 + 0.45 * draws[2]
     return (gain * image.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)

@@ -28,11 +28,19 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, relu
 
-from regbench import ComponentConfig, Objective, Registrator, Stage, Steps, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import weighted_mean
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Objective,
+    Registrator,
+    Shared,
+    Stage,
+    Steps,
+    TrainingStrategy,
+    geometry,
+    whole_batch,
+)
 from regbench.schedules import step_decay
 
 
@@ -105,10 +113,10 @@ class CUDHN(TrainingStrategy):
         h = self._estimate(pair.source, pair.target)
         after, before, weight = self._distances(pair.source, pair.target, h, masked)
         if c.form == "oneline":
-            return {"loss": weighted_mean(triplet(after, before, c.margin), weight), "seen": weight.mean()}
+            return {"loss": whole_batch.weighted_mean(triplet(after, before, c.margin), weight), "seen": weight.mean()}
         back = self._estimate(pair.target, pair.source)
         after_back, _, weight_back = self._distances(pair.target, pair.source, back, masked)
-        aligned = weighted_mean(after, weight) + weighted_mean(after_back, weight_back)
+        aligned = whole_batch.weighted_mean(after, weight) + whole_batch.weighted_mean(after_back, weight_back)
         inverse = (geometry.compose(back, h) - torch.eye(3, device=h.device)).square().sum(dim=(-1, -2)).mean()
         loss = aligned - c.contrast * before.mean() + c.inverse * inverse
         return {"loss": loss, "aligned": aligned, "inverse": inverse, "seen": weight.mean()}

@@ -28,20 +28,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import (
+    Batch,
     ComponentConfig,
+    Context,
     Objective,
     PairInfo,
     Registrator,
+    Shared,
     Stage,
     Steps,
     TrainingStrategy,
     Translator,
     geometry,
+    whole_batch,
 )
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import weighted_mean
 from regbench.ops import PatchSampler
 from regbench.schedules import constant_then_linear
 
@@ -141,7 +141,7 @@ class DFMIR(TrainingStrategy):
         """Mean distance of two images, in units of [-1, 1], over values that are no background in one of them."""
         least = (self.config.background + 1) / 2
         counted = ((a > least) | (b > least)).to(weight.dtype) * weight
-        return 2 * weighted_mean((a - b).abs(), counted)
+        return 2 * whole_batch.weighted_mean((a - b).abs(), counted)
 
 
 def patch_sampler(translator: Translator, info: PairInfo, codes: int, patches: int) -> PatchSampler:

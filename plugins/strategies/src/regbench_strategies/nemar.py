@@ -20,11 +20,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from regbench import ComponentConfig, Objective, Registrator, Stage, Steps, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.errors import UsageError
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Objective,
+    Registrator,
+    Shared,
+    Stage,
+    Steps,
+    TrainingStrategy,
+    UsageError,
+    geometry,
+)
 from regbench.ops import PatchGAN, check_patchgan
 from regbench.schedules import constant_then_linear
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from regbench import hookimpl
+from regbench import Register, hookimpl
 
 _TRAINS = {"registrator": ("train",)}
 
 
 @hookimpl
-def register_strategies(register: Any) -> None:
+def register_strategies(register: Register) -> None:
     """Register every strategy of this distribution."""
     register(
         "supervised",

@@ -26,20 +26,21 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from regbench import (
+    Batch,
     ComponentConfig,
+    Context,
     Objective,
     PairInfo,
     Registration,
     Registrator,
+    SelfPair,
+    Shared,
     Stage,
     Steps,
     TrainingStrategy,
     geometry,
+    whole_batch,
 )
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch, SelfPair
-from regbench.distributed.batch import total
 from regbench.ops import to_grey
 from regbench.schedules import one_cycle
 from regbench_strategies.blocks.photometric import brightness_contrast, sharpen
@@ -196,5 +197,5 @@ def consistency(source: Tensor, target: Tensor, homography: Tensor, *, masked: b
         if masked:
             seen = geometry.warp(torch.ones_like(moved[:, :1]), h)
             after = seen * after + (1 - seen) * before
-        found = found + total(after.sum()) / total((before + 1e-10).sum())
+        found = found + whole_batch.total(after.sum()) / whole_batch.total((before + 1e-10).sum())
     return found

@@ -33,11 +33,18 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from regbench import Registrator, Stage, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch, SelfPair
-from regbench.errors import DataError, UsageError
+from regbench import (
+    Batch,
+    Context,
+    DataError,
+    Registrator,
+    SelfPair,
+    Shared,
+    Stage,
+    TrainingStrategy,
+    UsageError,
+    geometry,
+)
 from regbench.ops import Perceptual, lpips_vgg16, random_features, timm_features
 from regbench_strategies.blocks.displacement_loss import DisplacementLoss, displacement_loss
 from regbench_strategies.blocks.jitter import jittered

@@ -13,10 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import Registrator, Stage, TrainingStrategy, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
+from regbench import Batch, Context, Registrator, Shared, Stage, TrainingStrategy, geometry
 from regbench_strategies.blocks.displacement_loss import DisplacementLoss, displacement_loss
 from regbench_strategies.blocks.probes import spread_of
 from regbench_strategies.blocks.recipe import RegistratorRecipe

@@ -10,10 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from regbench import Registrator, Stage, TrainingStrategy
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
+from regbench import Batch, Context, Registrator, Shared, Stage, TrainingStrategy
 from regbench_strategies.blocks.recipe import RegistratorRecipe
 
 

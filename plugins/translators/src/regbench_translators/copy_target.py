@@ -11,8 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from regbench import Stage, Translator
-from regbench.api.strategy import Context
+from regbench import Context, Stage, Translator
 
 
 class CopyTarget(Translator):

@@ -21,10 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import Objective, PairInfo, Stage
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
+from regbench import Batch, Context, Objective, PairInfo, Shared, Stage
 from regbench.ops import PatchGAN, PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
 from regbench_translators.blocks.base import ADAM, ImageTranslator
@@ -93,7 +90,7 @@ class CUT(ImageTranslator):
     def _fakes(self, batch: Batch) -> Shared:
         """Both modalities in one pass of the generator, mirrored together where equivariance asks for it."""
         c = self.config
-        source, target = self.drawn(batch)
+        source, target = self.unpaired_images(batch)
         images = torch.cat([self.common(source), self.common(target)]) if c.nce_identity else self.common(source)
         turned = c.flip_equivariance and bool(torch.rand(1, generator=batch.generator) < 0.5)
         fakes = self.generator(images.flip(-1) if turned else images)

@@ -20,10 +20,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench import Objective, PairInfo, Stage, Steps
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
+from regbench import Batch, Context, Objective, PairInfo, Shared, Stage, Steps
 from regbench.ops import PatchGAN, check_patchgan
 from regbench.schedules import constant_then_linear
 from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
@@ -108,7 +105,7 @@ class CycleGAN(ImageTranslator):
         return self.generators["to_source"](self.common(image))
 
     def _fakes(self, batch: Batch) -> Shared:
-        source, target = self.drawn(batch)
+        source, target = self.unpaired_images(batch)
         return {
             "source": source,
             "target": target,

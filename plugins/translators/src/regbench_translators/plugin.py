@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from regbench import hookimpl
+from regbench import Register, hookimpl
 
 
 @hookimpl
-def register_translators(register: Any) -> None:
+def register_translators(register: Register) -> None:
     """Register every translator of this distribution."""
     register(
         "identity",

@@ -36,7 +36,6 @@ class KeypointMatcher(Registrator):
         inliers: int = 4,
     ) -> None:
         super().__init__(config, info)
-        self.config = config
         self._detector, self._distances = detector, distances
         self._ratio, self._mutual, self._inliers = ratio, mutual, inliers
 

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench import PairInfo, Registration, Registrator
-from regbench.errors import DataError
+from regbench import DataError, PairInfo, Registration, Registrator
 from regbench.weights.published import hub_cache, read_published
 from regbench_matchers.blocks.opencv import Matrix, collect
 from regbench_matchers.blocks.robust import RobustConfig, robust_homography
@@ -70,7 +69,6 @@ class PretrainedMatcher(Registrator):
 
     def __init__(self, config: PretrainedConfig, info: PairInfo, **networks: nn.Module) -> None:
         super().__init__(config, info)
-        self.config = config
         self._missing: str | None = None
         for name, network in networks.items():
             self.add_module(name, network.eval())

@@ -12,8 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import PairInfo, Registration, Registrator
-from regbench.distributed.batch import drawn
+from regbench import PairInfo, Registration, Registrator, whole_batch
 from regbench_matchers.blocks.nearest import euclidean, nearest
 from regbench_matchers.blocks.opencv import Matrix, collect
 from regbench_matchers.blocks.robust import RobustConfig, expected_by_chance, robust_homography
@@ -80,7 +79,6 @@ class ReDFeat(Registrator):
 
     def __init__(self, config: ReDFeatConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self.config = config
         self.network = Network(config.width, config.dim)
 
     def forward(self, source: Tensor, target: Tensor) -> Described:
@@ -121,7 +119,7 @@ class ReDFeat(Registrator):
         """By which the loss draws pixels: at random in training, else always the same."""
         count = (image.shape[0], image.shape[-2] * image.shape[-1])
         if self.training:
-            return 1 - drawn(lambda n: torch.rand(n, count[1], device=image.device), count[0])
+            return 1 - whole_batch.draw(lambda n: torch.rand(n, count[1], device=image.device), count[0])
         # The golden ratio's multiples are spread evenly over (0, 1].
         order = torch.arange(count[1], device=image.device, dtype=torch.float64)
         return (1 - order * 0.6180339887498949 % 1).float().expand(count)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from regbench.distributed.batch import drawn
+from regbench import whole_batch
 
 
 def brightness_contrast(image: Tensor, brightness: float, contrast: float, generator: torch.Generator) -> Tensor:
@@ -58,5 +58,5 @@ def high_boost(image: Tensor, weight: Tensor, centre: Tensor) -> Tensor:
 
 def _uniform(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``(count, B, 1, 1, 1)`` numbers from U(0, 1), on the image's device."""
-    draws = drawn(lambda n: torch.rand(count, n, 1, 1, 1, generator=generator), len(image), dim=1)
+    draws = whole_batch.draw(lambda n: torch.rand(count, n, 1, 1, 1, generator=generator), len(image), dim=1)
     return draws.to(image.device, image.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from regbench.distributed.batch import gather
+from regbench import whole_batch
 from regbench.ops import structure_correlation
 
 
@@ -24,6 +24,6 @@ def fidelity(source: Tensor, target: Tensor, translated: Tensor) -> tuple[float,
 
 def spread_of(displacement: Tensor) -> dict[str, Tensor]:
     """Size and spread of estimates ``(B, 4, 2)`` in pixels: towards zero is collapse, far beyond rho is divergence."""
-    displacement = gather(displacement.detach())
+    displacement = whole_batch.gather(displacement.detach())
     size = displacement.norm(dim=-1)
     return {"estimate": size.mean(), "estimate_spread": displacement.std(dim=0).mean()}

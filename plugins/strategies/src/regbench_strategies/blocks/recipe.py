@@ -10,10 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import ComponentConfig, Objective, Steps
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
+from regbench import Batch, ComponentConfig, Context, Objective, Shared, Steps
 from regbench.schedules import LearningRate, constant, cosine, one_cycle
 
 Loss = Callable[[Batch, Shared], Mapping[str, Tensor]]

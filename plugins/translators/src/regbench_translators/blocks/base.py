@@ -16,11 +16,19 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from regbench import ComponentConfig, Objective, PairInfo, Stage, Steps, Translator
-from regbench.api.stage import Shared, module_named
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import drawn
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Objective,
+    PairInfo,
+    Shared,
+    Stage,
+    Steps,
+    Translator,
+    module_named,
+    whole_batch,
+)
 from regbench_translators.blocks.gan import GanKind
 
 ADAM = partial(torch.optim.Adam, betas=(0.5, 0.999))
@@ -61,7 +69,6 @@ class ImageTranslator(Translator):
         super().__init__(config, info)
         if info.patch % self.stride:
             raise ValueError(f"its networks need a patch that is a multiple of {self.stride}, got {info.patch}")
-        self.config = config
         self.common_channels = max(info.source_channels, info.target_channels)
 
     def translate(self, source: Tensor, target: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -90,7 +97,7 @@ class ImageTranslator(Translator):
         """An image ``(B, 3, H, W)`` in [0, 1] of either modality as an encoder reads it, reflected to fit."""
         return self._padded(2 * image[:, : self.common_channels] - 1)
 
-    def drawn(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def unpaired_images(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Source and target images of a step, drawn independently, inside, each possibly mirrored."""
         source, target = self.source_in(batch.unpaired.source), self.target_in(batch.unpaired.target)
         if not self.config.flip:
@@ -130,5 +137,5 @@ class ImageTranslator(Translator):
 
 def mirrored(image: Tensor, generator: torch.Generator) -> Tensor:
     """Each image ``(B, C, H, W)`` of a batch mirrored left to right with probability one half."""
-    chosen = drawn(lambda n: torch.rand(n, 1, 1, 1, generator=generator), len(image)) < 0.5
+    chosen = whole_batch.draw(lambda n: torch.rand(n, 1, 1, 1, generator=generator), len(image)) < 0.5
     return torch.where(chosen.to(image.device, non_blocking=True), image.flip(-1), image)

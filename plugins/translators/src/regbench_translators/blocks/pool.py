@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from regbench.distributed.batch import gather, own
+from regbench import whole_batch
 
 
 class ImagePool(nn.Module):
@@ -40,7 +40,7 @@ class ImagePool(nn.Module):
         fakes = fakes.detach()
         if not self.size:
             return fakes
-        fakes, handed = gather(fakes), []
+        fakes, handed = whole_batch.gather(fakes), []
         draws = torch.rand(len(fakes), 2, generator=generator).tolist()
         for i, (image, (coin, place)) in enumerate(zip(fakes, draws, strict=True)):
             seen = step * len(fakes) + i
@@ -50,4 +50,4 @@ class ImagePool(nn.Module):
                 slot = int(place * self.size)
                 image, self.images[slot] = self.images[slot].clone(), image
             handed.append(image)
-        return own(torch.stack(handed).to(fakes.dtype))
+        return whole_batch.own(torch.stack(handed).to(fakes.dtype))

@@ -40,7 +40,6 @@ class TransferNet(Translator):
         super().__init__(config, info)
         if info.patch % 2**halvings:
             raise ValueError(f"the patch has to be a multiple of {2**halvings} px, got {info.patch}")
-        self.config = config
         self.network = network
 
     def translate(self, source: Tensor, target: Tensor, *, generator: torch.Generator | None = None) -> Tensor:

@@ -25,12 +25,20 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from regbench import ComponentConfig, Objective, PairInfo, Stage, Steps, Translator, geometry
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.translator import Estimate
-from regbench.api.types import Batch
-from regbench.distributed.batch import drawn, gather
+from regbench import (
+    Batch,
+    ComponentConfig,
+    Context,
+    Estimate,
+    Objective,
+    PairInfo,
+    Shared,
+    Stage,
+    Steps,
+    Translator,
+    geometry,
+    whole_batch,
+)
 from regbench.ops import maximum_index_map, to_grey
 from regbench.schedules import constant
 from regbench_translators.mimgcd.diffusion import Schedule
@@ -98,7 +106,6 @@ class MIMGCD(Translator):
             raise ValueError(f"MIMGCD's U-Net needs a patch that is a multiple of {unit}, got {info.patch}")
         if config.t2_low > config.t2_high:
             raise ValueError(f"t2_low={config.t2_low} lies above t2_high={config.t2_high}")
-        self.config = config
         self.channels = info.target_channels
         maps = 2 if config.mim == "vector" else 1
         self.schedule = Schedule()
@@ -121,7 +128,9 @@ class MIMGCD(Translator):
         """One pass of the U-Net at step t2 (eqs. 9 and 14), clamped to [0, 1]; ``(B, 3, H, W)``."""
         image = self._inside(self._reduced(target))
         step = torch.full((len(image),), self.config.t2, device=image.device)
-        noise = drawn(lambda n: torch.randn(n, *image.shape[1:], generator=generator), len(image)).to(image.device)
+        noise = whole_batch.draw(lambda n: torch.randn(n, *image.shape[1:], generator=generator), len(image)).to(
+            image.device
+        )
         found = self._redraw(image, self.source_map(self._reduced(source)), noise, step)
         return self._outside(found.clamp(-1, 1))
 
@@ -182,7 +191,7 @@ class MIMGCD(Translator):
             redrawn = self._redraw(image, encoded, batch.noise(image), step)
             l_mds = ((redrawn - aligned).abs() * mask).mean()
             l_mms = (reference_map(source) - encoded).abs().mean()
-            spread = gather(encoded.detach()).std()
+            spread = whole_batch.gather(encoded.detach()).std()
             return {"loss": l_mds + c.lambda_mms * l_mms, "l_mds": l_mds, "l_mms": l_mms, "spread": spread}
 
         def encoder_stage(name: str, part: str, loss, begin) -> Stage:  # type: ignore[no-untyped-def]
@@ -220,8 +229,10 @@ class MIMGCD(Translator):
         own, moved = self._reduced(pair.image), self._reduced(pair.warped)
         image, warped = self._inside(own), self._inside(moved)
         b = len(image)
-        t1 = drawn(lambda n: torch.randint(0, c.t1_high + 1, (n,), generator=batch.generator), b).to(image.device)
-        t2 = drawn(lambda n: torch.randint(c.t2_low, c.t2_high + 1, (n,), generator=batch.generator), b)
+        t1 = whole_batch.draw(lambda n: torch.randint(0, c.t1_high + 1, (n,), generator=batch.generator), b).to(
+            image.device
+        )
+        t2 = whole_batch.draw(lambda n: torch.randint(c.t2_low, c.t2_high + 1, (n,), generator=batch.generator), b)
         t2 = t2.to(image.device)
         noise1 = batch.noise(image)
         noise2 = noise1 if c.same_noise else batch.noise(image)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regbench.distributed.batch import drawn
+from regbench import whole_batch
 from regbench.ops.patchgan import LEAK
 from regbench_translators.blocks.resnet import ResBlock
 
@@ -160,5 +160,5 @@ class MultiScaleCritic(nn.Module):
 
 def normal_style(like: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
     """A style ``(B, size)`` from the prior N(0, I)."""
-    style = drawn(lambda n: torch.randn(n, size, generator=generator), len(like))
+    style = whole_batch.draw(lambda n: torch.randn(n, size, generator=generator), len(like))
     return style.to(like.device, non_blocking=True)

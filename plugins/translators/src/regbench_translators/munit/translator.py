@@ -23,10 +23,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench import Objective, PairInfo, Stage, Steps
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
+from regbench import Batch, Context, Objective, PairInfo, Shared, Stage, Steps
 from regbench.schedules import step_decay
 from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
 from regbench_translators.blocks.gan import critic_loss, generator_loss
@@ -114,7 +111,7 @@ class MUNIT(ImageTranslator):
         return (self.adversarial_stage(ctx, "munit", steps or c.steps, objectives, self._images),)
 
     def _images(self, batch: Batch) -> Shared:
-        source, target = self.drawn(batch)
+        source, target = self.unpaired_images(batch)
         return {"source": source, "target": target}
 
     def _style(self, batch: Batch, like: Tensor) -> Tensor:

@@ -23,11 +23,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from regbench import Objective, PairInfo, Stage, Steps
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.errors import UsageError
+from regbench import Batch, Context, Objective, PairInfo, Shared, Stage, Steps, UsageError
 from regbench.schedules import constant_then_linear
 from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
 from regbench_translators.blocks.gan import critic_loss, generator_loss
@@ -134,7 +130,7 @@ class UGATIT(ImageTranslator):
         return [verdict for reach in ("global", "local") for verdict in self.critics[f"{side}_{reach}"](image)]
 
     def _fakes(self, batch: Batch) -> Shared:
-        source, target = self.drawn(batch)
+        source, target = self.unpaired_images(batch)
         images = {"source": source, "target": target}
         return images | {f"to_{side}": self._to(side, images[other]) for side, other in _SIDES}
 

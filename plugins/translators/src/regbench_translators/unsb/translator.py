@@ -25,11 +25,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from regbench import Objective, PairInfo, Stage
-from regbench.api.stage import Shared
-from regbench.api.strategy import Context
-from regbench.api.types import Batch
-from regbench.distributed.batch import drawn, gather
+from regbench import Batch, Context, Objective, PairInfo, Shared, Stage, whole_batch
 from regbench.ops import PatchSampler, check_patchgan
 from regbench.schedules import constant_then_linear
 from regbench_translators.blocks.base import ADAM, ImageTranslator
@@ -93,7 +89,7 @@ class UNSB(ImageTranslator):
         """Walk the bridge; the target is not looked at. The last guess is the translation."""
 
         def noise(like: Tensor) -> Tensor:
-            found = drawn(lambda n: torch.randn(n, *like.shape[1:], generator=generator), len(like))
+            found = whole_batch.draw(lambda n: torch.randn(n, *like.shape[1:], generator=generator), len(like))
             return found.to(like.device, like.dtype, non_blocking=True)
 
         last = self.passes - 1
@@ -138,7 +134,7 @@ class UNSB(ImageTranslator):
     def _walk(self, batch: Batch) -> Shared:
         """States of two independent batches at one drawn time, and the guesses from there with gradient."""
         c = self.config
-        source, target = self.drawn(batch)
+        source, target = self.unpaired_images(batch)
         half = len(source) // 2
         real = target[:half]
         starts = [self.common(source[:half]), self.common(source[half:])]
@@ -176,7 +172,7 @@ class UNSB(ImageTranslator):
         step = _steps(first, number)
         own = self.energy(torch.cat([first, first], dim=1), step).mean()
         across = self.energy(torch.cat([first, second], dim=1), step)
-        return own, gather(across.float()).flatten().logsumexp(dim=0)
+        return own, whole_batch.gather(across.float()).flatten().logsumexp(dim=0)
 
     def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         c, number, fake = self.config, shared["number"], shared["fake"]
