@@ -116,7 +116,7 @@ def test_flips_are_drawn_for_each_image_alone():
     made = batch_of(count=16)
     plain = network.source_in(made.unpaired.source), network.target_in(made.unpaired.target)
     patterns = []
-    for image, drawn in zip(plain, network.drawn(made), strict=True):
+    for image, drawn in zip(plain, network.unpaired_images(made), strict=True):
         turned = [torch.equal(d, i.flip(-1)) for d, i in zip(drawn, image, strict=True)]
         assert all(t or torch.equal(d, i) for t, d, i in zip(turned, drawn, image, strict=True))
         assert 2 < sum(turned) < 14
