@@ -47,7 +47,10 @@ def to_html(board: Board, scenes: Mapping[Group, Draw | str] | None = None) -> s
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("regbench.report"), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+        loader=PackageLoader("regbench.report.render"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
     )
     environment.filters["code"] = _code
     sections = ranked_sections(board)
