@@ -61,7 +61,7 @@ def sample_on_request(path: Path, batch: int, cap: int) -> None:
     from regbench.metrics.memory import peak_mb
     from regbench.runs.plan import device_of
 
-    device_of("cpu")  # sets the allocator as a run does
+    device_of("cpu")  # memory as a run has it
     libraries = round(peak_mb(), 1)
     if cap:
         limit_memory(cap)

@@ -97,7 +97,6 @@ def manifest(entries: int) -> dict[str, Any]:
 
 
 def evaluations(batches: int) -> dict[str, Any]:
-    """Resident size while a small network registers this many batches."""
     import torch
 
     from regbench.data.manifest import test_manifest
