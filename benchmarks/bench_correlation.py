@@ -10,7 +10,7 @@ from regbench.ops import local_correlation
 
 
 def shift_loop(map1: torch.Tensor, map2: torch.Tensor, radius: int) -> torch.Tensor:
-    """One elementwise product and one sum a shift."""
+    """One elementwise product and one sum for each shift."""
     h, w = map1.shape[-2:]
     padded = F.pad(map2, (radius,) * 4)
     side = range(2 * radius + 1)

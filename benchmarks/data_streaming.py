@@ -1,12 +1,12 @@
-"""A pack larger than the memory it may use: streamed under a cap, beside the same pack resident without one.
+"""Rate of the sampler on a streamed pack under a memory limit, compared with the same pack resident without a limit.
 
     python benchmarks/data_streaming.py [--megabytes 2048] [--cap 512] [--turns 15] [--batch 16]
 
-Makes a pack of noise, then runs the sampler in processes of their own: resident without a cap; resident under the cap,
-which must fail (the cap is real); streamed under the cap. The cap is RLIMIT_DATA, on all memory the process takes
-itself once its libraries are loaded; the page cache is the system's and not in it. Resident and streamed take turns of
-a second: rates of one process drift by a third on a shared machine. In a cold turn the system was asked to drop the
-file from its cache just before.
+The script makes a pack of noise and runs the sampler in separate processes: resident without a limit; resident under
+the limit, which must fail and so proves that the limit works; streamed under the limit. The limit is RLIMIT_DATA. It
+applies to all memory that the process allocates after its libraries are loaded, but not to the page cache of the
+system. The processes sample alternately, each for a second, because the rate of one process drifts by a third on a
+shared machine. Before a cold turn, the system drops the file from its cache.
 
 Prints one JSON line; ratio_warm and ratio_cold are the streamed median rates over the resident one.
 """
@@ -28,8 +28,8 @@ from pathlib import Path
 SIDE = 192
 
 
-def make(path: Path, megabytes: int) -> None:
-    """A pack whose training split holds this much, written a block at a time."""
+def make_pack(path: Path, megabytes: int) -> None:
+    """Write a pack of noise whose training split has this size."""
     import numpy as np
 
     from regbench import Card, ComponentConfig, Dataset, PairImages
@@ -51,8 +51,8 @@ def make(path: Path, megabytes: int) -> None:
     prepare(Noise(ComponentConfig(), None), "noise", "1", path)
 
 
-def child(path: Path, batch: int, cap: int) -> None:
-    """Draw batches for a second whenever a line comes in, and say how fast."""
+def sample_on_request(path: Path, batch: int, cap: int) -> None:
+    """For each line on the standard input, draw batches for a second and print rate and memory as JSON."""
     import torch
 
     from regbench.data.pack import Pack
@@ -64,28 +64,28 @@ def child(path: Path, batch: int, cap: int) -> None:
     device_of("cpu")  # memory as a run has it
     libraries = round(peak_mb(), 1)
     if cap:
-        limit(cap)
+        limit_memory(cap)
     sampler = PairSampler(Pack.open(path), Protocol(pairing="online"), seed=0, labels=True)
-    told = {"kind": type(sampler._source).__name__, "threads": torch.get_num_threads(), "libraries_mb": libraries}
+    setting = {"kind": type(sampler._source).__name__, "threads": torch.get_num_threads(), "libraries_mb": libraries}
     step = 0
     for _ in sys.stdin:
         start, first = time.perf_counter(), step
-        while (spent := time.perf_counter() - start) < 1:
+        while (elapsed := time.perf_counter() - start) < 1:
             sampler.batch("s", step, batch, ("pair",))
             step += 1
-        rate = round((step - first) * batch / spent, 1)
-        print(json.dumps(told | {"rate": rate, "peak_mb": round(peak_mb(), 1)}), flush=True)
+        rate = round((step - first) * batch / elapsed, 1)
+        print(json.dumps(setting | {"rate": rate, "peak_mb": round(peak_mb(), 1)}), flush=True)
 
 
-def limit(cap: int) -> None:
-    """Let this process take ``cap`` more mebibytes of memory, and no more."""
-    facts = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    most = int(facts["VmData"].split()[0]) * 1024 + cap * 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+def limit_memory(cap: int) -> None:
+    """Limit this process to ``cap`` mebibytes more than it has now (Linux)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    limit = int(status["VmData"].split()[0]) * 1024 + cap * 2**20
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-class Sampling:
-    """The sampler in a process of its own."""
+class SamplerProcess:
+    """The sampler in a separate process."""
 
     def __init__(self, args: argparse.Namespace, path: Path, resident_mb: int, cap: int) -> None:
         self._process = subprocess.Popen(
@@ -97,47 +97,47 @@ class Sampling:
             text=True,
         )
         self.rates: list[float] = []
-        self.told: dict = {}
+        self.report: dict = {}
 
     def turn(self) -> bool:
-        """Sample for a second; False where the process ran out of memory."""
+        """Sample for a second; False if the process ran out of memory."""
         with suppress(BrokenPipeError):
             print(file=self._process.stdin, flush=True)
         line = self._process.stdout.readline()
         if not line:
-            if "memory" not in (said := self._process.stderr.read()).lower():
-                raise SystemExit(said)
+            if "memory" not in (message := self._process.stderr.read()).lower():
+                raise SystemExit(message)
             return False
-        self.told = json.loads(line)
-        self.rates.append(self.told.pop("rate"))
+        self.report = json.loads(line)
+        self.rates.append(self.report.pop("rate"))
         return True
 
     def end(self) -> dict:
-        """Stop it; what it said, with its median rate."""
+        """Stop the process; return its last report with the median rate."""
         self._process.communicate()
-        return self.told | {"rate": round(statistics.median(self.rates), 1)}
+        return self.report | {"rate": round(statistics.median(self.rates), 1)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=2048)
     parser.add_argument("--cap", type=int, default=512)
-    parser.add_argument("--turns", type=int, default=15, help="of a second, of each")
+    parser.add_argument("--turns", type=int, default=15, help="turns of one second for each process")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--folder", type=Path, help="where the pack is made; default: the system's temporary folder")
+    parser.add_argument("--folder", type=Path, help="folder for the pack; default: the system's temporary folder")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.batch, args.cap)
+        sample_on_request(args.child, args.batch, args.cap)
         return
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "noise.h5"
-        make(path, args.megabytes)
-        found: dict = {"resident_under_cap": Sampling(args, path, 2**20, args.cap).turn()}
+        make_pack(path, args.megabytes)
+        report: dict = {"resident_under_cap": SamplerProcess(args, path, 2**20, args.cap).turn()}
         sides = {
-            "resident": Sampling(args, path, 2**20, 0),
-            "streamed_warm": Sampling(args, path, 0, args.cap),
-            "streamed_cold": Sampling(args, path, 0, args.cap),
+            "resident": SamplerProcess(args, path, 2**20, 0),
+            "streamed_warm": SamplerProcess(args, path, 0, args.cap),
+            "streamed_cold": SamplerProcess(args, path, 0, args.cap),
         }
         for turn in range(args.turns + 1):
             for name, side in sides.items():
@@ -149,12 +149,12 @@ def main() -> None:
                         while file.read(2**24):
                             pass
                 side.turn()
-                if not turn:
+                if not turn:  # the first turn warms up
                     side.rates.clear()
-        found |= {name: side.end() for name, side in sides.items()}
+        report |= {name: side.end() for name, side in sides.items()}
     for name in ("warm", "cold"):
-        found[f"ratio_{name}"] = round(found[f"streamed_{name}"]["rate"] / found["resident"]["rate"], 3)
-    print(json.dumps(found | {"megabytes": args.megabytes, "cap_mb": args.cap}))
+        report[f"ratio_{name}"] = round(report[f"streamed_{name}"]["rate"] / report["resident"]["rate"], 3)
+    print(json.dumps(report | {"megabytes": args.megabytes, "cap_mb": args.cap}))
 
 
 if __name__ == "__main__":

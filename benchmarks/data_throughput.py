@@ -1,15 +1,16 @@
-"""Pairs a second of `prepare` and of the sampler, beside the way published loaders make them, in one run.
+"""Pairs per second of `prepare` and of the sampler, compared in one run with the way published loaders make pairs.
 
-The published way (IHN, MCNet, SSHNet and others): in DataLoader workers, for every sample, cv2.imread, resize to
-320x240, a random 192 px window, getPerspectiveTransform, warpPerspective of the window, the central 128 px of both,
-tensors. It is written here anew; nothing of their code is part of this project. Its second form is given images that
-are decoded and resized already. Both make (source, target, displacement) of mscoco at 128 px.
+Published loaders (IHN, MCNet, SSHNet and others) work in DataLoader workers. For every sample they call cv2.imread,
+resize to 320x240, cut a random 192 px window, call getPerspectiveTransform and warpPerspective, and convert the central
+128 px of both windows to tensors. This script implements that procedure anew; no part of the authors' code belongs to
+this project. A second form of it starts from images that are already decoded and resized. Both sides make (source,
+target, displacement) of mscoco at 128 px.
 
     python benchmarks/data_throughput.py --root mscoco2017 [--seconds 10] [--workers 2] [--batch 16]
 
-Prints one JSON line. ratio_with_decode and ratio_decoded are the sampler's rate over the two published forms,
-ratio_prepare is the rate at which prepare decodes and stores images over that at which the published way makes pairs
-with decoding, and pays_after is the number of passes over the images after which prepare and sampler are ahead.
+Prints one JSON line. ratio_with_decode and ratio_decoded are the sampler's rate over those of the two published forms.
+ratio_prepare is the rate at which prepare decodes and stores images, over the rate of the published form with decoding.
+pays_after is the number of passes over the images after which prepare and sampler together are faster.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ ENDLESS = 10**9
 
 
 class PerSample(Dataset):
-    """One pair a call, from files or from images in memory."""
+    """One pair per call, from files or from images in memory."""
 
     def __init__(self, files, images=None):
         self.files, self.images = files, images
@@ -70,16 +71,17 @@ def one_thread(_):
 
 
 def rate(draw, batch, seconds):
-    """Pairs a second of ``draw()``, after a second of warming up."""
+    """Pairs per second of ``draw()``, after a second of warming up."""
     for limit in (1.0, seconds):
         start, done = time.perf_counter(), 0
-        while (spent := time.perf_counter() - start) < limit:
+        while (elapsed := time.perf_counter() - start) < limit:
             draw()
             done += batch
-    return done / spent
+    return done / elapsed
 
 
-def published(files, images, args):
+def published_rate(files, images, args):
+    """Pairs per second of the published procedure; ``images`` None: with decoding."""
     loader = DataLoader(
         PerSample(files, images),
         args.batch,
@@ -88,8 +90,7 @@ def published(files, images, args):
         persistent_workers=True,
     )
     batches = iter(loader)
-    found = rate(lambda: next(batches), args.batch, args.seconds)
-    return found
+    return rate(lambda: next(batches), args.batch, args.seconds)
 
 
 def main() -> None:
@@ -100,8 +101,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     args = parser.parse_args()
     files = sorted((args.root / "train2017").glob("*.jpg"))
-    decode = published(files, None, args)
-    decoded = published(files, [load(path) for path in files], args)
+    decode = published_rate(files, None, args)
+    decoded = published_rate(files, [load(path) for path in files], args)
     with tempfile.TemporaryDirectory() as folder:
         times = []
         while sum(times) < args.seconds / 2 or len(times) < 3:
@@ -116,23 +117,23 @@ def main() -> None:
         torch.set_num_threads(args.workers)
         sampler = PairSampler(pack, Protocol(pairing="online"), seed=0, labels=True)
         steps = iter(range(ENDLESS))
-        ours = rate(lambda: sampler.batch("s", next(steps), args.batch, ("pair",)), args.batch, args.seconds)
-        every = ("pair", "self_source", "self_target", "unpaired")
-        views = rate(lambda: sampler.batch("s", next(steps), args.batch, every), args.batch, args.seconds)
+        sampled = rate(lambda: sampler.batch("s", next(steps), args.batch, ("pair",)), args.batch, args.seconds)
+        all_views = ("pair", "self_source", "self_target", "unpaired")
+        sampled_views = rate(lambda: sampler.batch("s", next(steps), args.batch, all_views), args.batch, args.seconds)
     prepared = images / min(times)
-    found = {
+    report = {
         "published_with_decode": decode,
         "published_decoded": decoded,
         "prepare": prepared,
-        "sampler": ours,
-        "sampler_all_views": views,
-        "ratio_with_decode": ours / decode,
-        "ratio_decoded": ours / decoded,
+        "sampler": sampled,
+        "sampler_all_views": sampled_views,
+        "ratio_with_decode": sampled / decode,
+        "ratio_decoded": sampled / decoded,
         "ratio_prepare": prepared / decode,
-        "pays_after": 1 / prepared / max(1e-12, 1 / decode - 1 / ours),
+        "pays_after": 1 / prepared / max(1e-12, 1 / decode - 1 / sampled),
     }
     settings = {"batch": args.batch, "workers": args.workers, "images": images}
-    print(json.dumps({name: round(value, 3) for name, value in found.items()} | settings))
+    print(json.dumps({name: round(value, 3) for name, value in report.items()} | settings))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What the harness costs: trainer, sampler and logging beside a bare loop of the same step on ready batches.
+"""Overhead of trainer, sampler and logging, compared with a bare loop of the same step on prepared batches.
 
     python benchmarks/harness_overhead.py [--registrator mcnet] [--budget quick] [--steps 30] [--rounds 5]
 
-Both sides train the registrator with its own loss on the embedded pairs, with the same optimiser, clipping and learning
-rates, in turns. The bare loop is written here: no trainer, no sampler, no log, no check for losses that are no number.
-A third side is the trainer with the health watch, which looks once a round (in a run of the quick preset every 150
-steps). Prints one JSON line: milliseconds a step (medians over rounds) and overheads, the median over rounds of a
-side's time over the bare loop's of the same round, less one.
+Both sides alternately train the registrator with its own loss on the embedded pairs, with the same optimiser, clipping
+and learning rates. The bare loop has no trainer, sampler or log, and does not check losses for values that are not
+finite. A third side is the trainer with the health watch, which runs once per round; in a run of the quick preset it
+runs every 150 steps. Prints one JSON line: milliseconds per step (medians over rounds) and overheads. The overhead is
+the time of a side divided by that of the bare loop in the same round, minus one; the median over rounds is printed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from regbench.training.trainer import Trainer
 
 
 class Sides:
-    """The three ways through the same number of steps."""
+    """The three loops, each over the same number of steps."""
 
     def __init__(self, plan: Plan, steps: int) -> None:
         (stage,) = plan.stages
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--registrator", default="mcnet")
     parser.add_argument("--budget", default="quick")
-    parser.add_argument("--steps", type=int, default=30, help="of each round")
+    parser.add_argument("--steps", type=int, default=30, help="steps per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
@@ -86,14 +86,14 @@ def main() -> None:
             wait()
             if turn:  # the first round warms up
                 spans[name].append(1e3 * (time.perf_counter() - start) / args.steps)
-    over = {
+    overhead = {
         name: round(statistics.median(a / b for a, b in zip(spans[name], spans["bare"], strict=True)) - 1, 4)
         for name in ("trainer", "watched")
     }
     milliseconds = {name: round(statistics.median(times), 2) for name, times in spans.items()}
-    about = {"registrator": args.registrator, "budget": args.budget, "batch": sides.stage.batch, "steps": args.steps}
-    about |= {"device": str(sides.sampler.device), "threads": torch.get_num_threads()}
-    print(json.dumps(about | {"ms_a_step": milliseconds, "overhead": over}))
+    setting = {"registrator": args.registrator, "budget": args.budget, "batch": sides.stage.batch, "steps": args.steps}
+    setting |= {"device": str(sides.sampler.device), "threads": torch.get_num_threads()}
+    print(json.dumps(setting | {"ms_a_step": milliseconds, "overhead": overhead}))
 
 
 if __name__ == "__main__":

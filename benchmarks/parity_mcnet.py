@@ -1,13 +1,14 @@
-"""MCNet beside its published code, on identical pairs.
+"""MCNet of regbench compared with its published code on identical pairs.
 
-You need a clone of the authors' repository (github.com/zjuzhk/MCNet) and its checkpoint; nothing of either is part of
-this project. Their correlation is a CUDA kernel without a CPU form: a plain loop over the 81 shifts stands in for it.
+You need a clone of the authors' repository (github.com/zjuzhk/MCNet) and its checkpoint; no part of either belongs to
+this project. The authors' correlation is a CUDA kernel without a CPU version; a plain loop over the 81 shifts replaces
+it.
 
     regbench weights import mcnet mscoco.pth --out mcnet.safetensors
     python benchmarks/parity_mcnet.py --peer MCNet --checkpoint mscoco.pth --weights mcnet.safetensors \\
         --root mscoco2017 [--pairs 256]
 
-Prints one JSON line: MACE of both, largest difference of their estimates, pairs.
+Prints one JSON line: number of pairs, MACE of both, largest and median difference of their estimates.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ from regbench.weights.published import read_published
 
 
 def shift_loop(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """The 9 x 9 local correlation, one shift after the other."""
+    """The 9 x 9 local correlation of ``(B, C, H, W)`` maps, one shift after the other: ``(B, 81, H, W)``."""
     h, w = first.shape[-2:]
     padded = F.pad(second, (4, 4, 4, 4))
     return torch.stack([(first * padded[..., y : y + h, x : x + w]).mean(1) for y in range(9) for x in range(9)], 1)
 
 
 def published(repository: Path, checkpoint: Path | None) -> torch.nn.Module:
-    """The authors' network from a clone, with its weights or random ones."""
+    """The authors' network from a clone, with the weights of the checkpoint or random ones."""
     sys.path.insert(0, str(repository.resolve()))
-    # What their code imports and cannot have here: a CUDA kernel, a plotting package, a retired torchgeometry.
+    # Their code imports a CUDA kernel, a plotting package and the retired torchgeometry, which are replaced here.
     for absent in ("corr_implement", "seaborn", "torchgeometry"):
         sys.modules[absent] = types.ModuleType(absent)
     sys.modules["torchgeometry"].get_perspective_transform = kornia.geometry.get_perspective_transform
@@ -77,14 +78,14 @@ def main() -> None:
             b.append(theirs({"patch_img1_warp": source, "patch_img2": target})[-1])
     first, second = torch.cat(a), torch.cat(b)
     truth = manifest.draws.displacement[:count]
-    found = {
+    report = {
         "pairs": count,
         "mace_regbench": round(float(geometry.corner_error(first, truth).mean()), 5),
         "mace_published": round(float(geometry.corner_error(second, truth).mean()), 5),
         "largest_difference_px": float((first - second).norm(dim=-1).max()),
         "median_difference_px": float((first - second).norm(dim=-1).median()),
     }
-    print(json.dumps(found))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

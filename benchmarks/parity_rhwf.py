@@ -1,14 +1,14 @@
-"""RHWF beside its published code, on identical pairs.
+"""RHWF of regbench compared with its published code on identical pairs.
 
-You need a clone of the authors' repository (github.com/imdumpl78/RHWF), which holds their checkpoints; nothing of
-either is part of this project. Their attention is a CUDA extension without a CPU form: plain loops over the shifts
-stand in for it here.
+You need a clone of the authors' repository (github.com/imdumpl78/RHWF), which holds their checkpoints; no part of
+either belongs to this project. The authors' attention is a CUDA extension without a CPU version; plain loops over the
+shifts replace it.
 
     python benchmarks/parity_rhwf.py --peer RHWF --scales 1 --checkpoint RHWF/results/mscoco_6/RHWF.pth \\
         --root mscoco2017 [--pairs 64]
 
-Without ``--checkpoint`` both networks get the same random weights. Prints one JSON line: MACE of both, largest
-difference of their estimates, pairs.
+Without ``--checkpoint`` both networks get the same random weights. Prints one JSON line: number of pairs, MACE of both,
+largest and median difference of their estimates.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from regbench.weights.published import read_published
 
 
 def correlate(first, second, out, side, pad, _stride):
-    """Dot products of a padded channels-last map with every shift of another: (B, H, W, side^2), in place."""
+    """Write the dot products of a padded channels-last map with every shift of another to ``out (B, H, W, side^2)``."""
     h, w = out.shape[1:3]
     centre = first[:, pad : pad + h, pad : pad + w]
     for i in range(side * side):
@@ -46,7 +46,7 @@ def correlate(first, second, out, side, pad, _stride):
 
 
 def aggregate(weights, values, out, side, _pad, _stride):
-    """The weighted sum of the shifts of a padded channels-last map: (B, H, W, C), in place."""
+    """Add the weighted sum of the shifts of a padded channels-last map to ``out (B, H, W, C)``."""
     h, w = out.shape[1:3]
     for i in range(side * side):
         y, x = divmod(i, side)
@@ -54,14 +54,14 @@ def aggregate(weights, values, out, side, _pad, _stride):
 
 
 def stand_ins() -> None:
-    """What their code imports and cannot have here: the extension, a GPU, packages it only draws or reads with."""
+    """Replace what the authors' code imports: its extension, ``Tensor.cuda``, packages that only draw or read files."""
     for name in ("torchvision", "torchgeometry", "scipy", "scipy.io", "scipy.interpolate", "skimage", "skimage.io"):
         root = name.split(".")[0]
-        if isinstance(sys.modules.get(root), Absent) or importlib.util.find_spec(root) is None:
-            sys.modules[name] = Absent(name)
-    sys.modules["torchgeometry"] = Absent("torchgeometry")
+        if isinstance(sys.modules.get(root), MissingModule) or importlib.util.find_spec(root) is None:
+            sys.modules[name] = MissingModule(name)
+    sys.modules["torchgeometry"] = MissingModule("torchgeometry")
     sys.modules["torchgeometry"].get_perspective_transform = kornia.geometry.get_perspective_transform
-    sys.modules["at_cuda"] = Absent("at_cuda")
+    sys.modules["at_cuda"] = MissingModule("at_cuda")
     sys.modules["at_cuda"].forward = correlate
     sys.modules["at_cuda"].channel_forward = aggregate
     torch.Tensor.cuda = lambda tensor, *_: tensor
@@ -70,8 +70,8 @@ def stand_ins() -> None:
     )
 
 
-class Absent(types.ModuleType):
-    """A module that is not here; whatever is imported from it is None."""
+class MissingModule(types.ModuleType):
+    """Replaces a module that is not installed; every name imported from it is None."""
 
     __path__: list[str] = []
 
@@ -81,7 +81,7 @@ class Absent(types.ModuleType):
 
 
 def published(repository: Path, checkpoint: Path | None, scales: int) -> torch.nn.Module:
-    """The authors' network from a clone, with its weights or random ones."""
+    """The authors' network from a clone, with the weights of the checkpoint or random ones."""
     sys.path.insert(0, str(repository.resolve()))
     stand_ins()
     from rhwf import RHWF
@@ -120,11 +120,11 @@ def main() -> None:
         for start in range(0, count, 8):
             source, target = evaluator.images(start, min(start + 8, count))
             a.append(network(source, target).displacement)
-            found = theirs(255 * source, 255 * target, *iterations, test_mode=True)
-            b.append(found.permute(0, 2, 3, 1).reshape(-1, 4, 2))
+            corners = theirs(255 * source, 255 * target, *iterations, test_mode=True)
+            b.append(corners.permute(0, 2, 3, 1).reshape(-1, 4, 2))
     first, second = torch.cat(a), torch.cat(b)
     truth = manifest.draws.displacement[:count]
-    result = {
+    report = {
         "network": name,
         "pairs": count,
         "mace_regbench": round(float(geometry.corner_error(first, truth).mean()), 5),
@@ -132,7 +132,7 @@ def main() -> None:
         "largest_difference_px": float((first - second).norm(dim=-1).max()),
         "median_difference_px": float((first - second).norm(dim=-1).median()),
     }
-    print(json.dumps(result))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How cost grows: with the batch, with the side of the images, with the number of test pairs; and whether memory stays.
+"""Time and memory against batch size, image size and number of test pairs; resident memory during evaluation.
 
     python benchmarks/scaling.py [--registrator mcnet] [--threads 2] [--plot scaling.png] [--evaluations 10000]
 
-Every point is a process of its own. ``forward`` and ``step`` (forward, loss, backward) are timed on noise, median of
-three after one; memory is what these calls add to the peak resident size (Linux).
-``manifest`` builds frozen test pairs of a pack and cuts batches of 16 from the end of them. ``evaluations`` registers
-that many batches with a small network and reads the resident size along the way: it must not grow. Prints a markdown
-table and, last, one JSON line.
+Each measurement runs in a separate process. ``forward`` and ``step`` (forward, loss, backward) are timed on noise: the
+median of three calls after a first call that is not counted. Memory is the increase of the peak resident size during
+these calls (Linux). ``manifest`` builds the frozen test pairs of a pack and extracts batches of 16 from their end.
+``evaluations`` registers the given number of batches with a small network and reads the resident size at intervals; it
+must not grow. Prints markdown tables and, last, one JSON line.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from regbench.metrics.memory import peak_mb, status_mb
 
 BATCHES, SIDES, ENTRIES = (1, 2, 4, 8, 16, 32), (32, 64, 128, 256), (1_000, 10_000, 100_000, 1_000_000)
 WINDOWS = 20
-"""How often the resident size is read during the evaluations."""
+"""Number of readings of the resident size during the evaluations."""
 
 
 def cost(call: Callable[[], object], repeats: int = 3) -> dict[str, float]:
-    """Median milliseconds of a call after one that does not count, and MB the calls added to the peak."""
+    """Median milliseconds of a call after a first one that is not counted, and MB added to the peak by all calls."""
     before, spans = peak_mb(), []
     for turn in range(repeats + 1):
         start = time.perf_counter()
@@ -39,19 +39,20 @@ def cost(call: Callable[[], object], repeats: int = 3) -> dict[str, float]:
     return {"ms": round(statistics.median(spans), 2), "mb": round(peak_mb() - before, 1)}
 
 
-def measured(args: argparse.Namespace) -> dict[str, Any]:
-    """The point this process was started for."""
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Run the measurement for which this process was started."""
     import torch
 
     torch.set_num_threads(args.threads)
     if args.point == "network":
-        return network(args.registrator, args.of["batch"], args.of["side"], args.of["budget"])
+        return network(args.registrator, **args.parameters)
     if args.point == "manifest":
-        return manifest(args.of["entries"])
-    return evaluations(args.of["batches"])
+        return manifest(**args.parameters)
+    return evaluations(**args.parameters)
 
 
 def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
+    """Cost of a forward pass and of a training step without the optimiser."""
     import torch
 
     from regbench import PairInfo
@@ -77,6 +78,7 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
 
 
 def manifest(entries: int) -> dict[str, Any]:
+    """Cost of building at least this many test pairs, and of extracting the last batch of them."""
     from regbench.data.manifest import test_manifest
     from regbench.data.pack import ensure
     from regbench.data.protocol import Protocol
@@ -117,17 +119,18 @@ def evaluations(batches: int) -> dict[str, Any]:
     return {"batches": WINDOWS * -(-len(evaluator.manifest.draws) // 16), "resident_mb": resident}
 
 
-def point(args: argparse.Namespace, kind: str, **of: Any) -> dict[str, Any]:
+def in_process(args: argparse.Namespace, kind: str, **parameters: Any) -> dict[str, Any]:
+    """Run one measurement in a separate process; its parameters with its figures."""
     command = [sys.executable, __file__, "--registrator", args.registrator, "--threads", str(args.threads)]
-    command += ["--point", kind, "--of", json.dumps(of)]
-    found = subprocess.run(command, capture_output=True, text=True)
-    if found.returncode:
-        raise SystemExit(f"{kind} {of}: {found.stderr.strip().splitlines()[-1]}")
-    return of | json.loads(found.stdout.splitlines()[-1])
+    command += ["--point", kind, "--parameters", json.dumps(parameters)]
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
+        raise SystemExit(f"{kind} {parameters}: {process.stderr.strip().splitlines()[-1]}")
+    return parameters | json.loads(process.stdout.splitlines()[-1])
 
 
-def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Time above, memory below."""
+def plot(series: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Draw time in the upper row and memory in the lower row."""
     from matplotlib.figure import Figure
 
     columns = (
@@ -138,10 +141,10 @@ def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     figure = Figure(figsize=(11, 6), layout="constrained")
     axes = figure.subplots(2, len(columns))
     for column, (name, along, calls) in enumerate(columns):
-        places = [p[along] for p in found[name]]
+        places = [p[along] for p in series[name]]
         for axis, unit in zip(axes[:, column], ("ms", "mb"), strict=True):
             for call in calls:
-                axis.plot(places, [max(p[call][unit], 1) for p in found[name]], "o-", label=call)
+                axis.plot(places, [max(p[call][unit], 1) for p in series[name]], "o-", label=call)
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set_ylim(bottom=1)
@@ -152,11 +155,11 @@ def plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def table(found: dict[str, list[dict[str, Any]]]) -> str:
+def tables(series: dict[str, list[dict[str, Any]]]) -> str:
     from tabulate import tabulate
 
     parts = []
-    for rows in found.values():
+    for rows in series.values():
         flat = [{k: v for k, v in p.items() if not isinstance(v, dict)} for p in rows]
         for row, p in zip(flat, rows, strict=True):
             for call, values in p.items():
@@ -174,21 +177,23 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--evaluations", type=int, default=10_000, help="batches; 0: none")
     parser.add_argument("--point", choices=("network", "manifest", "evaluations"), help=argparse.SUPPRESS)
-    parser.add_argument("--of", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--parameters", type=json.loads, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.point:
-        print(json.dumps(measured(args)))
+        print(json.dumps(measure(args)))
         return
-    found = {
-        "by_batch": [point(args, "network", budget=args.budget, side=128, batch=batch) for batch in BATCHES],
-        "by_side": [point(args, "network", budget=args.budget, side=side, batch=4) for side in SIDES],
-        "by_entries": [point(args, "manifest", entries=entries) for entries in ENTRIES],
+    series = {
+        "by_batch": [in_process(args, "network", budget=args.budget, side=128, batch=batch) for batch in BATCHES],
+        "by_side": [in_process(args, "network", budget=args.budget, side=side, batch=4) for side in SIDES],
+        "by_entries": [in_process(args, "manifest", entries=entries) for entries in ENTRIES],
     }
-    print(table(found))
+    print(tables(series))
     if args.plot:
-        plot(found, args.plot)
-    flat = {"evaluations": point(args, "evaluations", batches=args.evaluations)} if args.evaluations else {}
-    print(json.dumps(found | flat))
+        plot(series, args.plot)
+    report: dict[str, Any] = dict(series)
+    if args.evaluations:
+        report["evaluations"] = in_process(args, "evaluations", batches=args.evaluations)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

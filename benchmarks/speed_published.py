@@ -1,19 +1,19 @@
-"""Speed and memory of MCNet and IHN beside their published code: same weights, same inputs, same threads, one run.
+"""Speed and memory of MCNet and IHN compared with their published code: same weights, inputs and threads, one run.
 
-You need a clone of the authors' repository (github.com/zjuzhk/MCNet, github.com/imdumpl78/IHN); nothing of it is part
-of this project. MCNet's correlation is a CUDA kernel that needs CuPy and has no CPU form: ``tile_gemm.py`` stands in
-for it and, timed as a third side, the plain loop over the 81 shifts. Without ``--checkpoint`` both sides get the same
-random weights.
+You need a clone of the authors' repository (github.com/zjuzhk/MCNet, github.com/imdumpl78/IHN); no part of it belongs
+to this project. MCNet's correlation is a CUDA kernel that needs CuPy and has no CPU version; ``tile_gemm.py`` replaces
+it. ``--shift-loop`` also times a third side, in which a plain loop over the 81 shifts replaces the kernel. Without
+``--checkpoint`` both sides get the same random weights.
 
     python benchmarks/speed_published.py mcnet --peer MCNet [--threads 2] [--rounds 9] [--train-rounds 3]
     python benchmarks/speed_published.py ihn --peer IHN        # ihn1: one scale
 
-Each side is a process of its own and they take turns, A B A B; a ratio is that of their medians, baseline over ours. A
-training step is forward, L1 loss, backward, clipping and AdamW. Its memory is the peak resident size (Linux) after two
-steps, less the peak before the first. Ours runs as ``regbench run`` does, which tells glibc to keep freed memory
-(regbench/training/cpu_memory.py), the published code with glibc as it comes; ``--allocator`` gives both one of them.
-Prints one JSON line. Times are wall clock in milliseconds a call; ``cpu_ratio`` is of CPU time, which other work on
-the machine disturbs less.
+Each side is a separate process, and the sides run alternately, A B A B. A ratio is the median of the published side
+over that of regbench. A training step is forward, L1 loss, backward, clipping and AdamW. Its memory is the peak
+resident size (Linux) after two steps, minus the peak before the first. The side of regbench tells glibc to keep freed
+memory, as ``regbench run`` does (regbench/training/cpu_memory.py); the published side uses glibc's defaults.
+``--allocator`` gives both sides the same setting. Prints one JSON line. Times are wall clock in milliseconds per call;
+``cpu_ratio`` is the ratio of CPU times, which other work on the machine disturbs less.
 """
 
 from __future__ import annotations
@@ -78,25 +78,26 @@ def load(args: argparse.Namespace) -> dict[str, tuple[torch.nn.Module, Estimate]
         torch.save(theirs.state_dict(), file)
         import_checkpoint(args.name, file, weights)
         load_weights(ours, weights)
-    last = 1 if args.name.startswith("ihn") else 0  # theirs hands out its last estimate alone
+    last = 1 if args.name.startswith("ihn") else 0  # the published IHN returns only its last estimate
     theirs.to(args.device)
     return {"ours": (ours, lambda s, t: ours(s, t).displacements[-last:]), "published": (theirs, estimate)}
 
 
-def correlating(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
-    """What stands in for MCNet's CUDA kernel from here on."""
+def replace_correlation(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
+    """Replace MCNet's CUDA kernel."""
     sys.modules["corr_implement"].FunctionCorrelation = function
 
 
 def images(batch: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Noise as source and target, and random displacements within 32 px."""
     generator = torch.Generator().manual_seed(1)
     source, target = (torch.rand(batch, 3, 128, 128, generator=generator) for _ in range(2))
     truth = 64 * torch.rand(batch, 4, 2, generator=generator) - 32
     return tuple(x.to(device) for x in (source, target, truth))
 
 
-def trainer(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.device) -> Callable[[], float]:
-    """A training step; returns the loss."""
+def training_step(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.device) -> Callable[[], float]:
+    """A function that runs one training step and returns its loss."""
     optimiser = torch.optim.AdamW(net.parameters(), lr=4e-4, weight_decay=1e-5)
     source, target, truth = images(batch, device)
 
@@ -111,22 +112,22 @@ def trainer(net: torch.nn.Module, estimate: Estimate, batch: int, device: torch.
     return step
 
 
-def work(args: argparse.Namespace) -> None:
-    """A side: answers each line ``[call, batch]`` on the standard input with one JSON line."""
+def serve(args: argparse.Namespace) -> None:
+    """Run one side: answer each line ``[call, batch]`` on the standard input with one JSON line."""
     if args.allocator == "keep" or (args.allocator == "each" and args.side == "ours"):
         keep_freed_memory()
     sides = load(args)
     net, estimate = sides.pop("published" if args.side == "shift_loop" else args.side)
     sides.clear()
     if args.name == "mcnet":
-        correlating(parity_mcnet.shift_loop if args.side == "shift_loop" else tile_gemm)
+        replace_correlation(parity_mcnet.shift_loop if args.side == "shift_loop" else tile_gemm)
     step, before, wait = None, 0.0, device_sync(args.device)
     for line in sys.stdin:
         call, batch = json.loads(line)
         source, target, _ = images(batch, args.device)
         first = call == "train" and step is None
         if first:
-            step, before = trainer(net.train(), estimate, batch, args.device), peak_mb()
+            step, before = training_step(net.train(), estimate, batch, args.device), peak_mb()
         elif call != "train":
             net.eval()
         wait()
@@ -148,7 +149,7 @@ def work(args: argparse.Namespace) -> None:
 
 
 class Sides:
-    """The processes of the sides, for as long as the block lasts."""
+    """The processes of the sides; they end with the ``with`` block."""
 
     def __init__(self, names: list[str]) -> None:
         command = [sys.executable, *sys.argv]
@@ -166,6 +167,7 @@ class Sides:
             process.wait()
 
     def ask(self, name: str, call: str, batch: int) -> dict:
+        """Let a side run one call; its answer."""
         process = self.processes[name]
         process.stdin.write(json.dumps([call, batch]) + "\n")
         process.stdin.flush()
@@ -175,26 +177,27 @@ class Sides:
         return json.loads(answer)
 
     def in_turns(self, call: str, batch: int, rounds: int) -> dict[str, dict[str, float]]:
-        """Median and interquartile range of each side, after one call of each that does not count."""
-        spans: dict[str, list[dict]] = {name: [] for name in self.processes}
+        """Median and interquartile range of each side, after a first call of each that is not counted."""
+        by_side: dict[str, list[dict]] = {name: [] for name in self.processes}
         for turn in range(rounds + 1):
-            for name, answers in spans.items():
+            for name, answers in by_side.items():
                 answer = self.ask(name, call, batch)
                 if turn:
                     answers.append(answer)
-        found = {}
-        for name, answers in spans.items():
+        summary: dict[str, dict[str, float]] = {}
+        for name, answers in by_side.items():
             ms = [a["ms"] for a in answers]
             low, _, high = statistics.quantiles(ms, n=4, method="inclusive") if len(ms) > 1 else (0.0, 0.0, 0.0)
-            found[name] = {
+            summary[name] = {
                 "ms": round(statistics.median(ms), 1),
                 "iqr": round(high - low, 1),
                 "cpu_ms": round(statistics.median(a["cpu_ms"] for a in answers), 1),
             }
-        for name in list(found)[1:]:
-            found[name]["ratio"] = round(found[name]["ms"] / found["ours"]["ms"], 3)
-            found[name]["cpu_ratio"] = round(found[name]["cpu_ms"] / found["ours"]["cpu_ms"], 3)
-        return found
+        ours = summary["ours"]
+        for name in list(summary)[1:]:
+            summary[name]["ratio"] = round(summary[name]["ms"] / ours["ms"], 3)
+            summary[name]["cpu_ratio"] = round(summary[name]["cpu_ms"] / ours["cpu_ms"], 3)
+        return summary
 
 
 def main() -> None:
@@ -204,41 +207,41 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batches", type=int, nargs="*", default=[1, 16], help="of the forward pass")
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 16], help="batch sizes of the forward pass")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--train-batch", type=int, default=16)
-    parser.add_argument("--train-rounds", type=int, default=3, help="0: no training")
-    parser.add_argument("--shift-loop", action="store_true", help="time MCNet's with a loop over shifts too (slow)")
+    parser.add_argument("--train-rounds", type=int, default=3, help="0: do not time training")
+    parser.add_argument("--shift-loop", action="store_true", help="also time MCNet with a loop over shifts (slow)")
     parser.add_argument(
         "--allocator",
         choices=("each", "keep", "glibc"),
         default="each",
-        help="each side's own; or both keep freed memory; or both take glibc as it comes",
+        help="each side's default; or both sides keep freed memory; or both sides use glibc's defaults",
     )
     parser.add_argument("--side", help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.side:
-        work(args)
+        serve(args)
         return
-    found: dict[str, object] = {"network": args.name, "threads": args.threads}
+    report: dict[str, object] = {"network": args.name, "threads": args.threads}
     loop = ["shift_loop"] if args.shift_loop and args.name == "mcnet" else []
     with Sides(["ours", "published", *loop]) as sides:
         first, second = (sides.ask(name, "compare", 2) for name in ("ours", "published"))
         difference = torch.tensor(first["value"]) - torch.tensor(second["value"])
-        found |= {"parameters": first["parameters"], "largest_difference_px": float(difference.abs().max())}
+        report |= {"parameters": first["parameters"], "largest_difference_px": float(difference.abs().max())}
         for batch in args.batches:
-            found[f"forward_{batch}"] = sides.in_turns("forward", batch, args.rounds)
+            report[f"forward_{batch}"] = sides.in_turns("forward", batch, args.rounds)
     if args.train_rounds:
         with Sides(["ours", "published"]) as sides:
             steps = {name: [sides.ask(name, "train", args.train_batch) for _ in range(2)] for name in sides.processes}
-            found["loss_difference"] = abs(steps["ours"][0]["value"] - steps["published"][0]["value"])
+            report["loss_difference"] = abs(steps["ours"][0]["value"] - steps["published"][0]["value"])
             if args.device.type == "cpu":
                 peaks = {name: answers[-1]["mb"] for name, answers in steps.items()}
-                found["memory_mb"] = {name: round(peak) for name, peak in peaks.items()}
-                found["memory_ratio"] = round(peaks["ours"] / peaks["published"], 3)
-            found[f"train_{args.train_batch}"] = sides.in_turns("train", args.train_batch, args.train_rounds)
-    print(json.dumps(found))
+                report["memory_mb"] = {name: round(peak) for name, peak in peaks.items()}
+                report["memory_ratio"] = round(peaks["ours"] / peaks["published"], 3)
+            report[f"train_{args.train_batch}"] = sides.in_turns("train", args.train_batch, args.train_rounds)
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

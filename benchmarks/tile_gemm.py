@@ -1,7 +1,8 @@
 """The 9 x 9 local correlation of MCNet's CUDA kernel as tile GEMMs: the baseline that ``speed_published.py`` times.
 
-Both maps are cut into 8 x 8 tiles for the whole batch at once, one product of a tile with its 16 x 16 halo each; the
-81 wanted products lie on the diagonals of that matrix, which a strided view reads. The backward pass keeps both maps.
+The first map is cut into 8 x 8 tiles, the second into the 16 x 16 halos of these tiles. One batched matrix product
+multiplies every tile with its halo; a strided view reads the 81 correlations from the diagonals of the products. The
+backward pass keeps both maps.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ TILE, RADIUS, SIDE, WINDOW = 8, 4, 16, 9
 
 
 def tile_gemm(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """``(B, C, H, W)`` twice, H and W multiples of 8, to ``(B, 81, H, W)``."""
+    """Correlate two maps ``(B, C, H, W)``, H and W multiples of 8; the mean over channels, ``(B, 81, H, W)``."""
     return _TileGemm.apply(first, second)
 
 
@@ -31,6 +32,7 @@ def _halos(x):
 
 
 def _fold(halos, h, w):
+    """Add overlapping halos up: the transpose of :func:`_halos`."""
     b, ny, nx, _, c = halos.shape
     halos = halos.reshape(b, ny, nx, SIDE, SIDE, c)
     out = halos.new_zeros(b, h + 2 * RADIUS, w + 2 * RADIUS, c)
@@ -43,6 +45,7 @@ def _fold(halos, h, w):
 
 
 def _diagonals(products):
+    """View ``(B, ny, nx, 64, 256)`` as ``(B, ny, nx, 8, 8, 9, 9)``: the products of each pixel with its window."""
     b, ny, nx = products.shape[:3]
     row = SIDE * SIDE
     shape = (b, ny, nx, TILE, TILE, WINDOW, WINDOW)
