@@ -80,7 +80,7 @@ def manifest(entries: int) -> dict[str, Any]:
     from regbench.data.manifest import test_manifest
     from regbench.data.pack import ensure
     from regbench.data.protocol import Protocol
-    from regbench.evaluation.evaluator import Evaluator
+    from regbench.data.test_pairs import TestPairs
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=entries)
     made: list[Any] = [None]
@@ -89,9 +89,9 @@ def manifest(entries: int) -> dict[str, Any]:
         made[0] = test_manifest(pack, protocol)
 
     building = cost(build, repeats=1)
-    evaluator = Evaluator(pack, made[0], protocol)
+    test_pairs = TestPairs(pack, made[0], protocol)
     last = len(made[0].draws)
-    return {"entries": last, "build": building, "batch": cost(lambda: evaluator.images(last - 16, last), repeats=20)}
+    return {"entries": last, "build": building, "batch": cost(lambda: test_pairs.images(last - 16, last), repeats=20)}
 
 
 def evaluations(batches: int) -> dict[str, Any]:
@@ -101,6 +101,7 @@ def evaluations(batches: int) -> dict[str, Any]:
     from regbench.data.pack import ensure
     from regbench.data.protocol import Protocol
     from regbench.data.sampler import pair_info
+    from regbench.data.test_pairs import TestPairs
     from regbench.evaluation.evaluator import Evaluator
     from regbench.runs.context import RunContext
     from regbench.runs.plan import choose
@@ -109,12 +110,13 @@ def evaluations(batches: int) -> dict[str, Any]:
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=16 * max(1, batches // WINDOWS))
     chosen = choose("registrator", "mcnet", {"preset": "tiny"}, budget_of("quick"))
     net = RunContext(pair_info(pack, protocol), torch.device("cpu"), {"registrator": chosen}, 0).registrator()
-    evaluator = Evaluator(pack, test_manifest(pack, protocol), protocol)
+    test_pairs = TestPairs(pack, test_manifest(pack, protocol), protocol)
+    evaluator = Evaluator(test_pairs)
     resident = []
     for _ in range(WINDOWS):
         evaluator.estimates(net)
         resident.append(round(status_mb("VmRSS"), 1))
-    return {"batches": WINDOWS * -(-len(evaluator.manifest.draws) // 16), "resident_mb": resident}
+    return {"batches": WINDOWS * -(-len(test_pairs) // 16), "resident_mb": resident}
 
 
 def point(args: argparse.Namespace, kind: str, **of: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from regbench.data.manifest import test_manifest as make_manifest
 from regbench.data.photometric import DELTA, ORDERS, Colours, distort, draw_colours, from_hsv, to_hsv
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
-from regbench.evaluation.evaluator import Evaluator
+from regbench.data.test_pairs import TestPairs
 
 
 def colours(**changes):
@@ -101,11 +101,11 @@ def test_colours_are_new_at_every_visit_and_shared_by_self_pairs(distorted):
 def test_test_pairs_keep_their_colours(distorted):
     protocol = Protocol(patch=32, rho=8)
     manifest = make_manifest(distorted, protocol)
-    sets = [Evaluator(distorted, make_manifest(distorted, protocol), protocol, batch=b).images(6, 10) for b in (4, 64)]
+    sets = [TestPairs(distorted, make_manifest(distorted, protocol), protocol).images(6, 10) for _ in range(2)]
     assert torch.equal(sets[0][0], sets[1][0])
     assert torch.equal(sets[0][1], sets[1][1])
     assert manifest.draws.colours is not None
     plain = dataclasses.replace(distorted, distortion="none")
-    same = Evaluator(plain, make_manifest(plain, protocol), protocol).images(0, 20)
-    seen = Evaluator(distorted, manifest, protocol).images(0, 20)
+    same = TestPairs(plain, make_manifest(plain, protocol), protocol).images(0, 20)
+    seen = TestPairs(distorted, manifest, protocol).images(0, 20)
     assert not torch.allclose(same[1], seen[1], atol=0.02)
