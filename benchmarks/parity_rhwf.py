@@ -28,7 +28,7 @@ import torch.nn.functional as F
 
 from regbench import PairInfo, geometry
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import ensure
+from regbench.data.prepare import ensure
 from regbench.data.test_pairs import TestPairs
 from regbench.runs.context import RunContext, load_weights
 from regbench.runs.plan import Protocol, choose

@@ -90,7 +90,7 @@ def prepare(
     name: str, root: Path | None, sets: tuple[str, ...], force: bool, workers: int | None, as_json: bool
 ) -> None:
     """Read a data set once and write its pack; a killed run continues where it stopped."""
-    from regbench.data.pack import ensure, find
+    from regbench.data.prepare import ensure, find
     from regbench.errors import DataError
 
     settings = _parsed(sets)
@@ -111,7 +111,8 @@ def prepare(
 @_json
 def verify(name_or_file: str, root: Path | None, sets: tuple[str, ...], as_json: bool) -> None:
     """Hash a pack again and compare it with what was prepared."""
-    from regbench.data.pack import Pack, find
+    from regbench.data.pack import Pack
+    from regbench.data.prepare import find
 
     path = Path(name_or_file)
     if path.is_file() or path.suffix == ".h5":
@@ -130,7 +131,7 @@ def verify(name_or_file: str, root: Path | None, sets: tuple[str, ...], as_json:
 @click.option("--count", default=6, show_default=True, type=click.IntRange(1, 50), help="Pairs to show.")
 def preview(name: str, root: Path | None, sets: tuple[str, ...], out: Path | None, count: int) -> None:
     """Write a contact sheet: both images, overlays that show misalignment, a training example."""
-    from regbench.data.pack import ensure
+    from regbench.data.prepare import ensure
     from regbench.data.preview import contact_sheet
 
     with _progress() as progress:
@@ -148,7 +149,7 @@ def preview(name: str, root: Path | None, sets: tuple[str, ...], out: Path | Non
 @_json
 def stats(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_json: bool) -> None:
     """Measure the modality gap and how well the pairs are aligned, before the set is trusted."""
-    from regbench.data.pack import ensure
+    from regbench.data.prepare import ensure
     from regbench.data.stats import measure
 
     with _progress(quiet=as_json) as progress:

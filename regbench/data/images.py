@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench.api.dataset import Split
-from regbench.data.pack import Pack, as_held, stays_as_stored
-from regbench.data.pack_writer import SIDES
+from regbench.data.pack import Pack
+from regbench.data.pack_format import SIDES, is_plain_8bit, to_memory
 from regbench.errors import DataError, UsageError
 
 Side = Literal["a", "b"]
@@ -88,7 +88,7 @@ class Streamed:
             if not 0 <= i < self._shape[0]:
                 raise IndexError(f"image {i} of {self._shape[0]}")
             self._fill(row, i)
-        images = torch.from_numpy(as_held(stored.numpy().view(self._dtype).reshape(-1, *self._shape[1:]), self._top))
+        images = torch.from_numpy(to_memory(stored.numpy().view(self._dtype).reshape(-1, *self._shape[1:]), self._top))
         # To the device as the file has them; moved in memory where they are cut.
         return images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
@@ -131,7 +131,7 @@ def resident_bytes(pack: Pack, split: Split, sides: Sequence[Side]) -> int:
     total = 0
     for side in sides:
         _, dtype, shape = _layout(pack.path, split, side)
-        total += int(np.prod(shape)) * (1 if stays_as_stored(dtype, pack.max_values[SIDES.index(side)]) else 4)
+        total += int(np.prod(shape)) * (1 if is_plain_8bit(dtype, pack.max_values[SIDES.index(side)]) else 4)
     return total
 
 

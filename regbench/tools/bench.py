@@ -21,8 +21,9 @@ from regbench.api.registrator import Registrator
 from regbench.api.translator import Translator
 from regbench.api.types import Registration
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import Pack, ensure
-from regbench.data.pack_writer import Progress
+from regbench.data.pack import Pack
+from regbench.data.pack_format import Progress
+from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.data.test_pairs import TestPairs

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from regbench.cli.datasets import command
-from regbench.data.pack import Pack, ensure, prepare
+from regbench.data.pack import Pack
+from regbench.data.prepare import ensure, prepare
 from regbench.data.reading import read_image, resize
 from regbench.errors import DataError, UsageError
 from regbench_datasets.diml import DIML
