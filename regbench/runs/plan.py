@@ -191,7 +191,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         strategy=_described(strategy),
         train_dataset=schema.TrainData(name=pack.name, pack_sha256=pack.sha256) if strategy else None,
         test_dataset=schema.TestData(name=pack.name, manifest_sha256=manifest.sha256),
-        protocol=schema.Protocol(**protocol.model_dump(include=set(schema.Protocol.model_fields))),
+        protocol=protocol.record(),
         seed=request.seed,
         budget=budget.name,
         ancestors=[a.run_id for a in context.ancestors],
