@@ -65,6 +65,9 @@ def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
     if dataset.max_patch is not None:
         optional["max_patch"] = dataset.max_patch
     if dataset.distortion != "none":
+        from regbench.data.photometric import check_distortion
+
+        check_distortion(dataset.distortion)
         optional["distortion"] = dataset.distortion
     return optional | {
         "format": FORMAT,

@@ -41,7 +41,7 @@ from regbench.data.pairs import (
     target_patch,
     to_device,
 )
-from regbench.data.photometric import Colours
+from regbench.data.photometric import Distortion
 from regbench.data.protocol import Protocol
 from regbench.distributed.batch import draw, own, rows
 from regbench.errors import UsageError
@@ -201,7 +201,7 @@ class PairSampler:
         return to_device(view, self.device)
 
     def _self_pair(
-        self, image: Tensor, images: Tensor, view: Tensor, colours: Colours | None, generator: torch.Generator
+        self, image: Tensor, images: Tensor, view: Tensor, colours: Distortion | None, generator: torch.Generator
     ) -> SelfPair:
         patch = self.protocol.patch
         found = draw(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))

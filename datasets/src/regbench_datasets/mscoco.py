@@ -49,8 +49,8 @@ class MSCOCO(Dataset):
     )
 
     @property
-    def distortion(self) -> Literal["none", "pds"]:  # type: ignore[override]
-        """As set."""
+    def distortion(self) -> str:  # type: ignore[override]
+        """The setting ``distortion``."""
         return self.config.distortion
 
     @property
