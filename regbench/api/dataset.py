@@ -102,7 +102,7 @@ class Dataset(ABC):
         """Stable names of the pairs of a split, in order.
 
         Raises:
-            DataError: the folder does not look as the card draws it; says what was expected and what found.
+            DataError: the folder does not look as the card draws it; says what was expected and what is there.
         """
 
     @abstractmethod

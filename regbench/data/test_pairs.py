@@ -55,8 +55,8 @@ class TestPairs:
         """Announce that the pairs start..stop-1 are needed next; nothing happens where there are none."""
         index = self.manifest.draws[slice(start, stop)].index
         if len(index):
-            self._source.ahead(index)
-            self._target.ahead(index)
+            self._source.prefetch(index)
+            self._target.prefetch(index)
 
     def aligned_target(self, start: int, stop: int) -> Tensor:
         """The target of these pairs in the geometry of their source, ``(B, 3, patch, patch)`` float32 in [0, 1].

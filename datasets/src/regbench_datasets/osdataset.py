@@ -44,7 +44,7 @@ class OSdataset(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """By the numbers of the pairs, ascending; raises DataError when the layout does not fit."""
+        """The pairs by number, ascending; raises DataError when the layout does not fit."""
         folder = self.folder(self._resolution(root), split)
         optical, sar = (images_called(folder, pattern) for pattern in ("opt{}", "sar{}"))
         for name, images in (("opt", optical), ("sar", sar)):
