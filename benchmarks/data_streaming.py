@@ -33,7 +33,7 @@ def make_pack(path: Path, megabytes: int) -> None:
     import numpy as np
 
     from regbench import Card, ComponentConfig, Dataset, PairImages
-    from regbench.data.pack import prepare
+    from regbench.data.prepare import prepare
 
     count = megabytes * 2**20 // (2 * SIDE * SIDE * 3)
     noise = np.random.default_rng(0).integers(0, 256, (64, SIDE, SIDE, 3), dtype=np.uint8)

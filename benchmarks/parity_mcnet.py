@@ -26,8 +26,8 @@ import torch.nn.functional as F
 
 from regbench import PairInfo, geometry
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import ensure
-from regbench.evaluation.evaluator import Evaluator
+from regbench.data.prepare import ensure
+from regbench.data.test_pairs import TestPairs
 from regbench.runs.context import RunContext, load_weights
 from regbench.runs.plan import Protocol, choose
 from regbench.weights.published import read_published
@@ -64,7 +64,7 @@ def main() -> None:
     args = parser.parse_args()
     pack = ensure("mscoco", root=args.root)
     manifest = test_manifest(pack, Protocol())
-    evaluator = Evaluator(pack, manifest, Protocol())
+    test_pairs = TestPairs(pack, manifest, Protocol())
     ours = RunContext(PairInfo(), torch.device("cpu"), {"registrator": choose("registrator", "mcnet", {}, None)}, 0)
     network = ours.registrator().eval()
     load_weights(network, args.weights)
@@ -73,7 +73,7 @@ def main() -> None:
     a, b = [], []
     with torch.inference_mode():
         for start in range(0, count, 8):
-            source, target = evaluator.images(start, min(start + 8, count))
+            source, target = test_pairs.images(start, min(start + 8, count))
             a.append(network(source, target).displacement)
             b.append(theirs({"patch_img1_warp": source, "patch_img2": target})[-1])
     first, second = torch.cat(a), torch.cat(b)

@@ -28,8 +28,8 @@ import torch.nn.functional as F
 
 from regbench import PairInfo, geometry
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import ensure
-from regbench.evaluation.evaluator import Evaluator
+from regbench.data.prepare import ensure
+from regbench.data.test_pairs import TestPairs
 from regbench.runs.context import RunContext, load_weights
 from regbench.runs.plan import Protocol, choose
 from regbench.tools.import_weights import import_checkpoint
@@ -103,7 +103,7 @@ def main() -> None:
     args = parser.parse_args()
     pack = ensure("mscoco", root=args.root)
     manifest = test_manifest(pack, Protocol())
-    evaluator = Evaluator(pack, manifest, Protocol())
+    test_pairs = TestPairs(pack, manifest, Protocol())
     theirs = published(args.peer, args.checkpoint, args.scales)
     name = {1: "rhwf1", 2: "rhwf"}[args.scales]
     ours = RunContext(PairInfo(), torch.device("cpu"), {"registrator": choose("registrator", name, {}, None)}, 0)
@@ -118,7 +118,7 @@ def main() -> None:
     a, b = [], []
     with torch.inference_mode():
         for start in range(0, count, 8):
-            source, target = evaluator.images(start, min(start + 8, count))
+            source, target = test_pairs.images(start, min(start + 8, count))
             a.append(network(source, target).displacement)
             corners = theirs(255 * source, 255 * target, *iterations, test_mode=True)
             b.append(corners.permute(0, 2, 3, 1).reshape(-1, 4, 2))

@@ -80,9 +80,9 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
 def manifest(entries: int) -> dict[str, Any]:
     """Cost of building at least this many test pairs, and of extracting the last batch of them."""
     from regbench.data.manifest import test_manifest
-    from regbench.data.pack import ensure
+    from regbench.data.prepare import ensure
     from regbench.data.protocol import Protocol
-    from regbench.evaluation.evaluator import Evaluator
+    from regbench.data.test_pairs import TestPairs
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=entries)
     made: list[Any] = [None]
@@ -91,18 +91,19 @@ def manifest(entries: int) -> dict[str, Any]:
         made[0] = test_manifest(pack, protocol)
 
     building = cost(build, repeats=1)
-    evaluator = Evaluator(pack, made[0], protocol)
+    test_pairs = TestPairs(pack, made[0], protocol)
     last = len(made[0].draws)
-    return {"entries": last, "build": building, "batch": cost(lambda: evaluator.images(last - 16, last), repeats=20)}
+    return {"entries": last, "build": building, "batch": cost(lambda: test_pairs.images(last - 16, last), repeats=20)}
 
 
 def evaluations(batches: int) -> dict[str, Any]:
     import torch
 
     from regbench.data.manifest import test_manifest
-    from regbench.data.pack import ensure
+    from regbench.data.prepare import ensure
     from regbench.data.protocol import Protocol
     from regbench.data.sampler import pair_info
+    from regbench.data.test_pairs import TestPairs
     from regbench.evaluation.evaluator import Evaluator
     from regbench.runs.context import RunContext
     from regbench.runs.plan import choose
@@ -111,12 +112,13 @@ def evaluations(batches: int) -> dict[str, Any]:
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=16 * max(1, batches // WINDOWS))
     chosen = choose("registrator", "mcnet", {"preset": "tiny"}, budget_of("quick"))
     net = RunContext(pair_info(pack, protocol), torch.device("cpu"), {"registrator": chosen}, 0).registrator()
-    evaluator = Evaluator(pack, test_manifest(pack, protocol), protocol)
+    test_pairs = TestPairs(pack, test_manifest(pack, protocol), protocol)
+    evaluator = Evaluator(test_pairs)
     resident = []
     for _ in range(WINDOWS):
         evaluator.estimates(net)
         resident.append(round(status_mb("VmRSS"), 1))
-    return {"batches": WINDOWS * -(-len(evaluator.manifest.draws) // 16), "resident_mb": resident}
+    return {"batches": WINDOWS * -(-len(test_pairs) // 16), "resident_mb": resident}
 
 
 def in_process(args: argparse.Namespace, kind: str, **parameters: Any) -> dict[str, Any]:

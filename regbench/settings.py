@@ -1,7 +1,7 @@
 """From words on the command line to typed, complete settings.
 
-A component's settings are resolved in this order, later wins: published defaults, the alias's own settings, the
-budget's preset (or its factor on every step count), ``--set``.
+The settings of a component come from, in this order (a later source overrides an earlier one): published defaults, the
+alias's own settings, the budget's preset (or its factor on every step count), ``--set``.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def parse_sets(pairs: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def parse_value(text: str) -> Any:
-    """JSON where it parses, else the text itself; a comma list is a list."""
+    """A value as JSON if it parses, else the text itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
@@ -109,16 +109,25 @@ def build_config(
 
 
 def scaled_steps(cls: type[ComponentConfig], factor: float, alias: Mapping[str, Any] | None = None) -> dict[str, int]:
-    """The step counts of a Config class, or of an alias of it, multiplied by a factor, not below their floors."""
+    """Step counts multiplied by a factor, and not below their floors.
+
+    Args:
+        cls: a Config class; its fields marked StepCount are step counts.
+        factor: of the budget.
+        alias: settings that replace the defaults of the class.
+
+    Returns:
+        The step counts by setting; empty for a factor of 1.
+    """
     if factor == 1.0:
         return {}
-    found = {}
+    steps_of: dict[str, int] = {}
     for name, info in cls.model_fields.items():
         mark = next((m for m in info.metadata if isinstance(m, StepCount)), None)
         steps = (alias or {}).get(name, info.default)
         if mark and isinstance(steps, int):
-            found[name] = max(min(mark.floor, steps), round(steps * factor))
-    return found
+            steps_of[name] = max(min(mark.floor, steps), round(steps * factor))
+    return steps_of
 
 
 def first_line(error: ValidationError) -> str:

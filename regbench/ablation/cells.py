@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regbench.ablation.recipe import Recipe, Row, Sets
-from regbench.data.pack import ensure
+from regbench.data.prepare import ensure
 from regbench.errors import DataError
 from regbench.results import Result, load_result
 from regbench.results.store import RESULT, write_json

@@ -72,9 +72,9 @@ class Dataset(ABC):
     how swapped folders show."""
     max_patch: int | None = None
     """Side of the central square that both images of a really unaligned pair fill, px in the pack; None: all."""
-    distortion: Literal["none", "pds"] = "none"
-    """``pds``: the colours of either side are distorted anew whenever an image is drawn, as PDS-COCO does; see
-    :mod:`regbench.data.photometric`."""
+    distortion: str = "none"
+    """``none``, or the colour distortion that is drawn anew for either image whenever a pair is cut: a name in
+    ``regbench.data.photometric.DISTORTIONS``, such as ``pds``."""
     single: ClassVar[bool] = False
     """True when A and B are the same image, which the pack then stores once."""
 
@@ -102,7 +102,7 @@ class Dataset(ABC):
         """Stable names of the pairs of a split, in order.
 
         Raises:
-            DataError: the folder does not look as the card draws it; says what was expected and what found.
+            DataError: the folder does not look as the card draws it; says what was expected and what is there.
         """
 
     @abstractmethod

@@ -63,7 +63,7 @@ def command(
     from regbench.ablation.expected_time import expected_seconds
     from regbench.ablation.launch import run_grid
     from regbench.ablation.recipe import read_recipe
-    from regbench.data.pack import available
+    from regbench.data.prepare import available
     from regbench.errors import RegbenchError
 
     numbers = whole_numbers("--seeds", seeds) if seeds is not None else None

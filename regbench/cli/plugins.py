@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from regbench.errors import PluginError, RegbenchError
+from regbench.cli._settings import print_settings, settings_of
+from regbench.errors import RegbenchError
 
 SHOWN = ("translator", "registrator", "strategy", "dataset", "metric", "command")
 
@@ -52,15 +53,15 @@ def info(name: str, as_json: bool) -> None:
     found = [c for role in SHOWN for c in registry().all(role) if c.name == name]
     if not found:
         raise unknown_name("component", name, {c.name for role in SHOWN for c in registry().all(role)})
-    shown = [_facts(c) | {"settings": _settings(c), "presets": _presets(c)} for c in found]
     if as_json:
-        click.echo(json.dumps(shown, indent=1, default=str))
+        click.echo(json.dumps([_described(c) for c in found], indent=1, default=str))
         return
-    for facts in shown:
-        settings, presets = facts.pop("settings"), facts.pop("presets")
-        _section(facts["name"], [(k, _text(v)) for k, v in facts.items() if k != "name" and v])
+    for component in found:
+        settings, presets = settings_of(component), _presets(component)
+        _section(component.name, [(k, _text(v)) for k, v in _facts(component).items() if k != "name" and v])
         if settings:
-            _section("  settings", [(k, f"{v['default']}  {v['description']}".rstrip()) for k, v in settings.items()])
+            click.echo(click.style("  settings", bold=True))
+            print_settings(settings)
         if presets:
             _section("  presets", [(k, _text(v)) for k, v in presets.items()])
 
@@ -132,19 +133,10 @@ def _facts(c: Any) -> dict[str, Any]:
     }
 
 
-def _settings(c: Any) -> dict[str, dict[str, Any]]:
-    """Settings of a component's Config class, with the alias's own values in place."""
-    config = getattr(c.load(), "Config", None)
-    if config is None or not hasattr(config, "model_fields"):
-        return {}
-    try:
-        values = config.model_validate(dict(c.config))
-    except ValueError as error:
-        raise PluginError(f"{c.role} {c.name!r}: its own settings are not valid: {error}") from error
-    return {
-        name: {"default": getattr(values, name), "description": field.description or ""}
-        for name, field in config.model_fields.items()
-    }
+def _described(c: Any) -> dict[str, Any]:
+    """Everything known of a component, for JSON."""
+    settings = {name: {"default": s.default, "description": s.description} for name, s in settings_of(c).items()}
+    return _facts(c) | {"settings": settings, "presets": _presets(c)}
 
 
 def _presets(c: Any) -> dict[str, Any]:

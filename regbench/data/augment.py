@@ -1,9 +1,9 @@
-"""Augmentation of pairs that stay as they are: other views of the same unaligned pair, the label composed.
+"""Augmentation of frozen and given pairs: other views of the same unaligned pair, with the label composed.
 
-Frozen and given pairs have one hidden homography each, which a translator may learn by heart instead of the modality.
-What a person can do about it with nothing but the two patches is done here: new patches are cut from within them. No
-pixel outside the original patches is seen: nothing more is shown of the hidden homography than the pair itself shows.
-Views without a pair (``unpaired``) are left as they are.
+These pairs have one hidden homography each, which a translator may learn by heart instead of the modality. The remedy
+is one that two patches alone allow: new patches are cut from within them. They show no pixel outside the original
+patches, so they tell no more of the hidden homography than the pair itself. Views without a pair (``unpaired``) are
+left as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from regbench import geometry
 
 
 def draw_views(kind: str, count: int, patch: int, rho: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Where the new source and target patches are taken from.
+    """Draw where the new source and target patches are taken from.
 
     Args:
         kind: ``sync_flip_rot``: mirrored and turned by 90 degrees, each with probability one half, source and target
@@ -36,12 +36,12 @@ def draw_views(kind: str, count: int, patch: int, rho: int, generator: torch.Gen
 
 
 def composed_label(displacement: Tensor, source: Tensor, target: Tensor, patch: int) -> Tensor:
-    """Label of the new pair: new source to source, on to the target by the label, and back to the new target.
+    """Label of the new pair, ``(N, 4, 2)`` px: from new source to source, by the label to the target, to new target.
 
     Args:
         displacement: ``(N, 4, 2)`` of the pair, pixels at the source corners.
         source: ``(N, 3, 3)`` from :func:`draw_views`.
-        target: the same.
+        target: likewise.
         patch: side in pixels.
     """
     size = (patch, patch)
@@ -57,8 +57,8 @@ def _flips_and_turns(count: int, patch: int, generator: torch.Generator) -> Tens
     upside_down = turn @ turn @ mirror
     coins = torch.rand(4, count, 1, 1, generator=generator) < 0.5
     eye = torch.eye(3).expand(count, 3, 3)
-    found = torch.where(coins[0], mirror, eye) @ torch.where(coins[1], upside_down, eye)
-    return found @ torch.where(coins[2], torch.where(coins[3], turn, turn @ turn @ turn), eye)
+    mirrored = torch.where(coins[0], mirror, eye) @ torch.where(coins[1], upside_down, eye)
+    return mirrored @ torch.where(coins[2], torch.where(coins[3], turn, turn @ turn @ turn), eye)
 
 
 def _inner_views(count: int, patch: int, rho: int, generator: torch.Generator) -> Tensor:

@@ -43,10 +43,11 @@ class Manifest:
 def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
     """The frozen test pairs of a pack: every test image equally often, at least ``protocol.test_pairs`` in all.
 
-    The run's seed does not enter. Of really unaligned pairs those with a label are taken; where none has one, those
-    with tie points inside the patch; where there is no truth at all, every pair, to be judged without.
+    The run's seed does not enter. A set of really unaligned pairs gives those with a label; if none has one, those with
+    tie points inside the patch; if there is no truth at all, every pair, to be judged without it.
 
-    Raises UsageError when the set has no test images.
+    Raises:
+        UsageError: the set has no test images, or the protocol does not fit it.
     """
     check_fits(pack, protocol)
     count = pack.counts["test"]
@@ -79,7 +80,7 @@ def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
 
 
 def _tie_points(pack: Pack, protocol: Protocol) -> tuple[Draws, Tensor | None]:
-    """The pairs with tie points inside the patch, in source and target, and these points in patch pixels."""
+    """The pairs with tie points inside both patches, and these points ``(N, K, 4)`` in patch pixels."""
     draws = given_pairs(pack, "test", protocol, labelled=False)
     draws = replace(draws, displacement=torch.full_like(draws.displacement, torch.nan))
     stored = pack.points("test")

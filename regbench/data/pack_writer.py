@@ -1,21 +1,17 @@
-"""The writing side of the pack format: decode, resize, store, resume, hash.
+"""A pack as it is written: stored, resumed after an interruption, hashed.
 
-A pack grows as ``<file>.partial`` and gets its name when it is complete. Its arrays are laid out in full
-before the first image is written, so the file's structure is whole at any moment and a killed run leaves
-something to resume.
+A pack grows as ``<file>.partial`` and gets its name when it is complete. Its arrays are allocated in full before the
+first image is written, so the file's structure is whole at any moment and a killed run can be resumed.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,23 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, PairImages, Split
-from regbench.data.reading import resize
+from regbench.data.decoding import decoded_pairs
+from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash
 from regbench.errors import DataError
 
-FORMAT, VERSION = "regbench-pack", 1
-SPLITS: tuple[Split, Split] = ("train", "test")
-SIDES = ("a", "b")
-BLOCK = 256  # images read at a time: bounds the memory beside the result
-_ARRAYS = (("group", "<i4"), ("a", None), ("b", None), ("homography", "<f8"), ("points", "<f8"))
-_DISK = (OSError, RuntimeError)  # HDF5 says either when a disk fails it
+_DISK = (OSError, RuntimeError)  # HDF5 raises either when a disk fails
 _CHECKPOINT = 64  # pairs between two moments a killed run can resume from
 _GREY = "grey"  # what an array is called while it is widened to three channels
-_HASHED = ("modality_a", "modality_b", "height", "width", "aligned", "max_value_a", "max_value_b")
-_HASHED_IF_THERE = ("max_patch", "distortion")
 
 Keys = Mapping[Split, Sequence[str]]
-Progress = Callable[[str, int, int], None]
-"""Called with (split, pairs done, pairs in all)."""
 
 
 def write_pack(
@@ -71,33 +59,17 @@ def write_pack(
         os.replace(partial, path)
 
 
-def content_hash(file: Any) -> str:
-    """SHA-256 over the content of an open pack: attributes, then per split keys, groups, images, labels."""
-    attributes = {name: file.attrs[name] for name in _HASHED}
-    attributes |= {name: file.attrs[name] for name in _HASHED_IF_THERE if name in file.attrs}
-    digest = hashlib.sha256(json.dumps(attributes, sort_keys=True, default=lambda x: x.item()).encode())
-    for split in SPLITS:
-        group = file[split]
-        keys = [str(key) for key in group["key"].asstr()[...]]
-        digest.update(json.dumps([split, keys]).encode())
-        for name, kind in _ARRAYS:
-            if name in group:
-                array = group[name]
-                stored = kind or array.dtype.newbyteorder("<").str
-                digest.update(json.dumps([name, stored, array.shape]).encode())
-                for start in range(0, array.shape[0], BLOCK):
-                    digest.update(np.ascontiguousarray(array[start : start + BLOCK], dtype=stored).data)
-    return digest.hexdigest()
-
-
 def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
-    """The root attributes known before the first image is."""
-    more: dict[str, Any] = {}
+    """The root attributes that are known before the first image is read."""
+    optional: dict[str, Any] = {}
     if dataset.max_patch is not None:
-        more["max_patch"] = dataset.max_patch
+        optional["max_patch"] = dataset.max_patch
     if dataset.distortion != "none":
-        more["distortion"] = dataset.distortion
-    return more | {
+        from regbench.data.photometric import check_distortion
+
+        check_distortion(dataset.distortion)
+        optional["distortion"] = dataset.distortion
+    return optional | {
         "format": FORMAT,
         "version": VERSION,
         "dataset": name,
@@ -150,7 +122,7 @@ class _Writer:
         """Decode and store the pairs of a split that are not there yet."""
         todo = np.flatnonzero(self._file[split]["done"][...] == 0).tolist()
         done = len(keys) - len(todo)
-        for index, pair in _decoded(self._dataset, split, keys, todo, workers):
+        for index, pair in decoded_pairs(self._dataset, split, keys, todo, workers):
             self._store(split, index, keys[index], pair)
             done += 1
             if progress:
@@ -172,17 +144,17 @@ class _Writer:
             self.checkpoint()
 
     def _store_points(self, split: Split, index: int, points: NDArray[np.float64]) -> None:
-        """Tie points of a pair; the array holds as many as any pair has, NaN where one has fewer."""
-        known = self._file[split]["points"][...]
-        if len(points) > known.shape[1]:
-            more = np.full((len(known), len(points) - known.shape[1], 4), np.nan)
-            known = np.concatenate([known, more], axis=1)
-        known[index, : len(points)] = points
+        """Store the tie points of a pair; the array is widened to the most any pair has, NaN where one has fewer."""
+        stored = self._file[split]["points"][...]
+        if len(points) > stored.shape[1]:
+            unused = np.full((len(stored), len(points) - stored.shape[1], 4), np.nan)
+            stored = np.concatenate([stored, unused], axis=1)
+        stored[index, : len(points)] = points
         del self._file[split]["points"]
-        self._file[split]["points"] = known
+        self._file[split]["points"] = stored
 
     def _array(self, split: Split, side: str, image: NDArray[np.generic], key: str) -> Any:
-        """The array of a side: made for its first image, widened for its first image in colour."""
+        """The array of a side: allocated for its first image, widened to three channels for the first in colour."""
         channels = 1 if image.ndim == 2 else 3
         groups = [self._file[each] for each in SPLITS]
         for group in groups:
@@ -205,17 +177,17 @@ class _Writer:
     def _allocate(self, group: Any, side: str, channels: int, dtype: np.dtype[np.generic]) -> None:
         import h5py
 
-        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        layout.set_layout(h5py.h5d.CONTIGUOUS)
-        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # now, so that writing images moves nothing
-        layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        creation.set_layout(h5py.h5d.CONTIGUOUS)
+        creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # now, so that writing images moves nothing
+        creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         shape = (len(group["key"]), *self._dataset.size, channels)
         _reserve(self._file, math.prod(shape) * dtype.itemsize)
-        group.create_dataset(side, shape=shape, dtype=dtype, dcpl=layout)
+        group.create_dataset(side, shape=shape, dtype=dtype, dcpl=creation)
         self._file.flush()
 
     def checkpoint(self) -> None:
-        """Mark as done what is on the disk, not what is about to be."""
+        """Mark pairs as done after they are on the disk, never before."""
         self._sync()
         for split, written in self._written.items():
             if written:
@@ -229,8 +201,8 @@ class _Writer:
             if side == "b" and self._dataset.single:
                 for split in SPLITS:
                     self._file[split]["b"] = self._file[split]["a"]
-            kind = self._file["train"][side].dtype
-            self._file.attrs[f"max_value_{side}"] = self._dataset.max_values[i] or np.iinfo(kind).max
+            dtype = self._file["train"][side].dtype
+            self._file.attrs[f"max_value_{side}"] = self._dataset.max_values[i] or np.iinfo(dtype).max
         if not self._dataset.aligned:
             groups = [self._file[split] for split in SPLITS]
             for truth in ("homography", "points"):
@@ -264,98 +236,22 @@ def _resumable(file: Any, head: Mapping[str, Any], keys: Keys) -> bool:
     return True
 
 
-def _decoded(
-    dataset: Dataset, split: Split, keys: Sequence[str], todo: Sequence[int], workers: int
-) -> Iterator[tuple[int, PairImages]]:
-    """Read pairs in threads (decoders release the lock), in order, a few ahead of the writer."""
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[tuple[int, Future[PairImages]]] = deque()
-    try:
-        for index in todo:
-            waiting.append((index, pool.submit(_load, dataset, split, keys[index])))
-            if len(waiting) > 4 * workers:
-                first, pair = waiting.popleft()
-                yield first, pair.result()
-        for first, pair in waiting:
-            yield first, pair.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _load(dataset: Dataset, split: Split, key: str) -> PairImages:
-    """Read a pair and bring it to the pack's size."""
-    where = f"{split} pair {key!r}"
-    try:
-        a, b, homography, points = dataset.read(split, key)
-    except OSError as error:
-        raise DataError(f"{where} cannot be read: {error}") from error
-    sizes = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
-    if dataset.aligned and sizes[0] != sizes[1]:
-        raise DataError(f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}")
-    if dataset.aligned and (homography is not None or points is not None):
-        raise DataError(f"{where} has a homography or tie points although the set is declared aligned")
-    a = _grey_if_grey(resize(a, dataset.size, dataset.interpolation))
-    b = a if dataset.single else _grey_if_grey(resize(b, dataset.size, dataset.interpolation))
-    for image, grey, modality in zip((a, b), dataset.grey, dataset.modalities, strict=True):
-        if grey and image.ndim == 3:
-            raise DataError(
-                f"{where}: {modality} must be grey, but this picture has colours; are the folders of "
-                f"{' and '.join(dataset.modalities)} swapped?"
-            )
-    return PairImages(a, b, *_truth_at(dataset.size, sizes, homography, points))
-
-
-def _truth_at(
-    size: tuple[int, int],
-    before: tuple[tuple[int, int], tuple[int, int]],
-    homography: NDArray[np.float64] | None,
-    points: NDArray[np.float64] | None,
-) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
-    """Label and tie points of images resized from ``before`` (A's, B's) to ``size``."""
-    if homography is None and points is None:
-        return None, None
-    import torch
-
-    from regbench import geometry
-
-    if homography is not None:
-        source, target = ((old, size) for old in before)
-        homography = geometry.rescale(torch.from_numpy(homography), source, target).numpy()
-    if points is not None:
-        found = torch.from_numpy(np.asarray(points, np.float64).reshape(-1, 4))
-        moved = [
-            geometry.transform_points(geometry.resize_matrix(old, size), side)
-            for old, side in zip(before, (found[:, :2], found[:, 2:]), strict=True)
-        ]
-        points = torch.cat(moved, dim=1).numpy()
-    return homography, points
-
-
-def _grey_if_grey(image: NDArray[np.generic]) -> NDArray[np.generic]:
-    """One channel of an image whose three are the same, as thermal images are often stored."""
-    if image.ndim == 2:
-        return image
-    first = image[..., 0]
-    same = (first == image[..., 1]).all() and (first == image[..., 2]).all()
-    return first if same else image
-
-
 def _reserve(file: Any, more: int) -> None:
-    """Take the disk space of so many more bytes now: a disk that is too small is told before hours of decoding."""
+    """Reserve ``more`` bytes on the disk, so that one that is too small fails before hours of decoding."""
     handle = file.id.get_vfd_handle()
     try:
         os.posix_fallocate(handle, 0, os.fstat(handle).st_size + more)
-    except AttributeError:  # not on this system: the disk tells later
+    except AttributeError:  # not on this system: the disk fails later
         pass
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise
-        # some file systems cannot reserve
+        # Some file systems cannot reserve space.
 
 
 @contextmanager
 def _disk_errors(partial: Path) -> Iterator[None]:
-    """Turn a failure to write into one line."""
+    """Turn a failure to write into a DataError of one line."""
     try:
         yield
     except _DISK as error:
@@ -363,8 +259,8 @@ def _disk_errors(partial: Path) -> Iterator[None]:
         if number is None and (match := re.search(r"errno = (\d+)", str(error))):
             number = int(match[1])
         if number is None and not isinstance(error, OSError):
-            raise  # not of the disk
+            raise  # not a failure of the disk
         full = number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        told = os.strerror(number) if number else " ".join(str(error).split())
-        reason = "no space left on the device" if full else told
+        message = os.strerror(number) if number else " ".join(str(error).split())
+        reason = "no space left on the device" if full else message
         raise DataError(f"cannot write {partial}: {reason}; the same command continues where it stopped") from error

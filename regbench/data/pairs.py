@@ -20,7 +20,7 @@ from regbench import geometry
 from regbench.api.dataset import Split
 from regbench.data.images import Images, load
 from regbench.data.pack import Pack
-from regbench.data.photometric import Colours, distort, draw_colours
+from regbench.data.photometric import Distortion, draw_distortion
 from regbench.data.protocol import Protocol
 from regbench.errors import UsageError
 
@@ -33,13 +33,13 @@ class Draws:
         index: ``(N,)`` image of the split.
         origin: ``(N, 2)`` top left pixel of the window, x then y, whole numbers in float32.
         displacement: ``(N, 4, 2)`` pixels at the source corners, whole numbers in float32; NaN where no truth is known.
-        colours: how those of source and target are distorted, where they are.
+        colours: how the colours of source and target are distorted; None where they are not.
     """
 
     index: Tensor
     origin: Tensor
     displacement: Tensor
-    colours: tuple[Colours, Colours] | None = None
+    colours: tuple[Distortion, Distortion] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -49,11 +49,12 @@ class Draws:
         return Draws(self.index[which], self.origin[which], self.displacement[which], colours)
 
     def coloured(self, pack: Pack, generator: Callable[[], torch.Generator]) -> Draws:
-        """These draws with distorted colours, where the pack's data set distorts them."""
+        """These draws with colours drawn from ``generator()``, where the pack's data set distorts them."""
         if pack.distortion == "none":
             return self
-        drawn = generator()
-        return replace(self, colours=(draw_colours(len(self), drawn), draw_colours(len(self), drawn)))
+        stream = generator()
+        source, target = (draw_distortion(pack.distortion, len(self), stream) for _ in range(2))
+        return replace(self, colours=(source, target))
 
 
 def check_fits(pack: Pack, protocol: Protocol) -> None:
@@ -81,13 +82,13 @@ def check_fits(pack: Pack, protocol: Protocol) -> None:
 
 def draw_displacements(count: int, patch: int, rho: int, generator: torch.Generator) -> Tensor:
     """``(count, 4, 2)`` whole pixels from U{-rho..rho}; quadrilaterals that are not convex are drawn again."""
-    found = torch.empty(count, 4, 2)
-    todo = torch.ones(count, dtype=torch.bool)
-    while todo.any():
-        fresh = torch.randint(-rho, rho + 1, (int(todo.sum()), 4, 2), generator=generator).float()
-        found[todo] = fresh
-        todo = ~geometry.is_convex(found, (patch, patch))
-    return found
+    displacement = torch.empty(count, 4, 2)
+    folded = torch.ones(count, dtype=torch.bool)
+    while folded.any():
+        drawn = torch.randint(-rho, rho + 1, (int(folded.sum()), 4, 2), generator=generator).float()
+        displacement[folded] = drawn
+        folded = ~geometry.is_convex(displacement, (patch, patch))
+    return displacement
 
 
 def draw_pairs(index: Tensor, size: geometry.Size, protocol: Protocol, generator: torch.Generator) -> Draws:
@@ -157,14 +158,15 @@ def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
         return _finished(window(images, draws.origin, patch), colours)
     around = window(images, draws.origin - rho, patch + 2 * rho)  # nothing beyond it is looked at
     if colours is not None:
-        around = distort(_three(to_float(around)), colours)
+        around = colours.apply(_three(to_float(around)))
     hidden = geometry.homography_from_displacement(draws.displacement, (patch, patch))
     inner = geometry.translation(torch.full((2,), float(rho))) @ hidden
     # The displaced quadrilateral is convex, so the homography does not fold within the patch.
-    found = geometry.sample(around.float(), to_device(inner, around.device), (patch, patch), folds=False).contiguous()
-    found = found.div_(255.0) if around.dtype == torch.uint8 else found
-    # Weights of an interpolation add up to one only nearly. Values distorted on purpose may lie outside.
-    return _three(found.clamp_(0, 1) if colours is None else found)
+    source = geometry.sample(around.float(), to_device(inner, around.device), (patch, patch), folds=False).contiguous()
+    source = source.div_(255.0) if around.dtype == torch.uint8 else source
+    # The weights of an interpolation add up to one only nearly. Distorted images are not clamped again, so that the
+    # numbers of earlier results hold.
+    return _three(source.clamp_(0, 1) if colours is None else source)
 
 
 def target_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
@@ -180,29 +182,29 @@ def window(images: Tensor, origin: Tensor, side: int) -> Tensor:
     return torch.stack(squares).permute(0, 3, 1, 2)
 
 
-def _finished(images: Tensor, colours: Colours | None) -> Tensor:
-    """Stored pixels as a network gets them: three channels in [0, 1], distorted where that is asked."""
-    found = _three(to_float(images).contiguous())
-    return found if colours is None else distort(found, colours)
+def _finished(images: Tensor, colours: Distortion | None) -> Tensor:
+    """Stored pixels as a network gets them: three channels in [0, 1], distorted if ``colours`` are given."""
+    patches = _three(to_float(images).contiguous())
+    return patches if colours is None else colours.apply(patches)
 
 
-def cut(images: Tensor, homography: Tensor, patch: int, colours: Colours | None = None) -> Tensor:
+def cut(images: Tensor, homography: Tensor, patch: int, colours: Distortion | None = None) -> Tensor:
     """Sample one patch an image, in one interpolation.
 
     Args:
         images: ``(B, C, H, W)`` of the pack, uint8 or float, on the device.
         homography: ``(B, 3, 3)``, patch pixels to image pixels.
         patch: side of the output.
-        colours: how they are distorted, if they are.
+        colours: how the colours are distorted, if they are.
 
     Returns:
         ``(B, 3, patch, patch)`` float32 in [0, 1]; grey is replicated. What falls outside the image (only self-warps
         do) is reflected: a black border would be visible to the network.
     """
-    found = to_float(images)
+    pixels = to_float(images)
     if colours is not None:
-        found = distort(_three(found), colours)
-    return _three(geometry.sample(found, homography, (patch, patch), padding="reflection").contiguous())
+        pixels = colours.apply(_three(pixels))
+    return _three(geometry.sample(pixels, homography, (patch, patch), padding="reflection").contiguous())
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

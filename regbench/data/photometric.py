@@ -1,25 +1,45 @@
-"""Colour distortion of PDS-COCO (Koguciuk, Arani and Zonooz, biHomE, CVPRW 2021): two looks of one photograph.
+"""Colour distortions: the looks of one photograph, drawn anew whenever an image is read.
 
-Either image of a pair is distorted by its own draw, on the scale 0..255 with a range of 32: brightness + U(-32, 32);
-contrast x U(.5, 1.5), by a coin before or after the step in HSV: saturation x U(.5, 1.5), hue + U(-16, 16) degrees;
-then one of the six orders of the channels. Each is applied with probability one half. The published code does not clip;
-images are in [0, 1] at every interface here, so the result is.
+A data set names its distortion (:attr:`regbench.Dataset.distortion`), the pack carries the name, and whoever cuts
+patches looks it up in :data:`DISTORTIONS`. A new one is a class of :class:`Distortion` and an entry there.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
+
+from regbench.errors import DataError, unknown_name
 
 DELTA = 32.0
 ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
 
 
+class Distortion(ABC):
+    """One distortion for each of N images, held on the CPU."""
+
+    @abstractmethod
+    def __getitem__(self, which: Tensor | slice) -> Self:
+        """The distortions of some of the images."""
+
+    @abstractmethod
+    def apply(self, images: Tensor) -> Tensor:
+        """Distort ``(N, 3, H, W)`` in [0, 1], on any device; the result is in [0, 1] as well."""
+
+
 @dataclass(frozen=True)
-class Colours:
-    """One distortion for each of N images, on the CPU.
+class Colours(Distortion):
+    """The distortion of PDS-COCO (Koguciuk, Arani and Zonooz, biHomE, CVPRW 2021).
+
+    Either image of a pair has its own draw, on the scale 0..255 with a range of 32: brightness + U(-32, 32); contrast
+    x U(.5, 1.5), by a coin before or after the step in HSV: saturation x U(.5, 1.5), hue + U(-16, 16) degrees; then
+    one of the six orders of the channels. Each is applied with probability one half. The published code does not clip;
+    images are in [0, 1] at every interface here, so the result is.
 
     Attributes:
         brightness: ``(N,)`` added, in [0, 1]; 0 leaves it.
@@ -40,9 +60,22 @@ class Colours:
     def __getitem__(self, which: Tensor | slice) -> Colours:
         return Colours(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
 
+    def apply(self, images: Tensor) -> Tensor:
+        """Distort ``(N, 3, H, W)`` in [0, 1]; the result is clipped to [0, 1]."""
+        brightness, contrast, first, saturation, hue = (
+            getattr(self, name).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
+            for name in ("brightness", "contrast", "contrast_first", "saturation", "hue")
+        )
+        one = torch.ones_like(contrast)
+        changed = (images + brightness) * torch.where(first, contrast, one)
+        h, s, v = to_hsv(changed)
+        changed = from_hsv(h + hue, s * saturation, v) * torch.where(first, one, contrast)
+        order = self.order.to(images.device, non_blocking=True)[:, :, None, None].expand(changed.shape)
+        return changed.gather(1, order).clamp(0, 1)
+
 
 def draw_colours(count: int, generator: torch.Generator) -> Colours:
-    """Distortions of ``count`` images."""
+    """Distortions of ``count`` images as PDS-COCO draws them; ``generator`` is on the CPU."""
 
     def uniform(low: float, high: float, otherwise: float) -> Tensor:
         drawn = low + (high - low) * torch.rand(count, generator=generator)
@@ -58,18 +91,20 @@ def draw_colours(count: int, generator: torch.Generator) -> Colours:
     return Colours(brightness, contrast, first, saturation, hue, ORDERS[order])
 
 
-def distort(images: Tensor, colours: Colours) -> Tensor:
-    """Distort ``(B, 3, H, W)`` in [0, 1]; the result is clipped to [0, 1]."""
-    brightness, contrast, first, saturation, hue = (
-        getattr(colours, name).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
-        for name in ("brightness", "contrast", "contrast_first", "saturation", "hue")
-    )
-    one = torch.ones_like(contrast)
-    changed = (images + brightness) * torch.where(first, contrast, one)
-    h, s, v = to_hsv(changed)
-    changed = from_hsv(h + hue, s * saturation, v) * torch.where(first, one, contrast)
-    order = colours.order.to(images.device, non_blocking=True)[:, :, None, None].expand(changed.shape)
-    return changed.gather(1, order).clamp(0, 1)
+DISTORTIONS: dict[str, Callable[[int, torch.Generator], Distortion]] = {"pds": draw_colours}
+"""How distortions are drawn for a number of images, by the names that data sets give. ``none`` is not among them."""
+
+
+def draw_distortion(name: str, count: int, generator: torch.Generator) -> Distortion:
+    """Draw the distortion of that name for ``count`` images; raises DataError where there is none of that name."""
+    check_distortion(name)
+    return DISTORTIONS[name](count, generator)
+
+
+def check_distortion(name: str) -> None:
+    """Raise DataError unless ``name`` is ``none`` or a distortion that can be drawn."""
+    if name != "none" and name not in DISTORTIONS:
+        raise DataError(str(unknown_name("colour distortion", name, ["none", *DISTORTIONS])))
 
 
 def to_hsv(rgb: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,43 +1,35 @@
-"""The protocol: how pairs are made from a pack."""
+"""The protocol of a run: how pairs are made from a pack."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from regbench.errors import UsageError, unknown_name
+from regbench.results import schema
+from regbench.results.schema import FrozenAugment, Pairing
 from regbench.settings import Budget, first_line
 
-Pairing = Literal["frozen", "online", "given"]
-FrozenAugment = Literal["none", "sync_flip_rot", "indep_homography"]
+__all__ = ["FrozenAugment", "Pairing", "Protocol", "build_protocol"]
 
 
-class Protocol(BaseModel):
+class Protocol(schema.PairProtocol):
     """How pairs are made from a pack, for training and for the frozen test pairs alike.
 
-    Attributes:
-        patch: side of the square patches, px.
-        rho: each corner coordinate is moved by an integer drawn from U{-rho..rho}, px (DeTone et al. 2016).
-        pairing: ``frozen`` fixed offsets per training pair; ``online`` a new offset at each visit; ``given`` the
-            set's own really unaligned pairs.
-        source: which modality of the pack is the source (and is warped).
-        oversample: frozen pairs made of each training image.
-        frozen_augment: other views of frozen and given training pairs: mirrored and turned alike, or each image by a
-            homography of its own (see :mod:`regbench.data.augment`).
-        test_pairs: least number of test pairs; every test image is used equally often.
+    Adds to the recorded settings their defaults, which values fit together, and ``test_pairs``, the least number of
+    test pairs (every test image is used equally often). The number is not recorded: the hash of the manifest covers it.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     patch: int = Field(128, ge=16)
     rho: int = Field(32, ge=0)
     pairing: Pairing = "frozen"
-    source: Literal["A", "B"] = "A"
-    oversample: int = Field(10, ge=1)
-    frozen_augment: FrozenAugment = "none"
     test_pairs: int = Field(256, ge=256)
+
+    def record(self) -> schema.Protocol:
+        """What a result says of the protocol."""
+        return schema.Protocol(**self.model_dump(include=set(schema.Protocol.model_fields)))
 
     @model_validator(mode="after")
     def _convex(self) -> Protocol:
@@ -56,7 +48,15 @@ class Protocol(BaseModel):
 
 
 def build_protocol(settings: Mapping[str, Any] | None, budget: Budget) -> Protocol:
-    """Resolve the protocol; raises UsageError."""
+    """Resolve the protocol of a run.
+
+    Args:
+        settings: the ``--set protocol.NAME=VALUE`` of the run.
+        budget: its protocol is the default.
+
+    Raises:
+        UsageError: an unknown setting, or values that do not fit together.
+    """
     wanted = dict(settings or {})
     for name in wanted:
         if name not in Protocol.model_fields:

@@ -83,17 +83,17 @@ def resize(image: Image, size: tuple[int, int], interpolation: Literal["auto", "
 
 def images_in(folder: Path) -> dict[str, Path]:
     """The image files of a folder by stem, sorted; raises DataError when two files share a stem."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise DataError(f"{found[path.stem]} and {path.name} share a stem; keep one of them")
-            found[path.stem] = path
-    return found
+            if path.stem in files:
+                raise DataError(f"{files[path.stem]} and {path.name} share a stem; keep one of them")
+            files[path.stem] = path
+    return files
 
 
 def matched(a: dict[str, Path], b: dict[str, Path]) -> list[str]:
-    """The stems two folders share; raises DataError naming a file whose partner is missing."""
+    """The stems of two folders in natural order; raises DataError naming a file without a partner of its stem."""
     for have, lack in ((a, b), (b, a)):
         if alone := sorted(set(have) - set(lack)):
             where = next(iter(lack.values())).parent if lack else "the other folder, which has no images"
@@ -103,7 +103,10 @@ def matched(a: dict[str, Path], b: dict[str, Path]) -> list[str]:
 
 
 def hashed_split(group: str, test_fraction: float) -> Split:
-    """The split of a group of pairs where nothing names it: by a hash of its own name, so that adding moves none."""
+    """The split of a group of pairs that is published without one.
+
+    It follows from a hash of the group's own name: adding groups moves no other group.
+    """
     part = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
     return "test" if part < test_fraction else "train"
 
@@ -114,7 +117,7 @@ def natural(text: str) -> tuple[int, str]:
 
 
 def layout_error(card: Card, root: Path, problem: str) -> DataError:
-    """The error for a folder that does not look as its card draws it: what is wrong, found and expected."""
+    """The error for a folder that does not look as its card draws it; lists what is there and what was expected."""
     return DataError(f"{card.title}: {problem}. Found in {root}: {_listing(root)}. Expected:\n{card.layout}")
 
 

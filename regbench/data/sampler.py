@@ -41,14 +41,14 @@ from regbench.data.pairs import (
     target_patch,
     to_device,
 )
-from regbench.data.photometric import Colours
+from regbench.data.photometric import Distortion
 from regbench.data.protocol import Protocol
 from regbench.distributed.batch import draw, own, rows
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
 
-AHEAD = 2
-"""Steps whose images are read before they are asked for, where a pack does not fit."""
+PREFETCH_STEPS = 2
+"""Coming steps whose images are prefetched, where a pack is streamed."""
 
 
 def pair_info(pack: Pack, protocol: Protocol) -> PairInfo:
@@ -75,7 +75,7 @@ class PairSampler:
         labels: whether ``pair`` carries its displacement; True only for strategies that declare supervision.
 
     Raises:
-        UsageError: the protocol does not fit the pack, the pack has no training images, or labels are asked of a
+        UsageError: the protocol does not fit the pack, the pack has no training images, or labels are needed of a
             set that has none.
     """
 
@@ -93,7 +93,7 @@ class PairSampler:
         self._pack = pack
         self._count = count
         self._source, self._target = sides(pack, "train", protocol, self.device)
-        self._reads_ahead = isinstance(self._source, Streamed)
+        self._prefetches = isinstance(self._source, Streamed)
         self._ready: dict[tuple[str, str, int, int], Draws] = {}
         self._fixed: Draws | None = None
         if protocol.pairing == "frozen":
@@ -113,7 +113,14 @@ class PairSampler:
         return len(self._fixed) if self._fixed is not None else self._count
 
     def batch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> Batch:
-        """The batch of one step, or this process's share of it: a function of the run's seed and the arguments."""
+        """The batch of one step, or this process's share of it: a function of the run's seed and the arguments.
+
+        Args:
+            stage: name of the stage.
+            step: number of the step in it.
+            size: pairs in the batch of all processes.
+            views: names of the views the stage declares (``pair``, ``self_source``, ``self_target``, ``unpaired``).
+        """
         batch = Batch(size, step, self._generator("noise", stage, step))
         draws = self._drawn("pairs", stage, step, size)
         colours = draws.colours or (None, None)
@@ -151,16 +158,16 @@ class PairSampler:
             batch.views["self_target"] = self._self_pair(target, target_images, target_view, colours[1], generator)
         if "unpaired" in views:
             batch.views["unpaired"] = self._unpaired(size, stage, step)
-        if self._reads_ahead:
-            for coming in range(step + 1, step + 1 + AHEAD):
-                self._announce(stage, coming, size, views)
+        if self._prefetches:
+            for coming in range(step + 1, step + 1 + PREFETCH_STEPS):
+                self._prefetch(stage, coming, size, views)
         return batch
 
     def _generator(self, purpose: str, stage: str, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(seed_of(self._seed, purpose, stage, step))
 
     def _drawn(self, purpose: str, stage: str, step: int, size: int) -> Draws:
-        """The draws of a step, which :meth:`_announce` may have made already."""
+        """The draws of a step; :meth:`_prefetch` may have made them already."""
         ready = self._ready.pop((purpose, stage, step, size), None)
         return ready if ready is not None else self._draw(purpose, stage, step, size)
 
@@ -173,8 +180,8 @@ class PairSampler:
             draws = draw_pairs(index, self._pack.size, self.protocol, generator)
         return draws.coloured(self._pack, lambda: self._generator(f"{purpose} colours", stage, step))[rows()]
 
-    def _announce(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> None:
-        """Draw a step that is to come, and have its images read."""
+    def _prefetch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> None:
+        """Make the draws of a coming step and prefetch their images."""
         needed: dict[str, list[Images]] = {}
         if {"pair", "self_source"} & set(views):
             needed.setdefault("pairs", []).append(self._source)
@@ -184,12 +191,12 @@ class PairSampler:
             needed |= {"unpaired source": [self._source], "unpaired target": [self._target]}
         for purpose, sides_needed in needed.items():
             key = (purpose, stage, step, size)
-            if key in self._ready:  # announced a step ago
+            if key in self._ready:  # drawn a step ago
                 continue
             self._ready[key] = self._draw(*key)
             for images in sides_needed:
-                images.ahead(self._ready[key].index)
-        while len(self._ready) > 8 * AHEAD:  # of a stage that ended earlier
+                images.prefetch(self._ready[key].index)
+        while len(self._ready) > 8 * PREFETCH_STEPS:  # of a stage that ended earlier
             self._ready.pop(next(iter(self._ready)))
 
     def _source_view(self, draws: Draws) -> Tensor:
@@ -201,11 +208,11 @@ class PairSampler:
         return to_device(view, self.device)
 
     def _self_pair(
-        self, image: Tensor, images: Tensor, view: Tensor, colours: Colours | None, generator: torch.Generator
+        self, image: Tensor, images: Tensor, view: Tensor, colours: Distortion | None, generator: torch.Generator
     ) -> SelfPair:
         patch = self.protocol.patch
-        found = draw(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
-        displacement = to_device(found, self.device)
+        drawn = draw(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
+        displacement = to_device(drawn, self.device)
         h = geometry.homography_from_displacement(displacement, (patch, patch))
         warped = cut(images, view @ h, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
         mask = geometry.inside(h, (patch, patch), (patch, patch))

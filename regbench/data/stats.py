@@ -2,8 +2,8 @@
 
 Residual misalignment is the one shift that best matches the edge orientations of A and B
 (:func:`regbench.ops.edge_shift`); it sees a common shift, not a local one, and is an upper bound where the two share
-few edges. Whether a pair can be measured at all is told by pairs that do not belong together: its best match must beat
-95 % of theirs. Unaligned pairs are laid on each other by their own labels first.
+few edges. Pairs that do not belong together show which pairs can be measured at all: the best match of a pair must
+beat 95 % of theirs. Unaligned pairs are laid on each other by their own labels first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 REACH = 8
 """Largest shift looked for, px."""
 BAD_MEDIAN, BAD_SHARE = 2.0, 0.5
-"""Badly aligned is a split above this median shift, px; not measurable, one below this share of measured pairs."""
+"""A split is badly aligned above this median shift, px, and not measurable below this share of measured pairs."""
 BINS = 32
 
 
@@ -97,7 +97,7 @@ def measure(pack: Pack, split: Split, most: int = 500) -> dict[str, Any]:
 
 
 def _measured(a: Tensor, b: Tensor, mask: Tensor, known: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of n pairs: shift ``(n, 2)``, agreement there, agreement with a stranger, and gap ``(n, 3)``."""
+    """Shift of n pairs ``(n, 2)`` px, agreement there and with another pair's B ``(n,)``, and gap ``(n, 3)``."""
     first, second = edge_field(a) * mask, edge_field(b) * mask
     shift, agreement = edge_shift(first, second, REACH)
     _, strangers = edge_shift(first, second.roll(len(b) // 2, 0), REACH)  # neighbours may show the same scene
@@ -121,7 +121,7 @@ def _blocks(pack: Pack, split: Split, rows: NDArray[np.intp], labels: NDArray[np
 
 
 def filled(pack: Pack) -> Tensor:
-    """``(1, 1, H, W)``: 1 in the central square that both images fill, all of it unless the pack says."""
+    """``(1, 1, H, W)``: 1 in the central square that both images fill; everywhere where the pack names none."""
     h, w = pack.size
     mask = torch.zeros(1, 1, h, w)
     side = pack.max_patch or max(h, w)
@@ -131,35 +131,35 @@ def filled(pack: Pack) -> Tensor:
 
 
 def _eroded(mask: Tensor, by: int = 4) -> Tensor:
-    """Away from the border of what is seen: it is an edge of its own."""
+    """The mask without its rim of ``by`` px: the border of what is seen is an edge of its own."""
     seen = (mask > 0.999).float()
     return 1 - torch.nn.functional.max_pool2d(1 - seen, 2 * by + 1, 1, by)
 
 
 def _residual(shift: Tensor, agreement: Tensor, strangers: Tensor) -> Residual:
     sure = agreement > torch.quantile(strangers, 0.95) if len(agreement) > 1 else agreement > 0
-    found = shift[sure]
-    if not len(found) or sure.float().mean() < BAD_SHARE:
+    measured = shift[sure]
+    if not len(measured) or sure.float().mean() < BAD_SHARE:
         verdict = "not measurable"
     else:
-        verdict = "badly aligned" if float(found.norm(dim=-1).median()) > BAD_MEDIAN else "aligned"
-    if not len(found):
+        verdict = "badly aligned" if float(measured.norm(dim=-1).median()) > BAD_MEDIAN else "aligned"
+    if not len(measured):
         return Residual(len(shift), 0, None, None, None, None, None, verdict)
-    lengths = found.norm(dim=-1)
+    lengths = measured.norm(dim=-1)
     median, p90 = (round(float(lengths.quantile(q)), 3) for q in (0.5, 0.9))
-    mean_x, mean_y = (round(float(x), 3) for x in found.mean(0))
-    return Residual(len(shift), len(found), median, p90, round(float(lengths.max()), 3), mean_x, mean_y, verdict)
+    mean_x, mean_y = (round(float(x), 3) for x in measured.mean(0))
+    return Residual(len(shift), len(measured), median, p90, round(float(lengths.max()), 3), mean_x, mean_y, verdict)
 
 
 def _grey_gap(a: Tensor, b: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Absolute correlation and normalised mutual information of grey values, ``(n,)`` each."""
-    found = []
+    gaps = []
     for x, y, seen in zip(a[:, 0], b[:, 0], mask[:, 0] > 0, strict=True):
         first, second = (image[seen].double().numpy() for image in (x, y))
         spread = first.std() * second.std() if len(first) else 0.0
         product = ((first - first.mean()) * (second - second.mean())).mean() if spread > 1e-12 else 0.0
-        found.append((abs(product) / spread if spread > 1e-12 else 0.0, _information(first, second)))
-    correlation, information = torch.tensor(found, dtype=torch.float32).unbind(-1)
+        gaps.append((abs(product) / spread if spread > 1e-12 else 0.0, _information(first, second)))
+    correlation, information = torch.tensor(gaps, dtype=torch.float32).unbind(-1)
     return correlation, information
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,7 @@ from torch import nn
 
 from regbench import geometry
 from regbench.api.registrator import Registrator
-from regbench.data.manifest import Manifest
-from regbench.data.pack import Pack
-from regbench.data.pairs import sides, source_patch, target_patch
-from regbench.data.protocol import Protocol
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import PluginError
 from regbench.metrics.corner import Verdict, verdict
 from regbench.metrics.summary import summarise
@@ -24,27 +20,20 @@ from regbench.metrics.timing import Timing, device_sync, measure
 from regbench.results.pairs import Pairs
 from regbench.seeds import seed_of
 
+BATCH = 16
+"""Pairs registered at once, unless a caller says otherwise."""
+
 
 class Evaluator:
-    """Scores registrators on one manifest.
+    """Scores registrators on the same test pairs.
 
     Args:
-        pack: holds the test images.
-        manifest: the frozen pairs.
-        protocol: which side is the source, and the patch.
-        device: where to run.
+        test_pairs: what they register.
         batch: pairs registered at once; results do not depend on it.
     """
 
-    def __init__(
-        self, pack: Pack, manifest: Manifest, protocol: Protocol, device: torch.device | str = "cpu", batch: int = 16
-    ) -> None:
-        self.device = torch.device(device)
-        self.manifest, self.patch, self.batch = manifest, protocol.patch, batch
-        self.name = pack.name
-        self._source, self._target = sides(pack, "test", protocol, self.device)
-        # Really unaligned pairs are taken as they are.
-        self._protocol = protocol if pack.aligned else protocol.model_copy(update={"pairing": "given"})
+    def __init__(self, test_pairs: TestPairs, batch: int = BATCH) -> None:
+        self.test_pairs, self.batch = test_pairs, batch
 
     def pairs(self, registrator: nn.Module) -> Pairs:
         """Register every test pair.
@@ -54,9 +43,10 @@ class Evaluator:
         """
         estimate, ok = self.estimates(registrator)
         errors = None
-        if self.manifest.points is not None:
-            errors = tie_point_errors(estimate, self.manifest.points, self.patch)
-        truth, image = self.manifest.draws.displacement, self.manifest.image
+        manifest = self.test_pairs.manifest
+        if manifest.points is not None:
+            errors = tie_point_errors(estimate, manifest.points, self.test_pairs.patch)
+        truth, image = manifest.draws.displacement, manifest.image
         return Pairs.of(truth.numpy(), estimate, ok, image.numpy(), errors)
 
     def estimates(
@@ -68,13 +58,10 @@ class Evaluator:
         registrator.eval()
         try:
             with torch.inference_mode():
-                for start in range(0, len(self.manifest.draws), self.batch):
+                for start in range(0, len(self.test_pairs), self.batch):
                     torch.manual_seed(seed_of("evaluation", start))  # for methods that draw samples
-                    images = self.images(start, start + self.batch)
-                    coming = self.manifest.draws[start + self.batch : start + 2 * self.batch].index
-                    if len(coming):
-                        self._source.ahead(coming)
-                        self._target.ahead(coming)
+                    images = self.test_pairs.images(start, start + self.batch)
+                    self.test_pairs.prefetch(start + self.batch, start + 2 * self.batch)
                     estimate, ok = _register(registrator, *(images[::-1] if backward else images))
                     found.append(estimate)
                     oks.append(ok)
@@ -82,31 +69,15 @@ class Evaluator:
             registrator.train(training)
         return torch.cat(found).float().cpu().numpy(), torch.cat(oks).cpu().numpy()
 
-    def images(self, start: int, stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Source and target patches ``(B, 3, patch, patch)`` of the test pairs start..stop-1."""
-        draws = self.manifest.draws[slice(start, stop)]
-        source = self._source.take(draws.index)
-        target = source if self._target is self._source else self._target.take(draws.index)
-        return source_patch(source, draws, self._protocol), target_patch(target, draws, self._protocol)
-
-    def aligned_target(self, start: int, stop: int) -> torch.Tensor:
-        """The target of these pairs in the geometry of their source, ``(B, 3, patch, patch)``; of aligned sets alone.
-
-        Only what is judged may be compared with it.
-        """
-        if self._protocol.pairing == "given":
-            raise ValueError(f"{self.name} holds really unaligned pairs: no aligned target is known")
-        draws = self.manifest.draws[slice(start, stop)]
-        colours = draws.colours and (draws.colours[1], draws.colours[1])
-        return source_patch(self._target.take(draws.index), replace(draws, colours=colours), self._protocol)
-
     def time(self, registrator: nn.Module, repeats: int = 20) -> Timing:
         """Time of registering one pair at batch 1, on this device."""
-        source, target = self.images(0, 1)
+        source, target = self.test_pairs.images(0, 1)
         registrator.eval()
         with torch.inference_mode():
             return measure(
-                lambda: _register(registrator, source, target), repeats=repeats, sync=device_sync(self.device)
+                lambda: _register(registrator, source, target),
+                repeats=repeats,
+                sync=device_sync(self.test_pairs.device),
             )
 
 

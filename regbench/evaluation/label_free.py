@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from regbench import geometry
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import UsageError
-from regbench.evaluation.evaluator import Evaluator
+from regbench.evaluation.evaluator import BATCH, Evaluator
 from regbench.metrics.summary import entry_of, mean_of
 from regbench.metrics.uncertainty import Bootstrap
 from regbench.ops.edges import edge_agreement, edge_field
@@ -35,23 +36,26 @@ _BORDER = 4  # px: the rim of a warped image is an edge of its own
 Floats = NDArray[np.float64]
 
 
-def assess(evaluator: Evaluator, registrator: nn.Module, pairs: Pairs) -> dict[str, dict[str, Any]]:
+def assess(
+    test_pairs: TestPairs, registrator: nn.Module, pairs: Pairs, batch: int = BATCH
+) -> dict[str, dict[str, Any]]:
     """Label-free metrics with 95 % intervals over test images.
 
     Args:
-        evaluator: holds the test pairs.
-        registrator: what is judged; it is asked for every pair again, the other way round.
+        test_pairs: the images.
+        registrator: what is judged; it registers every pair once more, target to source.
         pairs: its estimates.
+        batch: pairs registered at once; results do not depend on it.
 
     Returns:
         ``edge_agreement``, ``identity_edge_agreement`` and ``edge_gain`` (their paired difference), all in [-1, 1];
         ``overlap``, the share of the target that is covered; ``cycle_error`` in px, of pairs found both ways;
         ``failed`` in percent. Each ``{"value", "ci95", "n"}``.
     """
-    agreement, before, overlap = _edges(evaluator, pairs)
-    found, ok = evaluator.estimates(registrator, backward=True)
+    agreement, before, overlap = _edges(test_pairs, pairs, batch)
+    found, ok = Evaluator(test_pairs, batch).estimates(registrator, backward=True)
     found_pair = pairs.ok & np.isfinite(pairs.estimate).all((1, 2))
-    cycle = _cycle(pairs.estimate, found, evaluator.patch)
+    cycle = _cycle(pairs.estimate, found, test_pairs.patch)
     closed = found_pair & ok & np.isfinite(cycle)
     entries = {
         "edge_agreement": _entry(agreement, pairs.image),
@@ -63,13 +67,13 @@ def assess(evaluator: Evaluator, registrator: nn.Module, pairs: Pairs) -> dict[s
     return entries | {"cycle_error": _entry(cycle[closed], pairs.image[closed])}
 
 
-def _edges(evaluator: Evaluator, pairs: Pairs) -> tuple[Floats, Floats, Floats]:
+def _edges(test_pairs: TestPairs, pairs: Pairs, batch: int) -> tuple[Floats, Floats, Floats]:
     """Edge agreement as estimated and as given, and the share of the target that is covered, ``(N,)`` each."""
     parts: list[list[torch.Tensor]] = [[], [], []]
-    size = (evaluator.patch, evaluator.patch)
-    for start in range(0, len(pairs.ok), evaluator.batch):
-        which = slice(start, start + evaluator.batch)
-        source, target = evaluator.images(start, start + evaluator.batch)
+    size = (test_pairs.patch, test_pairs.patch)
+    for start in range(0, len(pairs.ok), batch):
+        which = slice(start, start + batch)
+        source, target = test_pairs.images(start, start + batch)
         usable = torch.from_numpy(pairs.ok[which] & np.isfinite(pairs.estimate[which]).all((1, 2)))
         estimate = torch.from_numpy(pairs.estimate[which]).where(usable[:, None, None], torch.zeros(()))
         homography = geometry.homography_from_displacement(estimate.to(source.device), size)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from regbench.api.translator import Translator
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import DataError
-from regbench.evaluation.evaluator import Evaluator
+from regbench.evaluation.evaluator import BATCH
 from regbench.metrics.summary import mean_of
 from regbench.metrics.uncertainty import Bootstrap
 from regbench.ops.fidelity import structure_correlation
@@ -25,26 +26,27 @@ from regbench.seeds import seed_of
 CANDIDATES = ("translation", "source", "target")
 
 
-def assess_translation(evaluator: Evaluator, translator: Translator) -> dict[str, Any]:
+def assess_translation(test_pairs: TestPairs, translator: Translator, batch: int = BATCH) -> dict[str, Any]:
     """Distances to the aligned target, and whose geometry the translation has, with 95 % intervals over test images.
 
     Args:
-        evaluator: of a set whose images are aligned.
+        test_pairs: of a set whose images are aligned.
         translator: judged in evaluation mode, its noise from fixed seeds.
+        batch: pairs translated at once; the noise depends on it.
 
     Returns:
         ``l1`` (images in [0, 1]) and ``perceptual`` (``features`` says whose), each of ``translation``, ``source`` (in
         grey where the target is grey) and ``target``, with ``minus_source`` and ``minus_target``, paired differences:
         below zero the translation is better. ``follows_source`` and ``follows_target``, correlations of structure.
     """
-    perceptual = _features().to(evaluator.device)
+    perceptual = _features().to(test_pairs.device)
     parts: dict[str, list[Tensor]] = {}
     translator.eval()
     with torch.inference_mode():
-        for start in range(0, len(evaluator.manifest.draws), evaluator.batch):
-            stop = start + evaluator.batch
-            source, target = evaluator.images(start, stop)
-            truth = evaluator.aligned_target(start, stop)
+        for start in range(0, len(test_pairs), batch):
+            stop = start + batch
+            source, target = test_pairs.images(start, stop)
+            truth = test_pairs.aligned_target(start, stop)
             generator = torch.Generator().manual_seed(seed_of("translation", start))
             translation = translator.translate(source, target, generator=generator).float()
             for name, value in {
@@ -57,7 +59,7 @@ def assess_translation(evaluator: Evaluator, translator: Translator) -> dict[str
                 parts.setdefault(f"l1 {name}", []).append((image - truth).abs().mean(dim=(1, 2, 3)))
                 parts.setdefault(f"perceptual {name}", []).append(perceptual(image, truth))
     scores = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
-    draws = Bootstrap(evaluator.manifest.image.numpy())
+    draws = Bootstrap(test_pairs.manifest.image.numpy())
     found: dict[str, Any] = {name: mean_of(scores[name], draws) for name in ("follows_source", "follows_target")}
     for distance in ("l1", "perceptual"):
         of = {name: scores[f"{distance} {name}"] for name in CANDIDATES}

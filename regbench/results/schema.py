@@ -20,6 +20,8 @@ from pydantic import (
 SCHEMA_VERSION = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+Pairing = Literal["frozen", "online", "given"]
+FrozenAugment = Literal["none", "sync_flip_rot", "indep_homography"]
 
 
 class _Record(BaseModel):
@@ -55,22 +57,27 @@ class TestData(_Record):
     manifest_sha256: Sha256
 
 
-class Protocol(_Record):
-    """How unaligned pairs are made."""
+class PairProtocol(_Record):
+    """How unaligned pairs are made from a pack: what the settings of a run and its record have in common."""
 
     patch: Annotated[int, Field(gt=0)]
-    """Side of a patch in pixels."""
+    """Side of the square patches, px."""
     rho: Annotated[int, Field(ge=0)]
-    """Largest corner offset per coordinate in pixels."""
-    pairing: Literal["frozen", "online", "given"]
-    """Training pairs keep one offset, get a new one at each visit, or come unaligned."""
+    """Each corner coordinate is moved by a whole number drawn from U{-rho..rho}, px (DeTone et al. 2016)."""
+    pairing: Pairing
+    """Training pairs keep one offset (``frozen``), get a new one at each visit (``online``), or are the set's own
+    really unaligned pairs (``given``)."""
     source: Literal["A", "B"] = "A"
-    """Which modality is the source."""
+    """Which modality of the pack is the source, and is warped."""
     oversample: Annotated[int, Field(gt=0)] = 10
     """Frozen pairs made of each training image."""
-    frozen_augment: Literal["none", "sync_flip_rot", "indep_homography"] = "none"
-    """Other views of frozen and given training pairs: mirrored and turned alike, or each by its own homography. Left
-    out where there are none, so that runs made before there was a choice keep their name."""
+    frozen_augment: FrozenAugment = "none"
+    """Other views of frozen and given training pairs: mirrored and turned alike, or each image by a homography of its
+    own; see :mod:`regbench.data.augment`."""
+
+
+class Protocol(PairProtocol):
+    """How unaligned pairs are made."""
 
     @property
     def pairs_in_words(self) -> str:
@@ -79,6 +86,7 @@ class Protocol(_Record):
 
     @model_serializer(mode="wrap")
     def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave ``frozen_augment`` out where there is none: runs made before there was a choice keep their id."""
         content: dict[str, Any] = serialise(self)
         if content.get("frozen_augment") == "none":
             del content["frozen_augment"]

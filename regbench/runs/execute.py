@@ -16,6 +16,7 @@ import torch
 from regbench import __version__
 from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import InterruptedRun, RegbenchError
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
@@ -93,7 +94,8 @@ def assist(plan: Plan) -> None:
 def _run(plan: Plan, reporter: Reporter) -> Result:
     device = plan.context.device
     plan.context.world.of_first(bool(plan.stages))
-    evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
+    test_pairs = TestPairs(plan.pack, plan.manifest, plan.protocol, device)
+    evaluator = Evaluator(test_pairs)
     state, deploys = TrainingState(), Deploys(plan.folder, evaluator)
     health: list[dict[str, Any]] = []
     pairs: Pairs | None = None
@@ -114,7 +116,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
-    metrics, verdict = _judged(plan, evaluator, pairs)
+    metrics, verdict = _judged(plan, test_pairs, pairs)
     write_pairs(plan.folder / PAIRS, pairs)
     timing = evaluator.time(plan.deployed)
     return Result(
@@ -128,7 +130,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
         training=_training(plan, state)
         | {"deploys": deploys.summary(plan.stages), "health": health}
-        | _translations(plan, evaluator),
+        | _translations(plan, test_pairs),
         provenance=collect() | _told(plan),
     )
 
@@ -154,13 +156,13 @@ def _trainer(plan: Plan, sampler: PairSampler, **seen: Any) -> Trainer:
     )
 
 
-def _translations(plan: Plan, evaluator: Evaluator) -> dict[str, Any]:
+def _translations(plan: Plan, test_pairs: TestPairs) -> dict[str, Any]:
     """The gallery of the run's translator and, where the truth is known, how good it is; nothing without one."""
     translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
     if translator is None:
         return {}
-    write_gallery(translator, *evaluator.images(0, 6), plan.folder / "gallery.png")
-    return {"translation": assess_translation(evaluator, translator)} if plan.pack.aligned else {}
+    write_gallery(translator, *test_pairs.images(0, 6), plan.folder / "gallery.png")
+    return {"translation": assess_translation(test_pairs, translator)} if plan.pack.aligned else {}
 
 
 def shared_stages(plan: Plan) -> SharedStages | None:
@@ -189,10 +191,10 @@ def _told(plan: Plan) -> dict[str, Any]:
     return {"strategy": facts} if facts else {}
 
 
-def _judged(plan: Plan, evaluator: Evaluator, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
+def _judged(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
     """Metrics and verdict; without truth, what can be said without it."""
     if plan.manifest.truth == "none":
-        return assess(evaluator, plan.deployed, pairs), "unjudged"
+        return assess(test_pairs, plan.deployed, pairs), "unjudged"
     return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
 
 

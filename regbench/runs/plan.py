@@ -14,8 +14,9 @@ from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
 from regbench.api.strategy import TrainingStrategy
 from regbench.data.manifest import Manifest, test_manifest
-from regbench.data.pack import Pack, ensure
-from regbench.data.pack_writer import Progress
+from regbench.data.pack import Pack
+from regbench.data.pack_format import Progress
+from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World
@@ -190,7 +191,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         strategy=_described(strategy),
         train_dataset=schema.TrainData(name=pack.name, pack_sha256=pack.sha256) if strategy else None,
         test_dataset=schema.TestData(name=pack.name, manifest_sha256=manifest.sha256),
-        protocol=schema.Protocol(**protocol.model_dump(include=set(schema.Protocol.model_fields))),
+        protocol=protocol.record(),
         seed=request.seed,
         budget=budget.name,
         ancestors=[a.run_id for a in context.ancestors],

@@ -21,12 +21,13 @@ from regbench.api.registrator import Registrator
 from regbench.api.translator import Translator
 from regbench.api.types import Registration
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import Pack, ensure
-from regbench.data.pack_writer import Progress
+from regbench.data.pack import Pack
+from regbench.data.pack_format import Progress
+from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import PairSampler, pair_info
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import UsageError, unknown_name
-from regbench.evaluation.evaluator import Evaluator
 from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync, measure
 from regbench.results.provenance import collect
@@ -142,8 +143,8 @@ def _as_they_are(
         networks.append((request.registrator, context.registrator()))
     if roles["translator"]:
         networks.append((cast(str, request.translator), context.translator()))
-    evaluator = Evaluator(pack, test_manifest(pack, protocol), protocol, device)
-    rows = list(_forwards(networks, evaluator, batches, request.precision, effort))
+    test_pairs = TestPairs(pack, test_manifest(pack, protocol), protocol, device)
+    rows = list(_forwards(networks, test_pairs, batches, request.precision, effort))
     return rows, _facts(pack, protocol, device, roles)
 
 
@@ -157,9 +158,9 @@ def _in_training(
     device, modules = plan.context.device, plan.context.modules
     networks: list[tuple[str, nn.Module]] = [(request.registrator, plan.deployed)]
     networks += [(request.translator or "", m) for m in modules.values() if isinstance(m, Translator)][:1]
-    evaluator = Evaluator(plan.pack, plan.manifest, plan.protocol, device)
+    test_pairs = TestPairs(plan.pack, plan.manifest, plan.protocol, device)
     # Forwards come first: they are asked of networks as they are initialised.
-    rows = list(_forwards(networks, evaluator, batches, request.precision, effort))
+    rows = list(_forwards(networks, test_pairs, batches, request.precision, effort))
     sampler = PairSampler(plan.pack, plan.protocol, seed=request.seed, device=device, labels=plan.labels)
     trainer = Trainer(plan.stages, modules, sampler, seed=request.seed, folder=Path())
     for stage in plan.stages:
@@ -180,16 +181,16 @@ def _in_training(
 
 def _forwards(
     networks: Sequence[tuple[str, nn.Module]],
-    evaluator: Evaluator,
+    test_pairs: TestPairs,
     batches: Sequence[int],
     precision: str,
     effort: Effort,
 ) -> Iterator[Row]:
     """Rows of ``register`` and ``translate``, without gradients."""
-    device, available = evaluator.device, len(evaluator.manifest.draws)
+    device, available = test_pairs.device, len(test_pairs)
     if max(batches) > available:
-        raise UsageError(f"--batch {max(batches)}: {evaluator.name} has {available} test pairs")
-    source, target = evaluator.images(0, max(batches))
+        raise UsageError(f"--batch {max(batches)}: {test_pairs.name} has {available} test pairs")
+    source, target = test_pairs.images(0, max(batches))
     for name, network in networks:
         network.eval()
         size = sum(p.numel() for p in network.parameters())

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from regbench.data.images import LIMIT, Resident, Streamed, load, memory_for_images, resident_bytes
+from regbench.data.images import ENV_RESIDENT_MB, Resident, Streamed, load, memory_for_images, resident_bytes
 from regbench.data.protocol import Protocol
-from regbench.data.sampler import AHEAD, PairSampler
+from regbench.data.sampler import PREFETCH_STEPS, PairSampler
 from regbench.errors import DataError, UsageError
 
 VIEWS = ("pair", "self_source", "self_target", "unpaired")
@@ -28,7 +28,7 @@ def pack(make_pack):
 
 @pytest.fixture
 def streamed(monkeypatch):
-    monkeypatch.setenv(LIMIT, "0")
+    monkeypatch.setenv(ENV_RESIDENT_MB, "0")
 
 
 def tensors(batch):
@@ -44,7 +44,7 @@ def tensors(batch):
 def test_streamed_batches_are_the_resident_ones(pack, pairing, monkeypatch):
     protocol = SMALL.model_copy(update={"pairing": pairing})
     resident = PairSampler(pack, protocol, seed=1, labels=True)
-    monkeypatch.setenv(LIMIT, "0")
+    monkeypatch.setenv(ENV_RESIDENT_MB, "0")
     streamed = PairSampler(pack, protocol, seed=1, labels=True)
     assert isinstance(resident._source, Resident)
     assert isinstance(streamed._source, Streamed)
@@ -56,14 +56,16 @@ def test_streamed_batches_are_the_resident_ones(pack, pairing, monkeypatch):
 
 def test_coming_steps_are_announced_once_and_are_those_taken(pack, streamed, monkeypatch):
     announced, taken = [], []
-    ahead, take = Streamed.ahead, Streamed.take
-    monkeypatch.setattr(Streamed, "ahead", lambda self, index: (announced.append((self, index)), ahead(self, index)))
+    prefetch, take = Streamed.prefetch, Streamed.take
+    monkeypatch.setattr(
+        Streamed, "prefetch", lambda self, index: (announced.append((self, index)), prefetch(self, index))
+    )
     monkeypatch.setattr(Streamed, "take", lambda self, index: (taken.append((self, index)), take(self, index))[1])
     sampler = PairSampler(pack, SMALL, seed=0)
     for step in range(5):
         sampler.batch("s", step, 4, ("pair", "unpaired"))
     coming = taken[4:]  # of step 0 nothing was known; a step takes pairs and unpaired images of both sides
-    assert len(announced) == len(coming) + 4 * AHEAD
+    assert len(announced) == len(coming) + 4 * PREFETCH_STEPS
     for side, index in coming:
         assert sum(side is other and torch.equal(index, said) for other, said in announced) == 1
 
@@ -71,7 +73,7 @@ def test_coming_steps_are_announced_once_and_are_those_taken(pack, streamed, mon
 def test_the_system_is_asked_for_the_very_bytes(pack, monkeypatch):
     asked = []
     monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, advice: asked.append((start, length, advice)))
-    Streamed(pack, "train", "a").ahead(torch.tensor([2, 0]))
+    Streamed(pack, "train", "a").prefetch(torch.tensor([2, 0]))
     with h5py.File(pack.path) as file:
         first = file["train/a"].id.get_offset()
     row = 56 * 64 * 3
@@ -103,9 +105,9 @@ def test_deep_images_count_as_floats(pack):
 
 def test_memory(monkeypatch):
     assert 0 < memory_for_images("cpu") <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    monkeypatch.setenv(LIMIT, "3")
+    monkeypatch.setenv(ENV_RESIDENT_MB, "3")
     assert memory_for_images("cpu") == 3 * 2**20
-    monkeypatch.setenv(LIMIT, "3GB")
+    monkeypatch.setenv(ENV_RESIDENT_MB, "3GB")
     with pytest.raises(UsageError, match="REGBENCH_RESIDENT_MB='3GB'"):
         memory_for_images("cpu")
 

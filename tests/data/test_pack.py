@@ -15,7 +15,9 @@ import pytest
 from regbench.api.config import ComponentConfig
 from regbench.api.dataset import Card, Dataset, PairImages
 from regbench.data import pack_writer
-from regbench.data.pack import Pack, data_dir, pack_path, prepare
+from regbench.data.pack import Pack
+from regbench.data.pack_format import pack_path
+from regbench.data.prepare import data_dir, prepare
 from regbench.errors import DataError
 
 CARD = Card(

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from regbench.data.manifest import test_manifest as make_manifest
-from regbench.data.photometric import DELTA, ORDERS, Colours, distort, draw_colours, from_hsv, to_hsv
+from regbench.data.photometric import DELTA, DISTORTIONS, ORDERS, Colours, Distortion, draw_colours, from_hsv, to_hsv
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
-from regbench.evaluation.evaluator import Evaluator
+from regbench.data.test_pairs import TestPairs
+from regbench.errors import DataError
 
 
 def colours(**changes):
@@ -50,12 +51,12 @@ def published(image, c):
 ])  # fmt: skip
 def test_as_published(images, changes):
     c = colours(**changes)
-    found = distort(images, c)[0].permute(1, 2, 0).numpy()
+    found = c.apply(images)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(found, published(images, c), atol=2e-4)
 
 
 def test_nothing_drawn_changes_nothing(images):
-    torch.testing.assert_close(distort(images, colours()), images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(colours().apply(images), images, atol=1e-5, rtol=0)
 
 
 def test_colour_space_there_and_back(images):
@@ -101,11 +102,41 @@ def test_colours_are_new_at_every_visit_and_shared_by_self_pairs(distorted):
 def test_test_pairs_keep_their_colours(distorted):
     protocol = Protocol(patch=32, rho=8)
     manifest = make_manifest(distorted, protocol)
-    sets = [Evaluator(distorted, make_manifest(distorted, protocol), protocol, batch=b).images(6, 10) for b in (4, 64)]
+    sets = [TestPairs(distorted, make_manifest(distorted, protocol), protocol).images(6, 10) for _ in range(2)]
     assert torch.equal(sets[0][0], sets[1][0])
     assert torch.equal(sets[0][1], sets[1][1])
     assert manifest.draws.colours is not None
     plain = dataclasses.replace(distorted, distortion="none")
-    same = Evaluator(plain, make_manifest(plain, protocol), protocol).images(0, 20)
-    seen = Evaluator(distorted, manifest, protocol).images(0, 20)
+    same = TestPairs(plain, make_manifest(plain, protocol), protocol).images(0, 20)
+    seen = TestPairs(distorted, manifest, protocol).images(0, 20)
     assert not torch.allclose(same[1], seen[1], atol=0.02)
+
+
+class Negative(Distortion):
+    """Another distortion than PDS-COCO's: every image in negative."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __getitem__(self, which):
+        return self
+
+    def apply(self, images):
+        return 1 - images
+
+
+def test_any_distortion_can_be_registered(distorted, monkeypatch):
+    monkeypatch.setitem(DISTORTIONS, "negative", lambda count, generator: Negative(count))
+    protocol = Protocol(patch=32, rho=8)
+    plain, negative = (
+        TestPairs(pack, make_manifest(pack, protocol), protocol).images(0, 4)
+        for pack in (dataclasses.replace(distorted, distortion=name) for name in ("none", "negative"))
+    )
+    for image, inverted in zip(plain, negative, strict=True):
+        torch.testing.assert_close(inverted, 1 - image, atol=1e-5, rtol=0)
+
+
+def test_an_unknown_distortion_is_one_line(distorted):
+    pack = dataclasses.replace(distorted, distortion="pdx")
+    with pytest.raises(DataError, match="unknown colour distortion 'pdx': did you mean 'pds'"):
+        make_manifest(pack, Protocol(patch=32, rho=8))

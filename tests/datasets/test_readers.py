@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from regbench.cli.datasets import command
-from regbench.data.pack import Pack, ensure, prepare
+from regbench.data.pack import Pack
+from regbench.data.prepare import ensure, prepare
 from regbench.data.reading import read_image, resize
 from regbench.errors import DataError, UsageError
 from regbench_datasets.diml import DIML
@@ -320,7 +321,7 @@ def test_prepare_verify_preview(osdataset, packs, tmp_path):
     assert json.loads(call("verify", "osdataset", "--set", "size=96", "--json").output)["counts"]["test"] == 1
     call("preview", "osdataset", "--set", "size=96", "--count", 2, "--out", tmp_path / "sheet.png")
     assert cv2.imread(str(tmp_path / "sheet.png")).shape[1] > 600
-    with pytest.raises(UsageError, match=r"dataset\.KEY=VALUE"):
+    with pytest.raises(UsageError, match=r"dataset\.NAME=VALUE"):
         call("prepare", "osdataset", "--set", "protocol.patch=3")
     pack.path.write_bytes(b"broken")
     call("prepare", "osdataset", "--root", osdataset, "--set", "size=96")  # makes a broken pack again

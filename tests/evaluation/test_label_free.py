@@ -14,9 +14,10 @@ from regbench.api.types import PairInfo, Registration
 from regbench.cli.consistency import command as consistency_command
 from regbench.data.manifest import Manifest
 from regbench.data.manifest import test_manifest as make_manifest
-from regbench.data.pack import ensure
 from regbench.data.pairs import given_pairs
+from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import DataError, UsageError
 from regbench.evaluation.evaluator import Evaluator, tie_point_errors
 from regbench.evaluation.label_free import assess
@@ -66,10 +67,11 @@ def test_label_free_metrics_tell_right_from_wrong(make_pack, scenes):
     pack = make_pack(a, b, [None] * 10)
     manifest = make_manifest(pack, GIVEN)
     assert (manifest.truth, len(manifest.draws)) == ("none", 10)
-    evaluator = Evaluator(pack, manifest, GIVEN, batch=4)
+    test_pairs = TestPairs(pack, manifest, GIVEN)
+    evaluator = Evaluator(test_pairs, batch=4)
 
     def judged(displacement, ok=None):
-        return assess(evaluator, (told := Told(displacement, ok)), evaluator.pairs(told))
+        return assess(test_pairs, (told := Told(displacement, ok)), evaluator.pairs(told), batch=4)
 
     right, wrong, still = judged(truth), judged(-truth), judged(torch.zeros_like(truth))
     assert right["edge_agreement"]["value"] > 0.9
@@ -137,7 +139,7 @@ def test_tie_points_of_a_csv(tie_points, scenes, source):
     origin = geometry.translation(torch.tensor([16.0, 16.0], dtype=torch.float64))
     local = geometry.compose(geometry.invert(origin), geometry.compose(h, origin))
     answer = geometry.displacement_from_homography(local, (64, 64)).float()
-    pairs = Evaluator(pack, manifest, protocol).pairs(Told(answer))
+    pairs = Evaluator(TestPairs(pack, manifest, protocol)).pairs(Told(answer))
     assert pairs.error.max() < 0.01
     assert pairs.identity_error.min() > 0.3
 

@@ -10,7 +10,7 @@ from regbench.api.config import ComponentConfig
 from regbench.data.manifest import test_manifest as manifest_of
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import pair_info
-from regbench.evaluation.evaluator import Evaluator
+from regbench.data.test_pairs import TestPairs
 from regbench.evaluation.translation import assess_translation
 from regbench.testing.training import tiny_pack
 
@@ -18,9 +18,9 @@ PROTOCOL = Protocol(patch=32, rho=8)
 
 
 @pytest.fixture(scope="module")
-def evaluator() -> Evaluator:
+def test_pairs() -> TestPairs:
     pack = tiny_pack()
-    return Evaluator(pack, manifest_of(pack, PROTOCOL), PROTOCOL)
+    return TestPairs(pack, manifest_of(pack, PROTOCOL), PROTOCOL)
 
 
 class Hands(Translator):
@@ -36,22 +36,22 @@ class Hands(Translator):
         return found
 
 
-def judged(evaluator: Evaluator, choose) -> dict:
-    return assess_translation(evaluator, Hands(pair_info(tiny_pack(), PROTOCOL), choose))
+def judged(test_pairs: TestPairs, choose) -> dict:
+    return assess_translation(test_pairs, Hands(pair_info(tiny_pack(), PROTOCOL), choose))
 
 
-def test_the_aligned_target_lies_on_the_source(evaluator):
+def test_the_aligned_target_lies_on_the_source(test_pairs):
     """Pushed forward by the label it is the target, where that is seen."""
-    truth, (_, target) = evaluator.aligned_target(0, 8), evaluator.images(0, 8)
-    h = geometry.homography_from_displacement(evaluator.manifest.draws[slice(0, 8)].displacement, (32, 32))
+    truth, (_, target) = test_pairs.aligned_target(0, 8), test_pairs.images(0, 8)
+    h = geometry.homography_from_displacement(test_pairs.manifest.draws[slice(0, 8)].displacement, (32, 32))
     seen = geometry.warp(torch.ones_like(truth[:, :1]), h) > 0.999
     off = (geometry.warp(truth, h) - target).abs() * seen
     unaligned = (truth - target).abs() * seen
     assert off.sum() / seen.sum() < 0.3 * unaligned.sum() / seen.sum()
 
 
-def test_a_perfect_translation_has_no_distance_and_beats_both_copies(evaluator):
-    found = judged(evaluator, lambda source, target, start: evaluator.aligned_target(start, start + len(source)))
+def test_a_perfect_translation_has_no_distance_and_beats_both_copies(test_pairs):
+    found = judged(test_pairs, lambda source, target, start: test_pairs.aligned_target(start, start + len(source)))
     for distance in ("l1", "perceptual"):
         assert found[distance]["translation"]["value"] == pytest.approx(0, abs=1e-6)
         assert found[distance]["minus_source"]["ci95"][1] < 0
@@ -59,11 +59,11 @@ def test_a_perfect_translation_has_no_distance_and_beats_both_copies(evaluator):
     assert found["features"]["backend"] in ("random", "lpips-vgg16")
 
 
-def test_copies_are_told_by_what_they_follow(evaluator):
-    source = judged(evaluator, lambda source, target, start: source)
+def test_copies_are_told_by_what_they_follow(test_pairs):
+    source = judged(test_pairs, lambda source, target, start: source)
     assert source["follows_source"]["value"] == pytest.approx(1)
     assert source["follows_source"]["value"] > source["follows_target"]["value"]
-    target = judged(evaluator, lambda source, target, start: target)
+    target = judged(test_pairs, lambda source, target, start: target)
     assert target["follows_target"]["value"] == pytest.approx(1)
     assert target["l1"]["minus_target"]["value"] == pytest.approx(0)
-    assert target["l1"]["translation"]["n"] == len(evaluator.manifest.draws)
+    assert target["l1"]["translation"]["n"] == len(test_pairs)

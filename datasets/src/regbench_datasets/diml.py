@@ -11,6 +11,9 @@ from regbench import Card, ComponentConfig, DataError, Split
 from regbench.data.reading import images_in, layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, paired
 
+KINDS = (("color", "_c"), ("depth_filled", "_depth_filled"))
+"""Folder of each modality, and how the stems of its images end."""
+
 
 class DIML(PairedFiles):
     """Reads ``{train,test}/HR/<NN. Scene>/{color/<name>_c.png, depth_filled/<name>_depth_filled.png}``."""
@@ -50,22 +53,19 @@ class DIML(PairedFiles):
         return (None, self.config.far)
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """``<NN. Scene>/<name>``, scene by scene; raises DataError when the layout does not fit."""
+        """The pairs by ``<NN. Scene>/<name>``, scene by scene; raises DataError when the layout does not fit."""
         folder = self.folder(root, f"{split}/HR")
-        found: dict[str, Files] = {}
+        pairs: dict[str, Files] = {}
         for scene in sorted(path for path in folder.iterdir() if path.is_dir()):
             colour, depth = (_named(scene / name, suffix) for name, suffix in KINDS)
-            found |= {f"{scene.name}/{name}": files for name, files in paired(colour, depth).items()}
-        if not found:
+            pairs |= {f"{scene.name}/{name}": files for name, files in paired(colour, depth).items()}
+        if not pairs:
             raise layout_error(self.card, folder, "there is no <NN. Scene>/color/*_c.png")
-        return found
-
-
-KINDS = (("color", "_c"), ("depth_filled", "_depth_filled"))
+        return pairs
 
 
 def _named(folder: Path, suffix: str) -> dict[str, Path]:
-    """The images of a folder by name without suffix; raises DataError for a folder or name that does not fit."""
+    """The images of a folder by stem without ``suffix``; raises DataError for a folder or name that does not fit."""
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; every scene has color/ and depth_filled/")
     images = images_in(folder)

@@ -72,17 +72,16 @@ class _DLKFM(Dataset):
         return key.partition("_")[2] or key
 
     def _label(self, split: Split, key: str) -> NDArray[np.float64]:
-        """Homography of a label file: canvas of the template to input."""
+        """Homography ``(3, 3)`` of a label file: pixels of the template's canvas to pixels of the input."""
         import torch
 
         from regbench import geometry
 
         path = self._folder(split, "label") / f"{key}_label.txt"
         try:
-            told = {
-                name: value for corner in json.loads(path.read_text())["location"] for name, value in corner.items()
-            }
-            moved = np.array([[told[f"{corner}_u"], told[f"{corner}_v"]] for corner in CORNERS], np.float64)
+            location = json.loads(path.read_text())["location"]
+            values = {name: value for corner in location for name, value in corner.items()}
+            moved = np.array([[values[f"{corner}_u"], values[f"{corner}_v"]] for corner in CORNERS], np.float64)
         except FileNotFoundError:
             raise DataError(f"{path} is missing, although {key} has an image") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -91,12 +90,12 @@ class _DLKFM(Dataset):
                 '{"location": [...]} with the u and v of four corners'
             ) from None
         size = (TEMPLATE, TEMPLATE)
-        home = geometry.corners(size, dtype=torch.float64) + MARGIN
-        if not geometry.is_convex(torch.from_numpy(moved) - home, size):
+        corners = geometry.corners(size, dtype=torch.float64) + MARGIN
+        if not geometry.is_convex(torch.from_numpy(moved) - corners, size):
             raise DataError(f"{path}: the four corners do not form a convex quadrilateral, so they are no homography")
-        local = geometry.homography_from_displacement(torch.from_numpy(moved) - home + MARGIN, size)
-        back = geometry.translation(torch.full((2,), -float(MARGIN), dtype=torch.float64))
-        return geometry.compose(local, back).numpy()
+        local = geometry.homography_from_displacement(torch.from_numpy(moved) - corners + MARGIN, size)
+        to_template = geometry.translation(torch.full((2,), -float(MARGIN), dtype=torch.float64))
+        return geometry.compose(local, to_template).numpy()
 
     def _folder(self, split: Split, kind: str) -> Path:
         assert self.root is not None

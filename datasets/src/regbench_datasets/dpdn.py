@@ -39,9 +39,9 @@ class DPDN(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """By the files' stems; raises DataError when the layout does not fit or a partner is missing."""
+        """The pairs by stem; raises DataError when the layout does not fit or a partner is missing."""
         colour, depth = (self.folder(root, f"{split}/{name}") for name in ("rgb", "depth"))
-        found = paired(images_in(colour), images_in(depth))
-        if not found:
+        pairs = paired(images_in(colour), images_in(depth))
+        if not pairs:
             raise layout_error(self.card, colour, "there are no images")
-        return found
+        return pairs

@@ -45,7 +45,7 @@ class FAID(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """``<Category>_<NNN>`` in order; raises DataError when the layout does not fit."""
+        """The pairs by ``<Category>_<NNN>``, in order; raises DataError when the layout does not fit."""
         pairs = paired(*self._sides(root), called=("{}_flash.png", "{}_ambient.png"))
         return {name: pair for name, pair in pairs.items() if hashed_split(name, self.config.test_fraction) == split}
 

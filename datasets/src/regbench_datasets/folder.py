@@ -98,11 +98,11 @@ class Folder(Dataset):
 
     @cached_property
     def _entries(self) -> dict[Split, dict[str, Entry]]:
-        found = self._from_csv() if self.config.pairs else self._from_folders()
+        listed = self._from_csv() if self.config.pairs else self._from_folders()
         entries: dict[Split, dict[str, Entry]] = {}
         for split in SPLITS:
-            entries[split] = {entry.key: entry for entry in found[split]}
-            if len(entries[split]) < len(found[split]):
+            entries[split] = {entry.key: entry for entry in listed[split]}
+            if len(entries[split]) < len(listed[split]):
                 raise DataError(f"{self.config.pairs}: the {split} split names the same source file twice")
         return entries
 
@@ -146,23 +146,23 @@ class Folder(Dataset):
 
     def _from_csv(self) -> dict[Split, list[Entry]]:
         assert self.config.pairs is not None
-        found = read_pairs(self._at(self.config.pairs), self.aligned)
-        if None in found:
-            return self._hashed(found[None])
-        return {split: found.get(split, []) for split in SPLITS}
+        listed = read_pairs(self._at(self.config.pairs), self.aligned)
+        if None in listed:
+            return self._hashed(listed[None])
+        return {split: listed.get(split, []) for split in SPLITS}
 
     def _hashed(self, entries: Sequence[Entry]) -> dict[Split, list[Entry]]:
-        """Split by a hash of the group: each group's side depends on its own name alone."""
-        found: dict[Split, list[Entry]] = {"train": [], "test": []}
+        """Split by a hash of the group: the split of a group depends on its own name alone."""
+        splits: dict[Split, list[Entry]] = {"train": [], "test": []}
         for entry in entries:
-            found[hashed_split(entry.group, self.config.test_fraction)].append(entry)
+            splits[hashed_split(entry.group, self.config.test_fraction)].append(entry)
         for split in SPLITS:
-            if not found[split]:
+            if not splits[split]:
                 raise DataError(
                     f"none of the {len(entries)} pairs fell into the {split} split at test_fraction="
                     f"{self.config.test_fraction}: change it, or name the split (folders or CSV)"
                 )
-        return found
+        return splits
 
     def _at(self, name: str) -> Path:
         path = Path(name).expanduser()

@@ -44,7 +44,7 @@ class LLVIP(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """By the six digits of each pair, ascending; raises DataError when the layout does not fit."""
+        """The pairs by their six digits, ascending; raises DataError when the layout does not fit."""
         visible, infrared = (self.folder(root, f"{side}/{split}") for side in ("visible", "infrared"))
         pairs = paired(images_in(visible), images_in(infrared))
         for key in pairs:

@@ -49,8 +49,8 @@ class MSCOCO(Dataset):
     )
 
     @property
-    def distortion(self) -> Literal["none", "pds"]:  # type: ignore[override]
-        """As set."""
+    def distortion(self) -> str:  # type: ignore[override]
+        """The setting ``distortion``."""
         return self.config.distortion
 
     @property
@@ -76,12 +76,12 @@ class MSCOCO(Dataset):
     def _images(self, split: Split) -> dict[str, Path]:
         assert self.root is not None
         folder = self._folder(split)
-        found = {}
+        images = {}
         if folder.is_dir():
-            found = {stem: path for stem, path in images_in(folder).items() if path.suffix == ".jpg"}
-        if not found:
+            images = {stem: path for stem, path in images_in(folder).items() if path.suffix == ".jpg"}
+        if not images:
             raise layout_error(self.card, self.root, f"there are no images {folder.name}/*.jpg")
-        return found
+        return images
 
 
 def _central(image: Image, size: tuple[int, int]) -> Image:

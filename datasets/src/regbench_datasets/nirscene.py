@@ -44,12 +44,12 @@ class NIRScene(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """``<category>/<NNNN>`` in order; raises DataError when the layout does not fit."""
-        found: dict[str, Files] = {}
+        """The pairs by ``<category>/<NNNN>``, in order; raises DataError when the layout does not fit."""
+        pairs: dict[str, Files] = {}
         for folder in (root / category for category in CATEGORIES):
             if folder.is_dir():
-                pairs = paired(images_called(folder, "{}_rgb"), images_called(folder, "{}_nir"))
-                found |= {f"{folder.name}/{number}": pair for number, pair in pairs.items()}
-        if not found:
+                numbered = paired(images_called(folder, "{}_rgb"), images_called(folder, "{}_nir"))
+                pairs |= {f"{folder.name}/{number}": pair for number, pair in numbered.items()}
+        if not pairs:
             raise layout_error(self.card, root, "there is no <category>/<NNNN>_rgb.tiff")
-        return {name: pair for name, pair in found.items() if hashed_split(name, self.config.test_fraction) == split}
+        return {name: pair for name, pair in pairs.items() if hashed_split(name, self.config.test_fraction) == split}

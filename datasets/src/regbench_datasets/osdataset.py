@@ -44,13 +44,13 @@ class OSdataset(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """By the numbers of the pairs, ascending; raises DataError when the layout does not fit."""
+        """The pairs by number, ascending; raises DataError when the layout does not fit."""
         folder = self.folder(self._resolution(root), split)
-        sides = {name: images_called(folder, f"{name}{{}}") for name in ("opt", "sar")}
-        for name, images in sides.items():
+        optical, sar = (images_called(folder, pattern) for pattern in ("opt{}", "sar{}"))
+        for name, images in (("opt", optical), ("sar", sar)):
             if not images:
                 raise layout_error(self.card, folder, f"there is no {name}<N>.png")
-        return paired(*sides.values(), called=("opt{}.png", "sar{}.png"))
+        return paired(optical, sar, called=("opt{}.png", "sar{}.png"))
 
     def _resolution(self, root: Path) -> Path:
         """The folder of the resolution that is set, else of the larger one found."""

@@ -1,4 +1,4 @@
-"""A CSV of pairs: which files belong together, and what is known of them."""
+"""A CSV of pairs: which files belong together, their groups, splits and labels."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def read_pairs(path: Path, aligned: bool) -> dict[Split | None, list[Entry]]:
     if (labels or "points" in columns) and aligned:
         what = "homographies" if labels else "tie points"
         raise DataError(f"{path} has {what}: its pairs are not aligned, add --set dataset.aligned=false")
-    found: dict[Split | None, list[Entry]] = {}
+    splits: dict[Split | None, list[Entry]] = {}
     for line, row in enumerate(rows, start=2):
-        found.setdefault(_split(path, line, row), []).append(_entry(path, line, row))
-    both = {e.group for e in found.get("train", ())} & {e.group for e in found.get("test", ())}
+        splits.setdefault(_split(path, line, row), []).append(_entry(path, line, row))
+    both = {e.group for e in splits.get("train", ())} & {e.group for e in splits.get("test", ())}
     if both:
         raise DataError(f"{path}: group {min(both)!r} is in train and in test, so test images were seen")
-    return found
+    return splits
 
 
 def read_table(path: Path, needed: tuple[str, ...]) -> tuple[set[str], list[Row]]:
@@ -110,7 +110,7 @@ def _homography(path: Path, line: int, row: Row) -> NDArray[np.float64] | None:
 def tie_points(path: Path) -> NDArray[np.float64]:
     """Tie points ``(K, 4)``, K >= 1, of a CSV with the columns xa, ya, xb, yb; raises DataError naming the line."""
     _, rows = read_table(path, TIE)
-    found = []
+    points = []
     for line, row in enumerate(rows, start=2):
         try:
             point = [float(row[name]) for name in TIE]
@@ -118,7 +118,7 @@ def tie_points(path: Path) -> NDArray[np.float64]:
             point = [np.nan]
         if not np.isfinite(point).all():
             raise DataError(f"{path} line {line}: xa, ya, xb, yb are not four numbers")
-        found.append(point)
-    if not found:
+        points.append(point)
+    if not points:
         raise DataError(f"{path} lists no tie points")
-    return np.array(found)
+    return np.array(points)

@@ -42,28 +42,28 @@ class VEDAI(PairedFiles):
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
-        """By the ids of a split as listed; raises DataError when the layout does not fit."""
+        """The pairs by id, in the order of the list; raises DataError when the layout does not fit."""
         folder = self.folder(root, "Vehicules512")
         path = self._list(root, split)
-        found: dict[str, Files] = {}
+        pairs: dict[str, Files] = {}
         for name in path.read_text().split():
             if not re.fullmatch(r"\d{8}", name):
                 raise DataError(f"{path} lists {name!r}, which is not an id of 8 digits")
-            found[name] = Files(folder / f"{name}_co.png", folder / f"{name}_ir.png")
-            for file in found[name]:
+            pairs[name] = Files(folder / f"{name}_co.png", folder / f"{name}_ir.png")
+            for file in pairs[name]:
                 if not file.is_file():
                     raise DataError(f"{file} is missing, although {path.name} lists {name}")
-        if not found:
+        if not pairs:
             raise DataError(f"{path} lists no ids")
-        return found
+        return pairs
 
     def _list(self, root: Path, split: Split) -> Path:
         """The file that lists a split; both splits come from lists of the same kind."""
         fold = f"fold{self.config.fold:02d}"
-        pairs = [(root / "train.txt", root / "test.txt")]
+        lists = [(root / "train.txt", root / "test.txt")]
         for folder in (root, root / "Annotations512", root / "Vehicules512"):
-            pairs.append((folder / f"{fold}.txt", folder / f"{fold}test.txt"))
-        for train, test in pairs:
+            lists.append((folder / f"{fold}.txt", folder / f"{fold}test.txt"))
+        for train, test in lists:
             if train.is_file() and test.is_file():
                 return train if split == "train" else test
         raise layout_error(self.card, root, f"there are neither train.txt and test.txt nor {fold}.txt")

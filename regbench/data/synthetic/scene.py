@@ -135,19 +135,19 @@ def _parcels(
     """Give every parcel a use; returns the built-up: parcel, segment, chance that a plot holds a building."""
     share = rng.dirichlet((4, 3, 3, 2, 4, 1))  # each region grows its own mix
     uses = rng.choice(len(_LAND), len(parcels), p=share)
-    lots = rng.random((len(parcels), 2))
+    chances = rng.random((len(parcels), 2))
     built, wooded, wet = rng.uniform(0.22, 0.42), rng.uniform(0.04, 0.12), rng.uniform(0.0, 0.05)
     town: list[tuple[layout.Parcel, int, float]] = []
     points, rings = layout.bent_rings(parcels, bend)
     outline = _fixed(points)
-    for parcel, ring, use, (lot, dense) in zip(parcels, rings, uses.tolist(), lots.tolist(), strict=True):
+    for parcel, ring, use, (chance, dense) in zip(parcels, rings, uses.tolist(), chances.tolist(), strict=True):
         kind = _LAND[use]
-        if lot < built:
+        if chance < built:
             kind = Material.YARD if dense > 0.6 else Material.GRASS
             town.append((parcel, len(canvas.material), 0.45 + 0.5 * dense))
-        elif lot < built + wooded:
+        elif chance < built + wooded:
             kind = Material.FOREST
-        elif lot < built + wooded + wet and parcel.area < 1500:
+        elif chance < built + wooded + wet and parcel.area < 1500:
             kind = Material.WATER
         turn = 0.0 if dense < 0.7 else math.pi / 2
         height = 3.0 if kind is Material.FOREST else None
@@ -165,22 +165,22 @@ def _hedges_and_roads(
 ) -> None:
     """Draw what follows the cuts: hedges with gaps, a river, then tracks and roads, the widest last."""
     lines = _fixed(layout.bent_cuts(cuts, bend))
-    chance = rng.random(len(cuts))
+    chances = rng.random(len(cuts))
     open_land = canvas.segment.copy()
     hedge = canvas.add(Material.FOREST, 1.8)
-    for cut, line, lot in zip(cuts, lines, chance, strict=True):
-        if cut.area < 5000 and lot < 0.22:
-            canvas.line(line, 2 if lot < 0.14 else 3, hedge)
+    for cut, line, chance in zip(cuts, lines, chances, strict=True):
+        if cut.area < 5000 and chance < 0.22:
+            canvas.line(line, 2 if chance < 0.14 else 3, hedge)
     gaps = (canvas.segment == hedge) & (canopy < -0.6)
     canvas.segment[gaps] = open_land[gaps]
     if rng.random() < 0.6:
         _river(canvas, rng)
-    for cut, line, lot in sorted(zip(cuts, lines, chance, strict=True), key=lambda item: item[0].area):
+    for cut, line, chance in sorted(zip(cuts, lines, chances, strict=True), key=lambda item: item[0].area):
         if cut.area > 26000:
             canvas.line(line, 6 if cut.area > 60000 else 5, canvas.add(Material.ROAD, 0.3))
         elif cut.area > 8000:
             canvas.line(line, 3, canvas.add(Material.ROAD, 0.2))
-        elif cut.area > 1800 and lot > 0.6:
+        elif cut.area > 1800 and chance > 0.6:
             canvas.line(line, 2, canvas.add(Material.TRACK))
 
 
@@ -235,8 +235,8 @@ def _buildings(
         for side in (-along, along)
     ]
     facing = np.arctan2(along[:, 1], along[:, 0])
-    lots = rng.random((len(spot), 2))
-    for one, other, azimuth, (kind, storeys) in zip(*halves, facing.tolist(), lots.tolist(), strict=True):
+    chances = rng.random((len(spot), 2))
+    for one, other, azimuth, (kind, storeys) in zip(*halves, facing.tolist(), chances.tolist(), strict=True):
         roof = BUILDINGS[0 if kind < 0.5 else 1 if kind < 0.75 else 2]
         segment = canvas.add(roof, 2.0 + 4.0 * storeys**2, azimuth + math.pi)
         canvas.area(one, segment)

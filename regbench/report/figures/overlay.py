@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from regbench import geometry
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import Pack, ensure
+from regbench.data.pack import Pack
+from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol
+from regbench.data.test_pairs import TestPairs
 from regbench.errors import DataError, UsageError
-from regbench.evaluation.evaluator import Evaluator
 from regbench.plugins.registry import registry
 from regbench.results import Identity, Pairs
 
@@ -60,12 +61,12 @@ class Scenes:
 
     def __init__(self, pack: Pack, protocol: Protocol) -> None:
         self.manifest = test_manifest(pack, protocol)
-        self._evaluator = Evaluator(pack, self.manifest, protocol)
+        self._test_pairs = TestPairs(pack, self.manifest, protocol)
         self._patch, self._margin = protocol.patch, protocol.rho
 
     def scene(self, pairs: Pairs, index: int) -> Scene:
         """Draw pair ``index`` with a run's estimate."""
-        source, target = self._evaluator.images(index, index + 1)
+        source, target = self._test_pairs.images(index, index + 1)
         side = self._patch + 2 * self._margin
         inner = slice(self._margin, self._margin + self._patch)
         canvas = torch.full((3, side, side), GROUND)

@@ -78,13 +78,13 @@ def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> li
     import torch
 
     from regbench.data.images import Streamed
-    from regbench.data.photometric import distort, draw_colours
+    from regbench.data.photometric import draw_distortion
     from regbench.seeds import seed_of
 
     stored = Streamed(pack, split, "a" if pack.single else side).take(torch.from_numpy(rows))
     if pack.distortion != "none":  # as a run would see them
-        drawn = draw_colours(len(rows), torch.Generator().manual_seed(seed_of("preview", side)))
-        stored = (distort((stored / 255.0).expand(-1, 3, -1, -1), drawn) * 255).round().to(torch.uint8)
+        drawn = draw_distortion(pack.distortion, len(rows), torch.Generator().manual_seed(seed_of("preview", side)))
+        stored = (drawn.apply((stored / 255.0).expand(-1, 3, -1, -1)) * 255).round().to(torch.uint8)
     images = stored.permute(0, 2, 3, 1).numpy()
     if images.dtype != np.uint8:  # 16-bit sensors rarely use their range: show what there is
         low, high = np.percentile(images, (1, 99))

@@ -1,0 +1,88 @@
+"""What the verbs share: options, the settings of a reader, progress, and what is said of a pack."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from regbench.cli.options import dataset_settings
+
+if TYPE_CHECKING:
+    from regbench.data.pack import Pack
+
+root_option = click.option("--root", type=click.Path(path_type=Path), help="Folder of the published layout.")
+set_option = click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the reader; dataset.KEY=VALUE works too.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+def reader_settings(sets: tuple[str, ...]) -> dict[str, Any]:
+    """``KEY=VALUE`` and ``dataset.KEY=VALUE`` as the reader's settings; raises UsageError."""
+    return dataset_settings([pair if "." in pair.partition("=")[0] else f"dataset.{pair}" for pair in sets])
+
+
+def print_pack(pack: Pack, as_json: bool) -> None:
+    """Print what a pack holds."""
+    height, width = pack.size
+    if as_json:
+        facts = {
+            "name": pack.name,
+            "path": str(pack.path),
+            "counts": dict(pack.counts),
+            "modalities": list(pack.modalities),
+            "channels": list(pack.channels),
+            "height": height,
+            "width": width,
+            "aligned": pack.aligned,
+            "size_rule": pack.size_rule,
+            "sha256": pack.sha256,
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"pack    {pack.path}")
+    click.echo(f"pairs   {pack.counts['train']} train, {pack.counts['test']} test, {width}x{height} px")
+    click.echo(f"sha256  {pack.sha256}")
+
+
+@contextmanager
+def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A bar on a terminal, a few plain lines a split elsewhere, both on stderr."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description:>5}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as bar:
+            tasks: dict[str, Any] = {}
+
+            def show(split: str, done: int, total: int) -> None:
+                if split not in tasks:
+                    tasks[split] = bar.add_task(split, total=total)
+                bar.update(tasks[split], completed=done)
+
+            yield show
+    else:
+
+        def say(split: str, done: int, total: int) -> None:
+            if done == total or done % max(1, -(-total // 4)) == 0:
+                click.echo(f"{split}: {done}/{total}", err=True)
+
+        yield say

@@ -1,0 +1,43 @@
+"""``regbench datasets info``."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from regbench.cli._settings import print_settings, settings_of
+from regbench.cli.datasets._common import json_option
+
+
+@click.command("info")
+@click.argument("name")
+@json_option
+def command(name: str, as_json: bool) -> None:
+    """Describe a data set: its card, its settings, and the folder it expects."""
+    from regbench.plugins.registry import registry
+
+    component = registry().get("dataset", name)
+    cls = component.load()
+    card = cls.card.model_dump(mode="json")
+    settings = settings_of(component)
+    if as_json:
+        facts = {
+            "name": name,
+            "distribution": component.distribution,
+            "version": component.version,
+            "needs_root": cls.needs_root,
+            "card": card,
+            "settings": {key: setting._asdict() for key, setting in settings.items()},
+        }
+        click.echo(json.dumps(facts, indent=2))
+        return
+    click.echo(f"{name} ({component.distribution} {component.version}): {component.summary}\n")
+    card["modalities"] = " / ".join(card["modalities"])
+    layout = card.pop("layout")
+    for key, value in card.items():
+        click.echo(f"{key.replace('_', ' '):<12} {value}")
+    click.echo("\nlayout\n" + "\n".join(f"  {line}" for line in layout.splitlines()))
+    if settings:
+        click.echo("\nsettings (--set dataset.KEY=VALUE)")
+        print_settings(settings)

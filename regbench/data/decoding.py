@@ -1,0 +1,104 @@
+"""Pairs of a data set as its pack stores them: decoded, brought to one size, in grey where they are grey."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regbench.api.dataset import Dataset, PairImages, Split
+from regbench.data.reading import resize
+from regbench.errors import DataError
+
+
+def decoded_pairs(
+    dataset: Dataset, split: Split, keys: Sequence[str], todo: Sequence[int], workers: int
+) -> Iterator[tuple[int, PairImages]]:
+    """Read pairs of a split in threads (decoders release the interpreter's lock), a few ahead of the caller.
+
+    Args:
+        dataset: the reader.
+        split: which pairs.
+        keys: of all pairs of the split.
+        todo: positions in ``keys`` of the pairs to read.
+        workers: threads.
+
+    Yields:
+        The position and the pair, in the order of ``todo``.
+
+    Raises:
+        DataError: a pair cannot be read, or is not what the data set declares; names the pair.
+    """
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[tuple[int, Future[PairImages]]] = deque()
+    try:
+        for index in todo:
+            waiting.append((index, pool.submit(_decoded, dataset, split, keys[index])))
+            if len(waiting) > 4 * workers:
+                first, pair = waiting.popleft()
+                yield first, pair.result()
+        for first, pair in waiting:
+            yield first, pair.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decoded(dataset: Dataset, split: Split, key: str) -> PairImages:
+    """Read a pair and bring it to the pack's size."""
+    where = f"{split} pair {key!r}"
+    try:
+        a, b, homography, points = dataset.read(split, key)
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error}") from error
+    sizes = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
+    if dataset.aligned and sizes[0] != sizes[1]:
+        raise DataError(f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}")
+    if dataset.aligned and (homography is not None or points is not None):
+        raise DataError(f"{where} has a homography or tie points although the set is declared aligned")
+    a = _grey_if_grey(resize(a, dataset.size, dataset.interpolation))
+    b = a if dataset.single else _grey_if_grey(resize(b, dataset.size, dataset.interpolation))
+    for image, grey, modality in zip((a, b), dataset.grey, dataset.modalities, strict=True):
+        if grey and image.ndim == 3:
+            raise DataError(
+                f"{where}: {modality} must be grey, but this picture has colours; are the folders of "
+                f"{' and '.join(dataset.modalities)} swapped?"
+            )
+    return PairImages(a, b, *_truth_at(dataset.size, sizes, homography, points))
+
+
+def _truth_at(
+    size: tuple[int, int],
+    before: tuple[tuple[int, int], tuple[int, int]],
+    homography: NDArray[np.float64] | None,
+    points: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+    """Label and tie points after A and B were resized from the two sizes ``before`` to ``size``, (height, width)."""
+    if homography is None and points is None:
+        return None, None
+    import torch
+
+    from regbench import geometry
+
+    if homography is not None:
+        source, target = ((old, size) for old in before)
+        homography = geometry.rescale(torch.from_numpy(homography), source, target).numpy()
+    if points is not None:
+        both = torch.from_numpy(np.asarray(points, np.float64).reshape(-1, 4))
+        moved = [
+            geometry.transform_points(geometry.resize_matrix(old, size), side)
+            for old, side in zip(before, (both[:, :2], both[:, 2:]), strict=True)
+        ]
+        points = torch.cat(moved, dim=1).numpy()
+    return homography, points
+
+
+def _grey_if_grey(image: NDArray[np.generic]) -> NDArray[np.generic]:
+    """An image whose three channels are the same, as thermal images are often stored, in one channel."""
+    if image.ndim == 2:
+        return image
+    first = image[..., 0]
+    same = (first == image[..., 1]).all() and (first == image[..., 2]).all()
+    return first if same else image
