@@ -1,5 +1,6 @@
 """Operators that plugin authors share: each documented, tested against a naive form, and free of host syncs."""
 
+from regbench.ops.all_pairs import all_pairs_correlation, correlation_windows
 from regbench.ops.antialias import BlurDown, blur_up
 from regbench.ops.correlation import local_correlation, warped_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
@@ -21,9 +22,11 @@ __all__ = [
     "PatchGAN",
     "PatchSampler",
     "Perceptual",
+    "all_pairs_correlation",
     "amplitudes",
     "blur_up",
     "check_patchgan",
+    "correlation_windows",
     "decayed_sum",
     "discriminator_loss",
     "edge_agreement",
