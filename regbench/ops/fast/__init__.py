@@ -45,7 +45,7 @@ def usable(x: Tensor, width: int | None = None, *, cuda: bool = False, onnx: boo
         onnx: whether the form can be exported.
     """
     device = x.device.type
-    if device != "cpu" and not cuda:
+    if device not in (("cpu", "cuda") if cuda else ("cpu",)):
         return False
     if torch.is_autocast_enabled(device) or (torch.onnx.is_in_onnx_export() and not onnx):
         return False
