@@ -146,8 +146,23 @@ def rescale(homography: Tensor, source: tuple[Size, Size], target: tuple[Size, S
     return normalise(into @ homography @ back)
 
 
-def pixel_grid(size: Size, *, dtype: torch.dtype = torch.float32, device: torch.device | str | None = None) -> Tensor:
-    """Pixel coordinates ``(H*W, 2)`` in row-major order, x then y."""
+def pixel_grid(
+    size: Size,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
+    like: Tensor | None = None,
+) -> Tensor:
+    """Pixel coordinates ``(H*W, 2)`` in row-major order, x then y.
+
+    Args:
+        size: (height, width) in pixels.
+        dtype: of the coordinates.
+        device: where they lie.
+        like: a tensor whose dtype and device they take instead.
+    """
+    if like is not None:
+        dtype, device = like.dtype, like.device
     h, w = size
     y, x = torch.meshgrid(
         torch.arange(h, dtype=dtype, device=device), torch.arange(w, dtype=dtype, device=device), indexing="ij"
@@ -158,7 +173,11 @@ def pixel_grid(size: Size, *, dtype: torch.dtype = torch.float32, device: torch.
 def sampling_grid(homography: Tensor, out_size: Size, in_size: Size, *, folds: bool = True) -> Tensor:
     """The ``grid_sample`` grid ``(B, H, W, 2)`` of ``sample(x, homography)`` for ``align_corners=True``.
 
-    ``folds=False`` says that no point of the output lies on the horizon, which need not be looked for then.
+    Args:
+        homography: ``(B, 3, 3)``, output pixels to input pixels. Half precision is promoted to float32.
+        out_size: (height, width) of the output.
+        in_size: (height, width) of the input.
+        folds: False if no point of the output lies on the horizon, which is then not looked for.
     """
     homography = _at_least_float32(homography)
     kind, device = homography.dtype, homography.device
@@ -171,12 +190,7 @@ def sampling_grid(homography: Tensor, out_size: Size, in_size: Size, *, folds: b
     if folds:
         depth = torch.where(depth.abs() < HORIZON, HORIZON, depth)
     inverse = depth.reciprocal()
-    if (torch.is_grad_enabled() and homography.requires_grad) or torch.onnx.is_in_onnx_export():
-        return torch.stack([wide * inverse, high * inverse], dim=-1)
-    grid = torch.empty((*inverse.shape, 2), dtype=kind, device=device)  # written in place: stacking takes as long
-    torch.mul(wide, inverse, out=grid[..., 0])
-    torch.mul(high, inverse, out=grid[..., 1])
-    return grid
+    return torch.stack([wide * inverse, high * inverse], dim=-1)
 
 
 def sample(

@@ -6,13 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regbench import geometry
 from regbench.api.config import ComponentConfig
 from regbench.api.types import PairInfo, Registration
+from regbench.ops.sequence_loss import sequence_loss
 
 
 class Registrator(nn.Module, ABC):
@@ -56,12 +56,7 @@ class Registrator(nn.Module, ABC):
         Returns:
             A scalar.
         """
-        error = (registration.displacements - displacement).abs().mean(dim=(-1, -2))  # (K, B)
-        if weight is not None:
-            error = error * weight
-        k = error.shape[0]
-        gamma = 0.85 ** torch.arange(k - 1, -1, -1, device=error.device, dtype=error.dtype)
-        return (gamma * error.mean(dim=1)).sum()
+        return sequence_loss(registration.displacements, displacement, weight)
 
     def features(self, image: Tensor) -> Tensor:
         """Dense features ``(B, C, h, w)`` of an image; only where the capability ``features`` is registered."""

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from regbench import geometry
 from regbench.ops import local_correlation, warped_correlation
-from regbench.ops.correlation import GROUP
+from regbench.ops.fast.correlation_tiles import GROUP
 
 
 def by_definition(map1, map2, radius):
@@ -231,8 +231,20 @@ def test_the_form_for_graphs_is_the_same(shape, radius, monkeypatch):
     map1, map2 = maps(*shape)
     expected = by_definition(map1, map2, radius)
     monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
-    monkeypatch.delattr("regbench.ops.correlation._TileCorrelation")  # not even asked
+    monkeypatch.delattr("regbench.ops.fast.correlation.TileCorrelation")  # not called
     torch.testing.assert_close(local_correlation(map1, map2, radius), expected, rtol=0, atol=1e-5)
     grid = led(shape[0], *shape[2:], dtype=torch.float32)
     expected = warped_by_definition(map1, map2, grid, radius)
     torch.testing.assert_close(warped_correlation(map1, map2, grid, radius), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((2, 5, 16, 24), 4), ((2, 4, 9, 17), 0)])
+def test_the_plain_form_is_the_same(shape, radius, monkeypatch):
+    grid, weight = led(shape[0], *shape[2:]), maps(shape[0], (2 * radius + 1) ** 2, *shape[2:], dtype=torch.float64)[0]
+    results = []
+    for fast in (True, False):
+        monkeypatch.setattr("regbench.ops.fast.usable", lambda *a, fast=fast, **k: fast)
+        inputs = [*(x.requires_grad_() for x in maps(*shape, dtype=torch.float64)), grid]
+        correlation = warped_correlation(*inputs, radius)
+        results.append((correlation.detach(), *torch.autograd.grad((correlation * weight).sum(), inputs)))
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=1e-11)

@@ -5,14 +5,15 @@ import numpy as np
 import pytest
 import torch
 
-from regbench import Registration, geometry
-from regbench_registrators.blocks.all_pairs import AllPairs
+from regbench import geometry
+from regbench.ops.fast import AllPairs as FastAllPairs
+from regbench.ops.fast.near_pairs import REACH, Boxes
+from regbench_registrators.blocks.all_pairs import AllPairs, all_pairs
+from regbench_registrators.blocks.composition import in_sequence
 from regbench_registrators.blocks.decoder import HalvingDecoder, ProjectingDecoder, poolings
 from regbench_registrators.blocks.encoder import ResidualEncoder
 from regbench_registrators.blocks.flow import flow_of, warp_by_flow
 from regbench_registrators.blocks.local_attention import global_attention, local_attention
-from regbench_registrators.blocks.near_pairs import REACH, Boxes
-from regbench_registrators.blocks.sequence import in_sequence, sequence_loss
 
 
 def random(*shape, seed=0):
@@ -37,11 +38,12 @@ def bilinear(image, x, y):
     return total
 
 
-def test_lookup_equals_a_loop_over_every_pixel_and_offset():
+@pytest.mark.parametrize("lookup", [AllPairs, FastAllPairs])
+def test_lookup_equals_a_loop_over_every_pixel_and_offset(lookup):
     side, radius = 6, 2
     source, target = random(1, 3, side, side), random(1, 3, side, side, seed=1)
     flow = 3 * random(1, 2, side, side, seed=2)
-    found = AllPairs(source, target, radius)(flow)
+    found = lookup(source, target, radius)(flow)
     assert found.shape == (1, 2 * 25, side, side)
     for py in range(side):
         for px in range(side):
@@ -62,7 +64,7 @@ def test_lookup_knows_the_direction_of_a_shift(shift):
     side, radius = 16, 4
     source = torch.nn.functional.normalize(random(1, 32, side, side), dim=1)
     target = source.roll((shift[1], shift[0]), (2, 3))  # target(p + shift) = source(p)
-    pairs = AllPairs(source, target, radius)
+    pairs = all_pairs(source, target, radius)
     inner = (slice(None), slice(None), slice(5, 11), slice(5, 11))
     still = pairs(torch.zeros(1, 2, side, side))[:, :81][inner]
     assert (still.argmax(1) == (shift[0] + radius) * 9 + shift[1] + radius).all()
@@ -71,11 +73,12 @@ def test_lookup_knows_the_direction_of_a_shift(shift):
     torch.testing.assert_close(led.amax(1), torch.ones(1, 6, 6))
 
 
-def test_lookup_passes_gradients_to_maps_and_coordinates():
+@pytest.mark.parametrize("lookup", [AllPairs, FastAllPairs])
+def test_lookup_passes_gradients_to_maps_and_coordinates(lookup):
     source, target, flow = random(2, 4, 8, 8), random(2, 4, 8, 8, seed=1), random(2, 2, 8, 8, seed=2)
     for x in (source, target, flow):
         x.requires_grad_()
-    AllPairs(source, target, 2)(flow).square().sum().backward()
+    lookup(source, target, 2)(flow).square().sum().backward()
     assert all(x.grad.abs().sum() > 0 for x in (source, target, flow))
 
 
@@ -83,10 +86,8 @@ def lookups(flows, near, side=64, radius=4):
     """Windows along flows, and the gradients of maps and flows, from part of the volume or from all of it."""
     maps = [random(2, 3, side, side, seed=seed).double().requires_grad_() for seed in (0, 1)]
     flows = [flow.clone().requires_grad_() for flow in flows]
-    pairs = AllPairs(*(x.float() for x in maps), radius)
-    assert pairs.boxes is not None
-    if not near:
-        pairs.boxes = None
+    pairs = (FastAllPairs if near else AllPairs)(*(x.float() for x in maps), radius)
+    assert not near or pairs.boxes is not None
     found = torch.stack([pairs(flow) for flow in flows])
     weight = random(*found.shape, seed=2)
     grads = torch.autograd.grad((found * weight).sum(), [*maps, *flows])
@@ -117,9 +118,9 @@ def test_a_flow_beyond_the_reach_sees_all_pairs(value):
 
 
 def test_small_maps_and_maps_not_of_tiles_are_correlated_whole():
-    assert Boxes.worthwhile((64, 64), 4) is not None
-    assert Boxes.worthwhile((32, 32), 4) is None
-    assert Boxes.worthwhile((68, 64), 4) is None
+    assert Boxes.of_maps((64, 64), 4) is not None
+    assert Boxes.of_maps((32, 32), 4) is None
+    assert Boxes.of_maps((68, 64), 4) is None
 
 
 # --- flow
@@ -252,21 +253,3 @@ def test_composing_two_shifts_adds_them():
     a, b = (torch.tensor(v).expand(1, 4, 2) for v in ([3.0, 1.0], [-5.0, 2.0]))
     for composition in ("add", "compose"):
         torch.testing.assert_close(in_sequence(a, b, (64, 64), composition), a + b)
-
-
-def test_sequence_loss_starts_anew_at_each_scale():
-    truth = random(2, 4, 2)
-    estimates = torch.stack([truth + e for e in (4.0, -2.0, 3.0, 1.0)])
-    registration = Registration(estimates, (64, 64))
-    found = sequence_loss(registration, truth, None, gamma=0.5, iterations=(3, 1))
-    assert float(found) == pytest.approx(0.25 * 4 + 0.5 * 2 + 3 + 1, rel=1e-5)
-    found = sequence_loss(registration, truth, None, gamma=0.5, iterations=(4,))
-    assert float(found) == pytest.approx(0.125 * 4 + 0.25 * 2 + 0.5 * 3 + 1, rel=1e-5)
-
-
-def test_sequence_loss_weighs_samples():
-    truth = torch.zeros(2, 4, 2)
-    estimates = torch.stack([torch.full((4, 2), 2.0), torch.full((4, 2), 6.0)])[None]
-    weight = torch.tensor([2.0, 0.0])
-    found = sequence_loss(Registration(estimates, (64, 64)), truth, weight, gamma=0.85, iterations=(1,))
-    assert float(found) == pytest.approx(2.0)

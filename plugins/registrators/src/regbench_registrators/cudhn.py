@@ -22,7 +22,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench_registrators.blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
+from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS
+from regbench_registrators.blocks.resnet import Depths, Pretrained, Widths, offsets_regressor
+from regbench_registrators.presets import CUDHN_PRESETS
 
 # Of 8-bit R, G, B. The authors subtract them from images OpenCV has read, B first: their list starts with 118.93.
 MEAN = (102.60, 113.97, 118.93)
@@ -37,15 +39,11 @@ class CUDHNConfig(ComponentConfig):
     feature_widths: tuple[int, ...] = Field((4, 8), description="channels of the feature net before its last layer")
     mask_widths: tuple[int, ...] = Field((4, 8, 16, 32), description="channels of the mask net before its last layer")
     strength: float = Field(0.5, gt=0, le=1, description="share of its maximum at which a mask saturates")
-    depths: Depths = DEPTHS
-    widths: Widths = WIDTHS
+    depths: Depths = RESNET34_DEPTHS
+    widths: Widths = RESNET34_WIDTHS
     pretrained: Pretrained = False
 
-    presets = {
-        "quick": {"mask_widths": (4, 8, 16), "depths": (2, 2, 2, 2), "widths": (32, 64, 128, 256)},
-        "smoke": {"mask_widths": (4, 8), "depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32)},
-        "tiny": {"mask_widths": (4,), "depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16)},
-    }
+    presets = CUDHN_PRESETS
 
 
 def one_channel_net(widths: tuple[int, ...], last: nn.Module) -> nn.Sequential:

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator
+from regbench_registrators.presets import DHN_PRESETS
 
 
 class DHNConfig(ComponentConfig):
@@ -20,11 +21,7 @@ class DHNConfig(ComponentConfig):
     hidden: int = Field(1024, ge=1, description="units of the first fully connected layer")
     dropout: float = Field(0.5, ge=0, lt=1, description="after the last convolution and the first layer")
 
-    presets = {
-        "quick": {"widths": (32, 32, 64, 64), "hidden": 256},
-        "smoke": {"widths": (8, 8, 16, 16), "hidden": 32},
-        "tiny": {"widths": (8, 8, 16, 16), "hidden": 32},
-    }
+    presets = DHN_PRESETS
 
 
 class DHN(Registrator):

@@ -14,22 +14,20 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator
-from regbench_registrators.blocks.resnet import DEPTHS, WIDTHS, Depths, Pretrained, Widths, offsets_regressor
+from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS
+from regbench_registrators.blocks.resnet import Depths, Pretrained, Widths, offsets_regressor
+from regbench_registrators.presets import DHN_RESNET_PRESETS
 
 
 class DHNResNetConfig(ComponentConfig):
     """Defaults are AltO's network."""
 
     colour: Literal["rgb", "grey"] = Field("rgb", description="six channels, or the two grey images of DeTone's DHN")
-    depths: Depths = DEPTHS
-    widths: Widths = WIDTHS
+    depths: Depths = RESNET34_DEPTHS
+    widths: Widths = RESNET34_WIDTHS
     pretrained: Pretrained = False
 
-    presets = {
-        "quick": {"depths": (2, 2, 2, 2), "widths": (32, 64, 128, 256)},
-        "smoke": {"depths": (1, 1, 1, 1), "widths": (16, 16, 32, 32)},
-        "tiny": {"depths": (1, 1, 1, 1), "widths": (8, 8, 16, 16)},
-    }
+    presets = DHN_RESNET_PRESETS
 
 
 class DHNResNet(Registrator):

@@ -13,22 +13,22 @@ patch; published weights therefore fit 128 px only.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
-from regbench_registrators.blocks.all_pairs import LEVELS, AllPairs
-from regbench_registrators.blocks.convolution import layout
+from regbench.ops import sequence_loss
+from regbench_registrators.blocks.all_pairs import LEVELS, all_pairs
+from regbench_registrators.blocks.composition import Composition, in_sequence
 from regbench_registrators.blocks.decoder import HalvingDecoder, ProjectingDecoder, poolings
 from regbench_registrators.blocks.encoder import ResidualEncoder
 from regbench_registrators.blocks.flow import flow_of, warp_by_flow
 from regbench_registrators.blocks.scales import ScalesConfig, Width
-from regbench_registrators.blocks.sequence import Composition, in_sequence, sequence_loss
-
-_SMALL = {"finest": 4, "radius": 3, "stem_stride": 2, "decoder_widths": (32, 32)}
+from regbench_registrators.presets import IHN_PRESETS
+from regbench_registrators.published_keys import IHN_KEYS
 
 
 class IHNConfig(ScalesConfig):
@@ -48,12 +48,7 @@ class IHNConfig(ScalesConfig):
     gamma: float = Field(0.85, gt=0, le=1, description="of the sequence loss")
     composition: Composition = Field("add", description="of the scales: published sum, or exact product")
 
-    presets = {
-        "quick": _SMALL | {"iterations": (4, 2), "stem": 16, "widths": (16, 32, 48), "dim": 48},
-        "smoke": _SMALL | {"iterations": (2, 1), "stem": 16, "widths": (16, 24, 32), "dim": 32},
-        "tiny": _SMALL
-        | {"iterations": (2, 1), "stem": 8, "widths": (8, 12, 16), "dim": 16, "decoder_widths": (16, 16)},
-    }
+    presets = IHN_PRESETS
 
 
 class IHN(Registrator):
@@ -69,34 +64,7 @@ class IHN(Registrator):
 
     Config = IHNConfig
     config: IHNConfig
-    published_keys: ClassVar[list[tuple[str, str]]] = [
-        (r"^module\.", ""),
-        # SSHNet's checkpoints hold its translator too, which is no part of the registrator.
-        (r"^modal_trans\..*", ""),
-        (r"^homo_estimator\.", ""),
-        (r"^fnet1?\.", "encoder."),
-        (r"^encoder\.conv1\.", "encoder.stem."),
-        (r"^encoder\.layer2\.", "encoder.levels.0."),
-        (r"^encoder\.layer3\.", "encoder.levels.1."),
-        (r"\.downsample\.0\.", ".shortcut."),
-        (r"^encoder\.conv3\.", "encoder.heads.2."),
-        (r"^encoder\.conv2\.", "encoder.heads.4."),
-        # The published decoder counts its layers from 1 and calls the one at 2 x 2 the tenth.
-        (r"^update_block_4\.cnn\.", "decoders.0."),
-        (r"^update_block_2\.cnn\.", "decoders.1."),
-        (r"\.layer10\.3\.", ".head."),
-        (r"\.layer10\.", ".last."),
-        (r"\.layer1\.", ".layers.0."),
-        (r"\.layer2\.", ".layers.1."),
-        (r"\.layer3\.", ".layers.2."),
-        (r"\.layer4\.", ".layers.3."),
-        (r"\.layer5\.", ".layers.4."),
-        # SSHNet's decoder.
-        (r"^update_block\.in_conv\.", "decoders.0.project."),
-        (r"^update_block\.same_layers\.", "decoders.0.before."),
-        (r"^update_block\.down_layers\.", "decoders.0.layers."),
-        (r"^update_block\.out_conv\.", "decoders.0.head."),
-    ]
+    published_keys = IHN_KEYS
 
     def __init__(self, config: IHNConfig, info: PairInfo) -> None:
         super().__init__(config, info)
@@ -126,7 +94,7 @@ class IHN(Registrator):
         # One pass over both images: instance norm keeps them independent.
         features = self.encoder(torch.cat([source, target]), self.strides)
         target_map = features[self.strides[0]][b:]
-        before = torch.zeros(b, 4, 2, device=source.device)
+        before = source.new_zeros(b, 4, 2)
         flow = before.new_zeros(0)
         estimates: list[Tensor] = []
         for scale, (stride, decoder) in enumerate(zip(self.strides, self.decoders, strict=True)):
@@ -135,13 +103,12 @@ class IHN(Registrator):
                 target_map = self.encoder(warp_by_flow(target, flow), (stride,))[stride]
             source_map = features[stride][:b]
             map_size = (source_map.shape[-2], source_map.shape[-1])
-            lookup = AllPairs(source_map, target_map, self.config.radius)
+            lookup = all_pairs(source_map, target_map, self.config.radius)
             displacement = torch.zeros_like(before)
             flow = flow_of(displacement, stride, map_size)
             for _ in range(self.config.iterations[scale]):
                 correlation = lookup(flow.detach() if self.config.detach_lookup else flow)
-                seen = torch.cat([correlation, layout(flow, self.config.decoder_widths[scale])], dim=1)
-                displacement = displacement + decoder(seen).float()
+                displacement = displacement + decoder(torch.cat([correlation, flow], dim=1)).float()
                 flow = flow_of(displacement, stride, map_size)
                 # A later scale sees the warped target: its homography comes first, the earlier one leads on from it.
                 whole = in_sequence(displacement, before, size, self.config.composition) if scale else displacement
@@ -151,7 +118,9 @@ class IHN(Registrator):
     def loss(self, registration: Registration, displacement: Tensor, weight: Tensor | None = None) -> Tensor:
         """Sequence loss, a scalar; the exponent of gamma starts anew at the second scale."""
         iterations = self.config.iterations[: self.config.scales]
-        return sequence_loss(registration, displacement, weight, gamma=self.config.gamma, iterations=iterations)
+        return sequence_loss(
+            registration.displacements, displacement, weight, gamma=self.config.gamma, iterations=iterations
+        )
 
     def features(self, image: Tensor) -> Tensor:
         """Features at the coarsest scale, ``(B, dim, H / stride, W / stride)``."""

@@ -12,7 +12,7 @@ decoder follows the patch: it pools its map down to 2 x 2. Published weights the
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -22,8 +22,8 @@ from regbench import ComponentConfig, PairInfo, Registration, Registrator, geome
 from regbench.ops import warped_correlation
 from regbench_registrators.blocks.decoder import ProjectingDecoder, poolings
 from regbench_registrators.blocks.encoder import ResidualEncoder
-
-_SMALL = {"scales": 2, "finest": 4, "stem_stride": 2}
+from regbench_registrators.presets import MCNET_PRESETS
+from regbench_registrators.published_keys import MCNET_KEYS
 
 
 class MCNetConfig(ComponentConfig):
@@ -40,11 +40,7 @@ class MCNetConfig(ComponentConfig):
     decoder: int = Field(64, ge=8, multiple_of=8, description="channels of the decoders")
     loss: Literal["fgo", "l1"] = Field("fgo", description="FGO (sec. 3.4) or plain sum of L1")
 
-    presets = {
-        "quick": _SMALL | {"widths": (16, 32, 48), "dim": 48},
-        "smoke": _SMALL | {"scales": 1, "widths": (16, 24, 32), "dim": 32, "decoder": 16, "iterations": 1},
-        "tiny": _SMALL | {"stem": 8, "widths": (8, 12, 16), "dim": 16, "decoder": 16},
-    }
+    presets = MCNET_PRESETS
 
     @model_validator(mode="after")
     def _levels_exist(self) -> MCNetConfig:
@@ -82,22 +78,7 @@ class MCNet(Registrator):
 
     Config = MCNetConfig
     config: MCNetConfig
-    published_keys: ClassVar[list[tuple[str, str]]] = [
-        (r"^module\.", ""),
-        (r"^fnet\.conv1\.", "encoder.stem."),
-        (r"^fnet\.layer(\d)\.(\d)\.downsample\.0\.", r"fnet.layer\1.\2.shortcut."),
-        (r"^fnet\.layer1\.", "encoder.levels.0."),
-        (r"^fnet\.layer2\.", "encoder.levels.1."),
-        (r"^fnet\.layer3\.", "encoder.levels.2."),
-        (r"^fnet\.layer4\.", "encoder.levels.3."),
-        (r"^fnet\.out_conv1\.", "encoder.heads.1."),
-        (r"^fnet\.out_conv2\.", "encoder.heads.2."),
-        (r"^fnet\.out_conv3\.", "encoder.heads.4."),
-        (r"^fnet\.out_conv4\.", "encoder.heads.8."),
-        (r"^update_blocks\.(\d)\.in_conv\.", r"decoders.\1.project."),
-        (r"^update_blocks\.(\d)\.out_conv\.", r"decoders.\1.head."),
-        (r"^update_blocks\.", "decoders."),
-    ]
+    published_keys = MCNET_KEYS
 
     def __init__(self, config: MCNetConfig, info: PairInfo) -> None:
         super().__init__(config, info)
@@ -120,7 +101,7 @@ class MCNet(Registrator):
         b, _, *size = source.shape
         # One pass over both images: instance norm keeps them independent.
         features = self.encoder(torch.cat([source, target]))
-        displacement = torch.zeros(b, 4, 2, device=source.device)
+        displacement = source.new_zeros(b, 4, 2)
         estimates = []
         for stride, decoder in zip(self.config.strides, self.decoders, strict=True):
             source_map, target_map = features[stride].chunk(2)

@@ -14,7 +14,7 @@ the other. By default the homography is scaled exactly and the warp is regbench'
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +22,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
-from regbench_registrators.blocks.sequence import Composition, in_sequence, sequence_loss
+from regbench.ops import sequence_loss
+from regbench_registrators.blocks.composition import Composition, in_sequence
+from regbench_registrators.presets import MHN_PRESETS
+from regbench_registrators.published_keys import MHN_KEYS
 
 SHRINKS = (4, 2, 1)
 
@@ -40,11 +43,7 @@ class MHNConfig(ComponentConfig):
     composition: Composition = Field("add", description="of the levels: published sum, or exact product")
     gamma: float = Field(0.8, gt=0, le=1, description="of the sequence loss")
 
-    presets = {
-        "quick": {"widths": (16, 32, 32, 64, 128)},
-        "smoke": {"widths": (8, 16, 16, 32)},
-        "tiny": {"widths": (8, 8, 16, 16)},
-    }
+    presets = MHN_PRESETS
 
 
 def double_convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -95,18 +94,7 @@ class MHN(Registrator):
 
     Config = MHNConfig
     config: MHNConfig
-    published_keys: ClassVar[list[tuple[str, str]]] = [
-        (r"^module\.", ""),
-        # SSHNet's checkpoints hold its translator too, which is no part of the registrator.
-        (r"^modal_trans\..*", ""),
-        (r"^homo_estimator\.", ""),
-        (r"^net2\.", "levels.0."),
-        (r"^net1\.", "levels.1."),
-        (r"^net0\.", "levels.2."),
-        (r"\.inc\.double_conv\.", ".blocks.0."),
-        (r"\.down(\d)\.maxpool_conv\.1\.double_conv\.", r".blocks.\1."),
-        (r"\.out_layer\.2\.", ".head."),
-    ]
+    published_keys = MHN_KEYS
 
     def __init__(self, config: MHNConfig, info: PairInfo) -> None:
         super().__init__(config, info)
@@ -119,7 +107,7 @@ class MHN(Registrator):
             blocks = side.bit_length() - 2  # one without pooling, then down to 4 x 4
             widths = (*config.widths, *[config.widths[-1]] * blocks)[:blocks]
             levels.append(Level(widths, config.dropout))
-            # Constants live on the device: copied from the host at each call they would synchronise with it.
+            # Buffers, so that they follow the network and are not made anew at each call.
             small, full = (side, side), (patch, patch)
             self.register_buffer(f"into_{i}", geometry.resize_matrix(full, small).float(), persistent=False)
             self.register_buffer(f"out_of_{i}", geometry.resize_matrix(small, full).float(), persistent=False)
@@ -169,4 +157,4 @@ class MHN(Registrator):
 
     def loss(self, registration: Registration, displacement: Tensor, weight: Tensor | None = None) -> Tensor:
         """Sequence loss over the levels, a scalar."""
-        return sequence_loss(registration, displacement, weight, gamma=self.config.gamma, iterations=(len(SHRINKS),))
+        return sequence_loss(registration.displacements, displacement, weight, gamma=self.config.gamma)

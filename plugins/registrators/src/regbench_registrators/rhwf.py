@@ -13,23 +13,20 @@ weights therefore fit 128 px only.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from regbench import PairInfo, Registration, Registrator
-from regbench.ops import local_correlation
+from regbench.ops import local_correlation, sequence_loss
 from regbench_registrators.blocks.decoder import HalvingDecoder, poolings
 from regbench_registrators.blocks.encoder import ResidualEncoder
 from regbench_registrators.blocks.flow import flow_of, warp_by_flow
 from regbench_registrators.blocks.local_attention import global_attention, local_attention
 from regbench_registrators.blocks.scales import ScalesConfig, Width
-from regbench_registrators.blocks.sequence import sequence_loss
-
-_SMALL = {"finest": 4, "reach": 4, "stem_stride": 2}
+from regbench_registrators.presets import RHWF_PRESETS
+from regbench_registrators.published_keys import RHWF_KEYS
 
 
 class RHWFConfig(ScalesConfig):
@@ -49,35 +46,7 @@ class RHWFConfig(ScalesConfig):
     )
     gamma: float = Field(0.85, gt=0, le=1, description="of the sequence loss")
 
-    presets = {
-        "quick": _SMALL
-        | {
-            "windows": ((0, 3), (3, 3)),
-            "stem": 16,
-            "widths": (16, 32, 32),
-            "dim": 32,
-            "motion": 32,
-            "decoder_widths": (32, 32),
-        },
-        "smoke": _SMALL
-        | {
-            "windows": ((0, 3), (3,)),
-            "stem": 16,
-            "widths": (16, 24, 32),
-            "dim": 32,
-            "motion": 16,
-            "decoder_widths": (16, 16),
-        },
-        "tiny": _SMALL
-        | {
-            "windows": ((0, 3), (3,)),
-            "stem": 8,
-            "widths": (8, 12, 16),
-            "dim": 16,
-            "motion": 16,
-            "decoder_widths": (16, 16),
-        },
-    }
+    presets = RHWF_PRESETS
 
     @field_validator("windows")
     @classmethod
@@ -107,10 +76,10 @@ class Attention(nn.Module):
         """``x`` attends to ``context``, both ``(B, C, H, W)``; ``window`` is odd, or 0 for the whole map."""
         query, key, value = self.query(x), self.key(context), self.value(context)
         if window:
-            found = local_attention(query, key, value, window // 2)
+            attended = local_attention(query, key, value, window // 2)
         else:
-            found = global_attention(query, key, value)
-        return self.norm(x + self.out(found))
+            attended = global_attention(query, key, value)
+        return self.norm(x + self.out(attended))
 
 
 class FeedForward(nn.Module):
@@ -163,8 +132,7 @@ class Motion(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Two maps ``(B, C, h, w)`` to ``(B, outputs, h, w)``."""
-        with torch.autocast(source.device.type, enabled=False):
-            products = local_correlation(source.float(), target.float(), self.radius) * source.shape[1]
+        products = local_correlation(source.float(), target.float(), self.radius) * source.shape[1]
         products = products.relu()
         return self.project(self._focused(products) if self.wide else products).relu()
 
@@ -190,37 +158,7 @@ class RHWF(Registrator):
 
     Config = RHWFConfig
     config: RHWFConfig
-    published_keys: ClassVar[list[tuple[str, str]]] = [
-        (r"^module\.", ""),
-        (r"^encoder\.conv1\.", "encoder.stem."),
-        (r"^encoder\.layer1\.", "encoder.levels.0."),
-        (r"^encoder\.layer2\.", "encoder.levels.1."),
-        (r"\.downsample\.0\.", ".shortcut."),
-        (r"^encoder\.conv_1\.", "encoder.heads.2."),
-        (r"^encoder\.conv_2\.", "encoder.heads.4."),
-        (r"^transformer_(\d)\.", r"transformers.\1."),
-        (r"\.slf_attn\.", ".own."),
-        (r"\.crs_attn\.", ".cross."),
-        (r"\.pos_ffn\.", ".feed_forward."),
-        (r"\.w_qs\.", ".query."),
-        (r"\.w_ks\.", ".key."),
-        (r"\.w_vs\.", ".value."),
-        (r"\.fc\.", ".out."),
-        (r"\.w_1\.", ".expand."),
-        (r"\.w_2\.", ".reduce."),
-        (r"\.ln\.", ".norm."),
-        (r"^conv1_(\d)\.layer0\.0\.", r"motions.\1.project."),
-        (r"^conv3\.layer0\.0\.", "merge."),
-        (r"^update_block_4\.cnn\.", "decoders.0."),
-        (r"^update_block_2\.cnn\.", "decoders.1."),
-        (r"\.layer10\.3\.", ".head."),
-        (r"\.layer10\.", ".last."),
-        (r"\.layer1\.", ".layers.0."),
-        (r"\.layer2\.", ".layers.1."),
-        (r"\.layer3\.", ".layers.2."),
-        (r"\.layer4\.", ".layers.3."),
-        (r"\.layer5\.", ".layers.4."),
-    ]
+    published_keys = RHWF_KEYS
 
     def __init__(self, config: RHWFConfig, info: PairInfo) -> None:
         super().__init__(config, info)
@@ -254,7 +192,7 @@ class RHWF(Registrator):
         # One pass over both images: instance norm keeps them independent.
         features = self.encoder(torch.cat([source, target]), self.strides)
         target_map: Tensor | None = features[self.strides[0]][b:]
-        displacement = torch.zeros(b, 4, 2, device=source.device)
+        displacement = source.new_zeros(b, 4, 2)
         flow = displacement.new_zeros(0)
         estimates = []
         for scale, stride in enumerate(self.strides):
@@ -274,7 +212,9 @@ class RHWF(Registrator):
     def loss(self, registration: Registration, displacement: Tensor, weight: Tensor | None = None) -> Tensor:
         """Sequence loss, a scalar; the exponent of gamma starts anew at the second scale."""
         iterations = [len(windows) for windows in self.config.windows[: self.config.scales]]
-        return sequence_loss(registration, displacement, weight, gamma=self.config.gamma, iterations=iterations)
+        return sequence_loss(
+            registration.displacements, displacement, weight, gamma=self.config.gamma, iterations=iterations
+        )
 
     def features(self, image: Tensor) -> Tensor:
         """Features at the coarsest scale, ``(B, dim, H / stride, W / stride)``."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regbench_registrators.blocks.convolution import Conv2d, layout
+from regbench.ops import fast
 from regbench_registrators.blocks.residual import ResidualBlock, kaiming_fan_out
 
 
@@ -23,7 +22,8 @@ class ResidualEncoder(nn.Module):
         kernel: side of the stem's convolution, odd.
         stem_stride: stride of the stem.
         levels: {stride: channels} of the levels, fine to coarse; each stride equals the one before or doubles it.
-        heads: strides at which features leave the network. A head nobody asks :meth:`forward` for gets no gradient.
+        heads: strides at which features leave the network. A head that :meth:`forward` is not to compute gets no
+            gradient.
         dim: channels of the features.
         pool: halve by max pooling.
     """
@@ -40,10 +40,10 @@ class ResidualEncoder(nn.Module):
         pool: bool = False,
     ) -> None:
         super().__init__()
-        self.stem = Conv2d(3, stem, kernel, stem_stride, kernel // 2)
+        self.stem = nn.Conv2d(3, stem, kernel, stem_stride, kernel // 2)
         self.strides = tuple(levels)
         before = (stem_stride, *self.strides)
-        # What is left to halve at each level, and who does it.
+        # By how much each level divides the side of its input.
         self._factors = tuple(after // earlier for earlier, after in zip(before, self.strides, strict=False))
         self._pool = pool
         widths = (stem, *levels.values())
@@ -55,7 +55,7 @@ class ResidualEncoder(nn.Module):
             )
             for inputs, outputs, factor in zip(widths, widths[1:], self._factors, strict=False)
         )
-        self.heads = nn.ModuleDict({str(s): Conv2d(width, dim, 1) for s, width in levels.items() if s in heads})
+        self.heads = nn.ModuleDict({str(s): nn.Conv2d(width, dim, 1) for s, width in levels.items() if s in heads})
         kaiming_fan_out(self)
 
     def forward(self, image: Tensor, strides: Collection[int] | None = None) -> dict[int, Tensor]:
@@ -67,7 +67,10 @@ class ResidualEncoder(nn.Module):
         """
         wanted = {int(s) for s in self.heads} if strides is None else set(strides)
         features: dict[int, Tensor] = {}
-        x = torch.relu(self.stem.normalised(layout(image, self._widest)))
+        if fast.usable(image, self._widest):
+            x = F.relu(fast.normalised_convolution(image, self.stem))
+        else:
+            x = F.relu(F.instance_norm(self.stem(image)))
         for stride, factor, level in zip(self.strides, self._factors, self.levels, strict=True):
             if self._pool and factor > 1:
                 x = F.max_pool2d(x, factor)

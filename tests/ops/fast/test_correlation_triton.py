@@ -13,7 +13,7 @@ CHECK = """
 import torch
 import torch.nn.functional as F
 
-from regbench.ops.correlation_triton import TritonCorrelation
+from regbench.ops.fast.correlation_triton import TritonCorrelation
 
 def by_definition(map1, map2, grid, radius):
     if grid is not None:
@@ -58,20 +58,20 @@ for found, expected in zip(*results, strict=True):
     ],
 )
 def test_kernels_equal_the_definition(arguments):
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", CHECK.replace("{arguments}", arguments)],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
     )
-    assert found.returncode == 0, found.stderr[-2000:]
+    assert process.returncode == 0, process.stderr[-2000:]
 
 
 COMPILE = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
-from regbench.ops import correlation_triton
+from regbench.ops.fast import correlation_triton
 
 kernel, pointer, precision = getattr(correlation_triton, "{name}"), "{pointer}", "{precision}"
 constants = dict(RADIUS=4, SIDE=16, GRID=True, PRECISION=precision, TILE=8, CHUNK=32)
@@ -96,5 +96,5 @@ def test_kernels_compile_for_a_gpu(name, pointer, precision, tmp_path):
     script = tmp_path / "compiled.py"
     script.write_text(code)
     environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path / "cache")}
-    found = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
-    assert found.returncode == 0, found.stderr[-2000:]
+    process = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr[-2000:]

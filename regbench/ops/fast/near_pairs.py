@@ -1,7 +1,7 @@
 """The part of an all-pairs correlation volume that lookups near the identity read.
 
-Each tile of the source is correlated with a box of the target around it: of a 64 x 64 map 39 %. Boxes are cut out of
-columns of the target, where a box's rows lie in one piece; a tile and its box are one matrix product.
+Each tile of the source is correlated with a box of the target around it: 39 % of the volume of a 64 x 64 map. Boxes are
+cut out of columns of the target, in which a box's rows are contiguous; a tile and its box are one matrix product.
 """
 
 from __future__ import annotations
@@ -27,10 +27,14 @@ class Boxes(NamedTuple):
     side: int
 
     @classmethod
-    def worthwhile(cls, size: tuple[int, int], radius: int) -> Boxes | None:
-        """Boxes for windows of two levels, or None where the map is hardly larger than they are.
+    def of_maps(cls, size: tuple[int, int], radius: int) -> Boxes | None:
+        """Boxes that hold the windows of two levels; None where they would not save half of the volume.
 
         Around c the window of the pooled level reads pixels c - 2 radius - 2 to c + 2 radius + 3.
+
+        Args:
+            size: (height, width) of the maps.
+            radius: half side of the windows.
         """
         margin = 2 * radius + 3 + REACH
         margin += margin % 2  # pooling starts at an even pixel
@@ -61,7 +65,7 @@ def near_pairs(source: Tensor, target: Tensor, boxes: Boxes) -> Tensor:
     Args:
         source: ``(B, C, h, w)``.
         target: ``(B, C, h, w)``.
-        boxes: of such maps.
+        boxes: those of maps of this size.
 
     Returns:
         ``(B, ny, nx, T*T, S*S)``, S the side of a box.
@@ -69,13 +73,13 @@ def near_pairs(source: Tensor, target: Tensor, boxes: Boxes) -> Tensor:
     return _NearPairs.apply(source, target, boxes)
 
 
-def _matrices(source: Tensor) -> Tensor:
-    """``(B, C, h, w)`` to the rows of each tile, ``(B, ny, nx, T*T, C)``."""
+def _tile_rows(source: Tensor) -> Tensor:
+    """``(B, C, h, w)`` to the features of each tile, ``(B, ny, nx, T*T, C)``."""
     return tiled(source.permute(0, 2, 3, 1)).flatten(3, 4)
 
 
-def _columns(maps: Tensor, boxes: Boxes) -> Iterator[tuple[int, int, Tensor]]:
-    """Of maps ``(B, C, h, w)``: the sample, the column of tiles, and that column of boxes ``(h, S, C)``, a view."""
+def _box_columns(maps: Tensor, boxes: Boxes) -> Iterator[tuple[int, int, Tensor]]:
+    """Index of the sample, index of the column of tiles, and its column of boxes ``(h, S, C)``, a view of the maps."""
     for sample in range(len(maps)):
         for j, x in enumerate(boxes.origins(1)):
             yield sample, j, maps[sample, :, :, x : x + boxes.side].permute(1, 2, 0)
@@ -84,9 +88,9 @@ def _columns(maps: Tensor, boxes: Boxes) -> Iterator[tuple[int, int, Tensor]]:
 class _NearPairs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, source: Tensor, target: Tensor, boxes: Boxes) -> Tensor:
-        tiles = _matrices(source)
+        tiles = _tile_rows(source)
         out = source.new_empty(*tiles.shape[:4], boxes.side**2)
-        for sample, j, column in _columns(target, boxes):
+        for sample, j, column in _box_columns(target, boxes):
             column = column.contiguous()
             for i, y in enumerate(boxes.origins(0)):
                 products = out[sample, i, j]
@@ -99,18 +103,18 @@ class _NearPairs(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         source, target, out = ctx.saved_tensors
         boxes: Boxes = ctx.boxes
-        tiles = _matrices(source)
+        tiles = _tile_rows(source)
         d_tiles = torch.empty_like(tiles)
         d_target = torch.zeros_like(target)
-        into = _columns(d_target, boxes)
-        for (sample, j, column), (*_, d_target_column) in zip(_columns(target, boxes), into, strict=True):
+        into = _box_columns(d_target, boxes)
+        for (sample, j, column), (*_, d_target_column) in zip(_box_columns(target, boxes), into, strict=True):
             column = column.contiguous()
             d_column = torch.zeros_like(column)
             for i, y in enumerate(boxes.origins(0)):
-                given = grads[0][sample, i, j] * (out[sample, i, j] > 0)
-                torch.mm(given, column[y : y + boxes.side].flatten(0, 1), out=d_tiles[sample, i, j])
-                d_column[y : y + boxes.side].flatten(0, 1).addmm_(given.T, tiles[sample, i, j])
+                grad = grads[0][sample, i, j] * (out[sample, i, j] > 0)
+                torch.mm(grad, column[y : y + boxes.side].flatten(0, 1), out=d_tiles[sample, i, j])
+                d_column[y : y + boxes.side].flatten(0, 1).addmm_(grad.T, tiles[sample, i, j])
             d_target_column += d_column
         h, w = boxes.size
-        d_source = d_tiles.unflatten(3, (TILE, TILE)).transpose(2, 3).reshape(len(source), h, w, -1)
+        d_source = torch.unflatten(d_tiles, 3, (TILE, TILE)).transpose(2, 3).reshape(len(source), h, w, -1)
         return d_source.permute(0, 3, 1, 2), d_target, None
