@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from regbench.errors import RegbenchError as RegbenchError
     from regbench.errors import UsageError as UsageError
     from regbench.metrics.types import PairErrors as PairErrors
-    from regbench.plugins.hookspecs import Register as Register
+    from regbench.plugins.register import Register as Register
 
 __version__ = "0.1.0"
 
@@ -71,7 +71,7 @@ _CLASSES = {
     "PairInfo": "regbench.api.types",
     "PluginError": "regbench.errors",
     "RegbenchError": "regbench.errors",
-    "Register": "regbench.plugins.hookspecs",
+    "Register": "regbench.plugins.register",
     "Registration": "regbench.api.types",
     "Registrator": "regbench.api.registrator",
     "SelfPair": "regbench.api.types",

@@ -9,7 +9,7 @@ import pytest
 
 from regbench.errors import PluginError, UsageError
 from regbench.plugins import hookspecs
-from regbench.plugins.compatibility import check_compatible, incompatible, of_no_paper
+from regbench.plugins.compatibility import check_compatible, incompatible, unpublished_combination
 from regbench.plugins.registry import Component, registry
 from tests.distributions import write_plugin
 
@@ -132,11 +132,11 @@ def test_incompatible_gives_the_reason():
     assert incompatible(None, None, plain) is None
     assert incompatible(None, still, plain) == "without a strategy nothing uses a translator"
     assert incompatible(alone, None, trained) is None
-    assert incompatible(alone, None, plain) == "alone needs a registrator with train; plain has it not"
+    assert incompatible(alone, None, plain) == "alone needs a registrator with train, which plain lacks"
     assert incompatible(alone, still, trained) == "alone uses no translator"
     assert incompatible(both, learning, trained) is None
     assert incompatible(both, None, trained) == "both needs a translator"
-    assert incompatible(both, still, trained) == "both needs a translator with unpaired_training; still has it not"
+    assert incompatible(both, still, trained) == "both needs a translator with unpaired_training, which still lacks"
     with pytest.raises(UsageError, match="plugins matrix"):
         check_compatible(alone, None, plain)
 
@@ -147,12 +147,12 @@ def test_combinations_of_no_paper_are_those_a_strategy_does_not_name():
     published = {"registrator": frozenset({"first"}), "translator": frozenset({"old"})}
     named = dataclasses.replace(component("strategy", "named"), published=published)
     silent = component("strategy", "silent")
-    assert not of_no_paper(named, old, first)
-    assert of_no_paper(named, old, second)
-    assert of_no_paper(named, new, first)
-    assert not of_no_paper(named, None, first)
-    assert not of_no_paper(silent, new, second)
-    assert not of_no_paper(None, None, second)
+    assert not unpublished_combination(named, old, first)
+    assert unpublished_combination(named, old, second)
+    assert unpublished_combination(named, new, first)
+    assert not unpublished_combination(named, None, first)
+    assert not unpublished_combination(silent, new, second)
+    assert not unpublished_combination(None, None, second)
 
 
 def test_hook_specifications_are_short_and_documented():
