@@ -94,8 +94,8 @@ class TrainingStrategy(ABC):
         ``self_target``: the same, made of the target image.
         ``unpaired``: ``.source`` and ``.target``, drawn independently of each other.
 
-    A :class:`regbench.Stage` has ``name``, ``steps``, ``batch`` (samples a step), ``views``, ``objectives``, ``modules``
-    (every network that it uses, by role name) and, where needed:
+    A :class:`regbench.Stage` has ``name``, ``steps``, ``batch`` (samples of a step), ``views``, ``objectives``,
+    ``modules`` (every network that it uses, by role name) and, where needed:
         ``shared(batch)``: makes once a step a dict that every loss of the step receives.
         ``begin()``: called when the stage starts, such as to copy weights; ``setup()``: also after a resume, such as
             to read files.

@@ -129,6 +129,7 @@ def _facts(c: Any) -> dict[str, Any]:
         "config": dict(c.config),
         "provides": sorted(c.provides),
         "requires": {role: sorted(names) for role, names in c.requires.items()},
+        "control": c.control,
     }
 
 
