@@ -79,7 +79,8 @@ class TrainingStrategy(ABC):
 
     Networks come from ``ctx`` (:class:`regbench.Context`), under role names of your choice:
         ``ctx.registrator(role)``, ``ctx.translator(role)``: what the user named on the command line.
-        ``ctx.module(role, build)``: a network of your own, made by ``build()``.
+        ``ctx.module(role, build)``: a network of your own, made by ``build()``, such as
+            ``ctx.module("discriminator", lambda: Discriminator(self.config.width))``.
         ``ctx.teacher()``: the frozen registrator of a finished run, for distillation.
         ``ctx.info``, ``ctx.precision``, ``ctx.modules``: facts about the pairs, the precision, the networks so far.
         A registrator is called as ``registrator(source, target)``, returns a :class:`regbench.Registration` and has
@@ -115,8 +116,8 @@ class TrainingStrategy(ABC):
         ``total`` or ``weighted_mean``.
 
     What must hold:
-        Neither ``build`` nor ``stages`` trains, draws or reads a file. Called again, they give the same networks and
-            the same stages. Files are read in ``Stage.begin`` or ``Stage.setup``.
+        Neither ``build`` nor ``stages`` trains, reads a file or draws numbers other than initial weights. Called again,
+            they give the same networks and the same stages. Files are read in ``Stage.begin`` or ``Stage.setup``.
         ``build`` makes every network that the deployed registrator needs: a finished run is opened by calling
             ``build`` and loading the saved weights into ``ctx.modules``. Networks for training alone may be made in
             ``stages``.
@@ -153,7 +154,7 @@ class TrainingStrategy(ABC):
 
     Register it in a module of your distribution, such as ``my_package/plugin.py``; a string names the class, so that
     listing plugins imports no torch. ``requires`` says which components it works with (``train``: has a loss), and a
-    role that is not named is not used, such as the translator here::
+    role that is not named is not used, such as the translator here. :class:`regbench.Register` has all keywords::
 
         from regbench import hookimpl
 

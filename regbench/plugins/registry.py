@@ -186,8 +186,8 @@ class _Collector:
                 f"not {', '.join(map(repr, sorted(unknown)))}"
             )
         if control is not None and control not in (allowed := _CONTROLS.get(self.role, ())):
-            known = f"one of {', '.join(map(repr, allowed))}" if allowed else "no control"
-            raise PluginError(f"{self.role} {name!r}: a {self.role} can be registered as {known}, not {control!r}")
+            rule = f"can be the control {' or '.join(map(repr, allowed))}" if allowed else "cannot be a control"
+            raise PluginError(f"{self.role} {name!r}: a {self.role} {rule}, got control={control!r}")
         component = Component(
             role=self.role,
             name=name,

@@ -115,7 +115,7 @@ def context(
 
 
 def partners(strategy: Component) -> Iterator[tuple[Component, Component | None]]:
-    """Installed (registrator, translator) that fit a strategy; no translator, and small and capable ones, come first."""
+    """Installed (registrator, translator) that fit a strategy; small and capable ones come first."""
     registrators = sorted(registry().all("registrator"), key=_preference)
     translators = [None, *sorted(registry().all("translator"), key=_preference)]
     for registrator, translator in product(registrators, translators):
