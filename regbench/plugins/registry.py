@@ -89,11 +89,8 @@ class Registry:
 
     def add(self, component: Component) -> None:
         """Add a component; raises PluginError when its name is taken."""
-        known = self._components[component.role]
-        if component.name in known:
-            other = known[component.name].distribution
-            raise PluginError(f"{component.role} {component.name!r} is already registered by {other}")
-        known[component.name] = component
+        self._check_name(component)
+        self._components[component.role][component.name] = component
 
     def get(self, role: str, name: str) -> Component:
         """Look a name up; raises UsageError naming the closest known names."""
@@ -123,8 +120,7 @@ class Registry:
         try:
             components = _components_of(entry, distribution, version)
             for component in components:
-                if component.name in self._components[component.role]:
-                    self.add(component)  # raises, naming the other distribution
+                self._check_name(component)
             for component in components:
                 self.add(component)
             names = tuple((c.role, c.name) for c in components)
@@ -135,6 +131,10 @@ class Registry:
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             row = PluginRow(entry.name, distribution, version, entry.value, "failed", " ".join(reason.split()))
         self.plugins.append(row)
+
+    def _check_name(self, component: Component) -> None:
+        if other := self.find(component.role, component.name):
+            raise PluginError(f"{component.role} {component.name!r} is already registered by {other.distribution}")
 
 
 def _components_of(entry: EntryPoint, distribution: str, version: str) -> list[Component]:

@@ -1,4 +1,4 @@
-"""Training in miniature: real data, the one trainer, two steps a stage."""
+"""Training in miniature: a small data set, the one trainer, two steps of each stage."""
 
 from __future__ import annotations
 
