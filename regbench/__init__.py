@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 if TYPE_CHECKING:
-    import regbench.distributed.batch as whole_batch  # noqa: F401
     from regbench import geometry as geometry
     from regbench import ops as ops
     from regbench import schedules as schedules
@@ -42,12 +41,15 @@ if TYPE_CHECKING:
     from regbench.api.types import Registration as Registration
     from regbench.api.types import SelfPair as SelfPair
     from regbench.api.types import Unpaired as Unpaired
+    from regbench.distributed import batch
     from regbench.errors import DataError as DataError
     from regbench.errors import PluginError as PluginError
     from regbench.errors import RegbenchError as RegbenchError
     from regbench.errors import UsageError as UsageError
     from regbench.metrics.types import PairErrors as PairErrors
-    from regbench.plugins.hookspecs import Register as Register
+    from regbench.plugins.register import Register as Register
+
+    whole_batch = batch
 
 __version__ = "0.1.0"
 
@@ -71,7 +73,7 @@ _CLASSES = {
     "PairInfo": "regbench.api.types",
     "PluginError": "regbench.errors",
     "RegbenchError": "regbench.errors",
-    "Register": "regbench.plugins.hookspecs",
+    "Register": "regbench.plugins.register",
     "Registration": "regbench.api.types",
     "Registrator": "regbench.api.registrator",
     "SelfPair": "regbench.api.types",

@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from regbench.data.protocol import Pairing
 from regbench.errors import DataError, UsageError, unknown_name
 from regbench.plugins.compatibility import incompatible
+from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
 from regbench.settings import first_line
 
@@ -224,14 +225,23 @@ def _rows(file: _File) -> tuple[Row, ...]:
 
 
 def _controls(shared: dict[str, Any], reference: str | None, sets: Sets) -> list[Row]:
-    """The rows without which no board can be read."""
-    nothing = {"name": "identity", "registrator": "identity", "set": _for({}, sets)}
-    rows = [Row.model_validate(shared | nothing | {"seeds": (0,), "pairing": None})]
-    for strategy in ("self-supervised", "supervised") if reference else ():
+    """A row for every registered control: without them no board can be read."""
+    rows = []
+    for identity in _registered("identity"):
+        nothing = {"name": identity, "registrator": identity, "set": _for({}, sets)}
+        rows.append(Row.model_validate(shared | nothing | {"seeds": (0,), "pairing": None}))
+    for strategy in [*_registered("no-translator"), *_registered("supervised")] if reference else ():
         names = {"strategy": strategy, "registrator": reference}
         common = _for(names, {k: v for k, v in sets.items() if k != "strategy"})  # settings meant for another one
         rows.append(Row.model_validate(shared | names | {"name": strategy, "set": common}))
     return rows
+
+
+def _registered(control: Control) -> list[str]:
+    """Names of the components that are registered as a control; raises UsageError where there is none."""
+    if components := registry().controls(control):
+        return [component.name for component in components]
+    raise UsageError(f"no installed plugin registers the control {control!r}: install one, or write controls = false")
 
 
 def _for(names: Mapping[str, str | None], sets: Sets) -> Sets:

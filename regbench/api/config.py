@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 class StepCount:
     """Marks a setting as a number of training steps, which a budget may scale.
 
-    ``floor`` is the least a scaled-down budget leaves, so that a short stage is not scaled to nothing.
+    ``floor`` is the smallest number that a budget scales it down to, so that no stage vanishes.
     """
 
     floor: int = 50
@@ -24,10 +24,18 @@ Steps = Annotated[int, StepCount()]
 
 
 class ComponentConfig(BaseModel):
-    """Base of every component's settings. Unknown keys are refused; values are immutable.
+    """Base of every component's settings, a pydantic model. Unknown keys are refused; values are immutable.
 
-    The defaults are the published algorithm at its published size. ``presets`` maps a preset name to overrides;
-    a budget of the same name (``smoke``, ``quick``) picks it, and so does ``--set ROLE.preset=NAME``.
+    The defaults are the published algorithm at its published size. ``presets`` maps the name of a preset to values that
+    replace defaults; a budget of the same name (``smoke``, ``quick``) selects it, as does ``--set ROLE.preset=NAME``.
+
+    Example::
+
+        class MineConfig(ComponentConfig):
+            steps: Steps = Field(100_000, ge=1, description="training steps")
+            width: int = Field(64, ge=1, description="channels of the network")
+
+            presets = {"smoke": {"steps": 20, "width": 8}}
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

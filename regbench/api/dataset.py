@@ -53,15 +53,73 @@ class PairImages(NamedTuple):
 
 
 class Dataset(ABC):
-    """Base class of every data set reader.
+    """Base class of every data set reader: finds and decodes the image pairs of one published layout.
 
-    ``regbench datasets prepare`` reads it once into a pack; training and evaluation see the pack alone.
+    ``regbench datasets prepare`` reads the set once into a pack; training and evaluation see the pack alone.
+    Everything named below is imported from ``regbench``.
+
+    Implement:
+        ``card``: class attribute, a :class:`regbench.Card`: what a person must know about the set.
+        ``keys(split)``: names of the pairs of ``"train"`` and ``"test"``.
+        ``read(split, key)``: one pair as a :class:`regbench.PairImages`.
+
+    Optional:
+        ``Config``: a subclass of :class:`regbench.ComponentConfig` (pydantic); ``self.config`` holds the values.
+        ``size``, ``max_values``, ``interpolation``, ``grey``: how images come to the pack; described below.
+        ``aligned``, ``max_patch``: for pairs that are really unaligned.
+        ``group(split, key)``: the image that a pair was cut from.
+        ``needs_root``, ``single``, ``distortion``: for sets that are generated or special.
+
+    What must hold:
+        Keys are unique and in the same order on every machine; no image is in both splits.
+        Reading is deterministic, in whatever order the pairs are read.
+        Images are ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16. The two of an aligned set have one size.
+        A folder or a file that is not as the card draws it raises ``regbench.DataError``, which names it.
+
+    Example::
+
+        import cv2
+        from regbench import Card, DataError, Dataset, PairImages
+
+        class Mine(Dataset):
+            card = Card(
+                title="Mine", modalities=("optical", "sar"), origin="https://…", licence="CC BY 4.0", citation="…",
+                layout="train/a/*.png train/b/*.png test/a/*.png test/b/*.png", split="by folder",
+                size_rule="resized to 192 px",
+            )
+
+            def keys(self, split):
+                names = sorted(path.name for path in (self.root / split / "a").glob("*.png"))
+                if not names:
+                    raise DataError(f"{self.root / split / 'a'}: no images; expected {self.card.layout}")
+                return names
+
+            def read(self, split, key):
+                paths = [self.root / split / side / key for side in "ab"]
+                images = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in paths]
+                for path, image in zip(paths, images):
+                    if image is None:
+                        raise DataError(f"{path}: missing or not an image")
+                return PairImages(*images)
+
+    Register it in a module of your distribution::
+
+        @regbench.hookimpl
+        def register_datasets(register):
+            register("mine", "my_package.mine:Mine", summary="one line")
+
+    advertise the module in ``pyproject.toml``::
+
+        [project.entry-points.regbench]
+        my_plugin = "my_package.plugin"
+
+    and check it: ``regbench plugins check my-distribution``, then ``regbench datasets prepare mine --root FOLDER``.
     """
 
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
     card: ClassVar[Card]
     needs_root: ClassVar[bool] = True
-    """False for sets that are made, not read."""
+    """False for sets that are generated, not read from a folder."""
     aligned: bool = True
     """False when pairs are really unaligned; they can only be used with ``pairing=given``."""
     interpolation: ClassVar[Literal["auto", "bilinear"]] = "auto"

@@ -16,17 +16,64 @@ from regbench.ops.sequence_loss import sequence_loss
 
 
 class Registrator(nn.Module, ABC):
-    """Base class of every registrator.
+    """Base class of every registrator: a network or a matcher that estimates the homography of an image pair.
 
-    A subclass states its settings as ``Config`` and implements :meth:`forward`. Networks are built for one patch
-    size (``info.patch``); :meth:`register` accepts images of any size.
+    Everything named below is imported from ``regbench``.
+
+    Implement:
+        ``forward(source, target)``: images ``(B, 3, H, W)`` float32 in [0, 1] to a :class:`regbench.Registration`.
+
+    Optional:
+        ``Config``: a subclass of :class:`regbench.ComponentConfig` (pydantic); ``self.config`` holds the values, and
+            ``--set registrator.NAME=VALUE`` changes them. Defaults are the published network.
+        ``__init__(config, info)``: makes the layers. ``info`` (:class:`regbench.PairInfo`) says the side of the
+            patches, the range of the displacements and the channels of the modalities. A ``ValueError`` says which
+            settings do not fit the pairs.
+        ``loss(registration, displacement, weight)``: for networks; by default the sequence loss of IHN.
+        ``features(image)``: dense features, for strategies that compare them.
+        ``any_size``, ``published_keys``: class attributes, described below.
+
+    What must hold:
+        Displacements are pixels at the corners TL, TR, BL, BR of the source, x then y: where a corner of the source
+            lies in the target, less where it is (``regbench.geometry`` converts from and to homographies).
+        Pairs of a batch do not influence each other in eval mode, and the same input gives the same output.
+        The input is not modified. A method that finds no answer for a pair marks it in ``Registration.ok``.
+        Coordinates are computed in float32, also under autocast.
+
+    Example::
+
+        import torch
+        from regbench import Registration, Registrator
+
+        class Mine(Registrator):
+            def __init__(self, config, info):
+                super().__init__(config, info)
+                self.layers = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6 * info.patch**2, 8))
+
+            def forward(self, source, target):
+                displacement = self.layers(torch.cat([source, target], dim=1)).reshape(1, -1, 4, 2)
+                return Registration(displacement, (source.shape[-2], source.shape[-1]))
+
+    Register it in a module of your distribution::
+
+        @regbench.hookimpl
+        def register_registrators(register):
+            register("mine", "my_package.mine:Mine", summary="one line", provides=("train",))
+
+    with ``provides=("train",)`` where there is something to train and ``"features"`` where :meth:`features` is
+    implemented; advertise the module in ``pyproject.toml``::
+
+        [project.entry-points.regbench]
+        my_plugin = "my_package.plugin"
+
+    and check it: ``regbench plugins check my-distribution``.
     """
 
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
     any_size: ClassVar[bool] = False
     """True for methods that take images of any size as they are (matchers)."""
     published_keys: ClassVar[Sequence[tuple[str, str]]] = ()
-    """How a published checkpoint's keys become ours: (regular expression, replacement), applied in order."""
+    """Renames the keys of a published checkpoint for this class: (regular expression, replacement), in order."""
 
     def __init__(self, config: ComponentConfig, info: PairInfo) -> None:
         super().__init__()
@@ -46,7 +93,7 @@ class Registrator(nn.Module, ABC):
         """
 
     def loss(self, registration: Registration, displacement: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Sequence loss: mean absolute error of each iteration, weighted 0.85^(K-1-k) (IHN, RHWF).
+        """Sequence loss: mean absolute error of each iteration k of K, weighted 0.85^(K-1-k) (IHN, RHWF).
 
         Args:
             registration: what :meth:`forward` returned.
@@ -59,7 +106,7 @@ class Registrator(nn.Module, ABC):
         return sequence_loss(registration.displacements, displacement, weight)
 
     def features(self, image: Tensor) -> Tensor:
-        """Dense features ``(B, C, h, w)`` of an image; only where the capability ``features`` is registered."""
+        """Dense features ``(B, C, h, w)`` of an image ``(B, 3, H, W)``; registered as ``provides=("features",)``."""
         raise NotImplementedError(f"{type(self).__name__} offers no features")
 
     @final
@@ -79,22 +126,22 @@ class Registrator(nn.Module, ABC):
         Raises:
             ValueError: wrong shape or dtype.
         """
-        source, target = _checked("source", source), _checked("target", target)
+        source, target = _as_three_channels("source", source), _as_three_channels("target", target)
         if source.shape[0] != target.shape[0]:
             raise ValueError(f"source has {source.shape[0]} images, target {target.shape[0]}")
         native = (self.info.patch, self.info.patch)
-        before_s, before_t = _size(source), _size(target)
-        if self.any_size or (before_s == native and before_t == native):
-            found = self(source, target)
+        source_size, target_size = _size(source), _size(target)
+        if self.any_size or (source_size == native and target_size == native):
+            registration = self(source, target)
         else:
-            found = self(_resized(source, native), _resized(target, native))
-            h = geometry.homography_from_displacement(found.displacements.double(), native)
-            h = geometry.rescale(h, (native, before_s), (native, before_t))
-            moved = geometry.displacement_from_homography(h, before_s)
-            found = Registration(moved.to(found.displacements.dtype), before_s, found.ok)
-        finite = found.displacement.isfinite().all(dim=-1).all(dim=-1)
-        ok = finite if found.ok is None else found.ok & finite
-        return Registration(found.displacements, found.size, ok)
+            resized = self(_resized(source, native), _resized(target, native))
+            h = geometry.homography_from_displacement(resized.displacements.double(), native)
+            h = geometry.rescale(h, (native, source_size), (native, target_size))
+            displacements = geometry.displacement_from_homography(h, source_size)
+            registration = Registration(displacements.to(resized.displacements.dtype), source_size, resized.ok)
+        finite = registration.displacement.isfinite().all(dim=-1).all(dim=-1)
+        ok = finite if registration.ok is None else registration.ok & finite
+        return Registration(registration.displacements, registration.size, ok)
 
 
 def _size(image: Tensor) -> geometry.Size:
@@ -107,7 +154,7 @@ def _resized(image: Tensor, size: geometry.Size) -> Tensor:
     return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def _checked(name: str, image: Tensor) -> Tensor:
+def _as_three_channels(name: str, image: Tensor) -> Tensor:
     if image.ndim != 4 or image.shape[1] not in (1, 3):
         raise ValueError(f"{name} must be (B, 3, H, W) or (B, 1, H, W), got {tuple(image.shape)}")
     if not image.is_floating_point():

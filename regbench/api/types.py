@@ -72,7 +72,10 @@ class Registration:
 
 @dataclass(frozen=True)
 class Pair:
-    """An unaligned pair. ``displacement`` is None unless the strategy declared ``supervision="homography"``."""
+    """An unaligned pair of source and target images ``(B, 3, H, W)``.
+
+    ``displacement`` ``(B, 4, 2)`` is the truth, in pixels, under ``supervision = "homography"``; otherwise None.
+    """
 
     source: Tensor
     target: Tensor
@@ -81,10 +84,13 @@ class Pair:
 
 @dataclass(frozen=True)
 class SelfPair:
-    """A synthetic pair made of one image, with its own label.
+    """A synthetic pair made of one image by a random homography, which is its label.
 
-    ``warped`` (the source of this pair) maps onto ``image`` (its target) by the homography of ``displacement``;
-    ``mask`` ``(B, 1, H, W)`` is 1 where a pixel of ``warped`` has a counterpart inside ``image``.
+    Attributes:
+        image: ``(B, 3, H, W)``, the target of this pair.
+        warped: the same shape, the source of this pair.
+        displacement: ``(B, 4, 2)`` pixels; its homography maps pixels of ``warped`` to pixels of ``image``.
+        mask: ``(B, 1, H, W)``, 1 where a pixel of ``warped`` has a counterpart inside ``image``, else 0.
     """
 
     image: Tensor
@@ -95,7 +101,7 @@ class SelfPair:
 
 @dataclass(frozen=True)
 class Unpaired:
-    """Source and target images drawn independently of each other."""
+    """Source and target images ``(B, 3, H, W)``, drawn independently of each other."""
 
     source: Tensor
     target: Tensor
@@ -103,11 +109,27 @@ class Unpaired:
 
 @dataclass(frozen=True)
 class Batch:
-    """The views a stage asked for, on the device, and the step's own random generator.
+    """The data of one step, on the device, as a loss receives it: the views that ``Stage.views`` names.
 
-    ``size`` counts the samples of the whole batch, of which the views may hold this process's share.
-    ``generator`` lives on the CPU and is seeded by the run, the stage and the step: noise drawn from it is the
-    same after a resume. Numbers that belong to samples are drawn through :func:`regbench.distributed.batch.draw`.
+    Images are ``(B, 3, H, W)`` float32 in [0, 1]. Where several processes train together, the views hold this process's
+    share of the samples; :mod:`regbench.whole_batch` has what couples the samples of all of them.
+
+    Example::
+
+        def loss(self, batch, shared):
+            pair, own = batch.pair, batch.self_source
+            noise = batch.noise(like=pair.source)
+            ...
+
+    Attributes:
+        size: samples of the whole batch, over all processes.
+        step: number of the step within the stage, from 0.
+        generator: on the CPU, seeded by the run, the stage and the step, so that a resumed run draws the same numbers.
+            Numbers that belong to samples are drawn with ``whole_batch.draw``.
+        views: the data by the name of the view; the properties below are the same, typed.
+
+    Raises:
+        RegbenchError: a loss reads a view that its stage does not name.
     """
 
     size: int
@@ -117,8 +139,8 @@ class Batch:
 
     def _view(self, name: str) -> Pair | SelfPair | Unpaired:
         if name not in self.views:
-            asked = ", ".join(sorted(self.views)) or "none"
-            raise RegbenchError(f"the stage did not ask for the view {name!r} (it asked for: {asked})")
+            named = ", ".join(sorted(self.views)) or "none"
+            raise RegbenchError(f"the stage does not name the view {name!r} (it names: {named})")
         return self.views[name]
 
     @property

@@ -70,7 +70,7 @@ def info(name: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def matrix(as_json: bool) -> None:
     """Which strategy, translator and registrator work together, and why not where not."""
-    from regbench.plugins.compatibility import incompatible, of_no_paper
+    from regbench.plugins.compatibility import incompatible, unpublished_combination
     from regbench.plugins.registry import registry
 
     found = registry()
@@ -80,7 +80,7 @@ def matrix(as_json: bool) -> None:
             "translator": translator.name if translator else None,
             "registrator": registrator.name,
             "reason": incompatible(strategy, translator, registrator),
-            "of_no_paper": of_no_paper(strategy, translator, registrator),
+            "of_no_paper": unpublished_combination(strategy, translator, registrator),
         }
         for strategy in found.all("strategy")
         for translator in [None, *found.all("translator")]
@@ -130,6 +130,7 @@ def _facts(c: Any) -> dict[str, Any]:
         "config": dict(c.config),
         "provides": sorted(c.provides),
         "requires": {role: sorted(names) for role, names in c.requires.items()},
+        "control": c.control,
     }
 
 

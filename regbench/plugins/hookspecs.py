@@ -14,36 +14,16 @@ and contains, for example::
     def register_registrators(register):
         register("mine", "my_package.mine:Mine", summary="one line", provides=("train",))
 
-Keywords every ``register`` takes: ``summary`` (one line), ``paper`` (the source), ``config`` (settings that make
-this name an alias of its class, such as ``{"scales": 4}``), ``provides`` and ``requires`` (capabilities, below).
+:class:`regbench.Register` describes the keywords; the base class of each role says what to implement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
-
 import pluggy
 
+from regbench.plugins.register import Register
+
 hookspec = pluggy.HookspecMarker("regbench")
-
-
-class Register(Protocol):
-    """The callback a hook receives; each call registers one name."""
-
-    def __call__(
-        self,
-        name: str,
-        target: str,
-        *,
-        summary: str = "",
-        paper: str = "",
-        config: Mapping[str, Any] | None = None,
-        provides: Iterable[str] = (),
-        requires: Mapping[str, Iterable[str]] | None = None,
-        published: Mapping[str, Iterable[str]] | None = None,
-    ) -> None:
-        """Register ``target`` (``"package.module:Name"``) under ``name``; raises PluginError for a bad target."""
 
 
 @hookspec
@@ -60,6 +40,7 @@ def register_registrators(register: Register) -> None:
     """Register :class:`regbench.Registrator` classes.
 
     ``provides``: ``train`` (has parameters and a loss), ``features`` (offers ``features(image)``).
+    ``control``: ``identity``.
     """
 
 
@@ -69,6 +50,7 @@ def register_strategies(register: Register) -> None:
 
     ``requires``: ``{"registrator": ("train",), "translator": ("unpaired_training",)}``; a role left out is not used.
     ``published``: ``{"registrator": ("mcnet4",)}``, the names papers report it with; others are labelled so in results.
+    ``control``: ``no-translator`` or ``supervised``.
     """
 
 

@@ -2,7 +2,7 @@
 
 Every algorithm comes in through the entry point group ``regbench``. Each entry point is loaded on its own, so that a
 broken plugin is a row that says why and never stops the host. Components are named by strings and imported on first
-use: listing them costs no torch import.
+use: listing them costs no torch import. :mod:`regbench.plugins.compatibility` says what works together.
 
 ``REGBENCH_LOAD_PLUGINS`` names the distributions to load, separated by commas; empty loads the harness alone.
 """
@@ -23,6 +23,7 @@ import pluggy
 from regbench import API_VERSION
 from regbench.errors import PluginError, unknown_name
 from regbench.plugins import hookspecs
+from regbench.plugins.register import Control
 
 GROUP = "regbench"
 ROLES = ("translator", "registrator", "strategy", "dataset", "metric", "command")
@@ -34,11 +35,12 @@ _HOOKS = {
     "register_metrics": "metric",
     "register_commands": "command",
 }
+_CONTROLS: dict[str, tuple[Control, ...]] = {"registrator": ("identity",), "strategy": ("no-translator", "supervised")}
 
 
 @dataclass(frozen=True)
 class Component:
-    """One registered name: what it is and where to import it from."""
+    """One registered name: what it is and where to import it from; see :class:`regbench.Register` for the fields."""
 
     role: str
     name: str
@@ -49,6 +51,7 @@ class Component:
     provides: frozenset[str] = frozenset()
     requires: Mapping[str, frozenset[str]] = field(default_factory=dict)
     published: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    control: Control | None = None
     distribution: str = ""
     version: str = ""
 
@@ -66,7 +69,7 @@ class Component:
 
 @dataclass(frozen=True)
 class PluginRow:
-    """One entry point, loaded or not, and why not."""
+    """One entry point: what it registered, or why it could not be loaded."""
 
     name: str
     distribution: str
@@ -78,7 +81,7 @@ class PluginRow:
 
 
 class Registry:
-    """Names of every role, looked up with "did you mean"."""
+    """Every registered component, by role and name."""
 
     def __init__(self) -> None:
         self._components: dict[str, dict[str, Component]] = {role: {} for role in ROLES}
@@ -86,11 +89,8 @@ class Registry:
 
     def add(self, component: Component) -> None:
         """Add a component; raises PluginError when its name is taken."""
-        known = self._components[component.role]
-        if component.name in known:
-            other = known[component.name].distribution
-            raise PluginError(f"{component.role} {component.name!r} is already registered by {other}")
-        known[component.name] = component
+        self._check_name(component)
+        self._components[component.role][component.name] = component
 
     def get(self, role: str, name: str) -> Component:
         """Look a name up; raises UsageError naming the closest known names."""
@@ -101,30 +101,40 @@ class Registry:
             raise unknown_name(role, name, known, hint)
         return known[name]
 
+    def find(self, role: str, name: str) -> Component | None:
+        """Look a name up; None where no installed plugin registers it."""
+        return self._components[role].get(name)
+
     def all(self, role: str) -> list[Component]:
-        """Every component of a role, by name."""
+        """Every component of a role, sorted by name."""
         return [self._components[role][name] for name in sorted(self._components[role])]
 
+    def controls(self, control: Control) -> list[Component]:
+        """The components that are registered as this control, sorted by name."""
+        return [c for role in _CONTROLS for c in self.all(role) if c.control == control]
+
     def load_plugin(self, entry: EntryPoint) -> None:
-        """Import one plugin and take what it registers, all of it or, if anything is wrong, nothing."""
+        """Import one plugin and add everything that it registers; nothing, if any of it is wrong."""
         distribution = entry.dist.name if entry.dist else "?"
         version = entry.dist.version if entry.dist else "?"
         try:
-            staged = _components_of(entry, distribution, version)
-            for component in staged:
-                if component.name in self._components[component.role]:
-                    self.add(component)  # raises, naming the other distribution
-            for component in staged:
+            components = _components_of(entry, distribution, version)
+            for component in components:
+                self._check_name(component)
+            for component in components:
                 self.add(component)
-            row = PluginRow(
-                entry.name, distribution, version, entry.value, "ok", "", tuple((c.role, c.name) for c in staged)
-            )
+            names = tuple((c.role, c.name) for c in components)
+            row = PluginRow(entry.name, distribution, version, entry.value, "ok", components=names)
         except BaseException as error:  # a plugin may even call sys.exit on import
             if isinstance(error, KeyboardInterrupt):
                 raise
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             row = PluginRow(entry.name, distribution, version, entry.value, "failed", " ".join(reason.split()))
         self.plugins.append(row)
+
+    def _check_name(self, component: Component) -> None:
+        if other := self.find(component.role, component.name):
+            raise PluginError(f"{component.role} {component.name!r} is already registered by {other.distribution}")
 
 
 def _components_of(entry: EntryPoint, distribution: str, version: str) -> list[Component]:
@@ -136,13 +146,12 @@ def _components_of(entry: EntryPoint, distribution: str, version: str) -> list[C
     manager.add_hookspecs(hookspecs)
     manager.register(module, name=entry.name)
     manager.check_pending()  # a misspelt hook would otherwise be silently ignored
-    found: list[Component] = []
+    components: list[Component] = []
     for hook, role in _HOOKS.items():
-        collect = _Collector(role, distribution, version, found)
-        getattr(manager.hook, hook)(register=collect)
-    if not found:
+        getattr(manager.hook, hook)(register=_Collector(role, distribution, version, components))
+    if not components:
         raise PluginError("registers nothing; is a @hookimpl missing?")
-    return found
+    return components
 
 
 @dataclass
@@ -152,7 +161,7 @@ class _Collector:
     role: str
     distribution: str
     version: str
-    found: list[Component]
+    components: list[Component]
 
     def __call__(
         self,
@@ -165,30 +174,45 @@ class _Collector:
         provides: Iterable[str] = (),
         requires: Mapping[str, Iterable[str]] | None = None,
         published: Mapping[str, Iterable[str]] | None = None,
+        control: Control | None = None,
     ) -> None:
         if not isinstance(target, str) or target.count(":") != 1:
             raise PluginError(f"{self.role} {name!r}: the target must be 'package.module:Name', got {target!r}")
-        if any(c.role == self.role and c.name == name for c in self.found):
+        if any(c.role == self.role and c.name == name for c in self.components):
             raise PluginError(f"{self.role} {name!r} is registered twice")
-        needs = {role: frozenset(wanted) for role, wanted in (requires or {}).items()}
-        papers = {role: frozenset(names) for role, names in (published or {}).items()}
-        if unknown := (set(needs) | set(papers)) - {"registrator", "translator"}:
-            raise PluginError(f"{self.role} {name!r} says something of unknown roles {sorted(unknown)}")
-        self.found.append(
-            Component(
-                self.role, name, target, summary, paper, dict(config or {}), frozenset(provides), needs,
-                papers, self.distribution, self.version,
+        if unknown := {*(requires or {}), *(published or {})} - {"registrator", "translator"}:
+            raise PluginError(
+                f"{self.role} {name!r}: 'requires' and 'published' take the roles registrator and translator, "
+                f"not {', '.join(map(repr, sorted(unknown)))}"
             )
-        )  # fmt: skip
+        if control is not None and control not in (allowed := _CONTROLS.get(self.role, ())):
+            rule = f"can be the control {' or '.join(map(repr, allowed))}" if allowed else "cannot be a control"
+            raise PluginError(f"{self.role} {name!r}: a {self.role} {rule}, got control={control!r}")
+        component = Component(
+            role=self.role,
+            name=name,
+            target=target,
+            summary=summary,
+            paper=paper,
+            config=dict(config or {}),
+            provides=frozenset(provides),
+            requires={role: frozenset(words) for role, words in (requires or {}).items()},
+            published={role: frozenset(names) for role, names in (published or {}).items()},
+            control=control,
+            distribution=self.distribution,
+            version=self.version,
+        )
+        self.components.append(component)
 
 
-def _wanted(entry: EntryPoint, names: str | None) -> bool:
+def _is_selected(entry: EntryPoint, names: str | None) -> bool:
+    """Whether ``REGBENCH_LOAD_PLUGINS`` (None where it is not set) lets a plugin in; the harness's own always is."""
     distribution = canonical(entry.dist.name) if entry.dist else ""
     return names is None or distribution == "regbench" or distribution in {canonical(n) for n in names.split(",")}
 
 
 def canonical(distribution: str) -> str:
-    """The name of a distribution as package indexes compare it: ``My_Plugin`` is ``my-plugin``."""
+    """The name of a distribution in the form that package indexes compare: ``my-plugin`` for ``My_Plugin``."""
     return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
 
 
@@ -196,10 +220,10 @@ def canonical(distribution: str) -> str:
 def registry() -> Registry:
     """The registry of this process, filled on first use."""
     names = os.environ.get("REGBENCH_LOAD_PLUGINS")
-    found = Registry()
+    filled = Registry()
     entries = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
     # The harness first: a plugin must not be able to take the name of one of its components.
     for entry in sorted(entries, key=lambda e: not (e.dist and e.dist.name == "regbench")):
-        if _wanted(entry, names):
-            found.load_plugin(entry)
-    return found
+        if _is_selected(entry, names):
+            filled.load_plugin(entry)
+    return filled

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from regbench.metrics.corner import verdict
+from regbench.plugins.registry import registry
 from regbench.report.ranking import Ranked, Ranking
 from regbench.report.render import tables
 from regbench.report.render.tables import NONE, Table
@@ -62,14 +63,29 @@ def verdict_of(ranked: Ranked) -> str:
 
 
 def is_identity(ranked: Ranked) -> bool:
-    """Whether the row is the line every method must beat."""
-    return ranked.row.identity.registrator.name == "identity"
+    """Whether the row does nothing, and so is the line every method must beat.
+
+    The registrator is registered as the control ``identity``; where it is not installed, its errors tell.
+    """
+    registered = registry().find("registrator", ranked.row.identity.registrator.name)
+    if registered is None:
+        return ranked.row.identity.strategy is None and ranked.ratio == 1 and not ranked.values["failed"]
+    return registered.control == "identity"
 
 
 def is_control(ranked: Ranked) -> bool:
-    """Whether the row was trained on self-pairs alone, without a translator."""
+    """Whether the row shows what is learned without a translator.
+
+    The strategy is registered as the control ``no-translator``; where it is not installed, every row that was trained
+    without labels, translator and teacher counts.
+    """
     identity = ranked.row.identity
-    return identity.translator is None and identity.strategy is not None and identity.strategy.name == "self-supervised"
+    if identity.translator is not None or identity.strategy is None:
+        return False
+    registered = registry().find("strategy", identity.strategy.name)
+    if registered is None:
+        return identity.supervision == "none" and not identity.ancestors
+    return registered.control == "no-translator"
 
 
 def memory(ranked: Ranked) -> tuple[float, str] | None:

@@ -71,10 +71,10 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     if strategy is None:
         return FinishedRun(result, context.registrator().eval())
     built = strategy.component.load()(strategy.config)
-    built.stages(context)
+    deployed = built.build(context)
     tensors, _ = read_tensors(folder / WEIGHTS)
     load_modules(context.modules, tensors, folder / WEIGHTS)
-    return FinishedRun(result, built.deployed().eval())
+    return FinishedRun(result, deployed.eval())
 
 
 def _chosen(role: str, described: Component | None) -> Chosen | None:

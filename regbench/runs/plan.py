@@ -22,7 +22,7 @@ from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World
 from regbench.errors import UsageError, unknown_name
 from regbench.metrics import METRIC_VERSION
-from regbench.plugins.compatibility import check_compatible, of_no_paper
+from regbench.plugins.compatibility import check_compatible, unpublished_combination
 from regbench.plugins.registry import Component, registry
 from regbench.results import schema
 from regbench.results.schema import Identity, run_id_of
@@ -175,7 +175,8 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     else:
         built = strategy.component.load()(strategy.config)
         assert built is not None
-        stages, deployed, own = built.stages(context), built.deployed(), built.supervision
+        deployed, own = built.build(context), built.supervision
+        stages = built.stages(context)
         world.check(stages)
     if request.teacher is not None and not context.asked:
         raise UsageError(
@@ -203,7 +204,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     folder = request.out / "-".join(p.replace("/", "_").replace(":", "_") for p in parts if p)
     return Plan(
         identity, run_id, folder, budget, protocol, trainer, pack, manifest, context, stages, deployed,
-        own == "homography", of_no_paper(*components), built,
+        own == "homography", unpublished_combination(*components), built,
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""The conformance suite: what every component must hold to, for plugin authors to run on their own.
+"""The conformance suite: tests of everything that the harness requires of a component, for plugin authors to run.
 
-``regbench plugins check my-distribution`` runs it; so does ``pytest --pyargs regbench.testing.suite``. Every promise
-the harness relies on is one test, whose docstring states it. :mod:`regbench.testing.images` and
-:mod:`regbench.testing.training` are there for a plugin's own tests as well.
+``regbench plugins check my-distribution`` runs it, and so does ``pytest --pyargs regbench.testing.suite``. Each test
+checks one requirement, which its docstring states. A plugin's own tests may use :mod:`regbench.testing.images` and
+:mod:`regbench.testing.training`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from regbench.errors import RegbenchError, unknown_name
 from regbench.plugins.registry import canonical, registry
 
 DISTRIBUTION = "REGBENCH_CHECK"
-"""Environment variable that narrows the suite to the components of one distribution."""
+"""Environment variable that restricts the suite to the components of one distribution."""
 
 
 def run_suite(distribution: str | None = None) -> int:
@@ -27,7 +27,7 @@ def run_suite(distribution: str | None = None) -> int:
         distribution: whose components to check, such as ``regbench-example``; None checks all that is installed.
 
     Returns:
-        0 when every promise is kept.
+        0 when every test passes.
 
     Raises:
         RegbenchError: pytest is not installed, or the distribution's plugin did not even load.
@@ -38,11 +38,11 @@ def run_suite(distribution: str | None = None) -> int:
     import pytest
 
     folder = Path(__file__).parent / "suite"
-    # Neither settings nor pytest plugins of the project the author stands in may leak into the check.
-    alone = ["-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider"]
-    narrowed = "" if distribution is None else _loaded(distribution)
-    with _environment({DISTRIBUTION: narrowed, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}):
-        return int(pytest.main([*alone, "--pyargs", "-q", "--tb=short", "regbench.testing.suite"]))
+    # Settings and pytest plugins of the project in the current folder must not change the check.
+    isolated = ["-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider"]
+    name = "" if distribution is None else _loaded_distribution(distribution)
+    with _environment({DISTRIBUTION: name, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}):
+        return int(pytest.main([*isolated, "--pyargs", "-q", "--tb=short", "regbench.testing.suite"]))
 
 
 @contextmanager
@@ -59,8 +59,8 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _loaded(distribution: str) -> str:
-    """The name of a distribution as it spells it itself, once all of its plugins are found to load."""
+def _loaded_distribution(distribution: str) -> str:
+    """The distribution's own spelling of its name; raises unless every plugin of it has been loaded."""
     rows = [p for p in registry().plugins if canonical(p.distribution) == canonical(distribution)]
     if not rows:
         raise unknown_name("distribution", distribution, {p.distribution for p in registry().plugins})

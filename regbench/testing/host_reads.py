@@ -1,7 +1,7 @@
 """Finds where a loss reads a value back from the device, which on a GPU makes every step wait for it.
 
 On a CPU nothing waits, but the operators that would are the same: ``float(x)``, ``if x:``, an index by a mask. Numbers
-drawn from a generator, and what is computed of them alone, are the host's on a GPU too and may be read.
+drawn from a generator, and results computed from them alone, are on the host with a GPU too and may be read.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _INDEXING = ("index", "index_put", "index_put_")
 
 
 class HostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects, while entered, every operator whose result the host has to know: ``found``, with the line it is in."""
+    """While entered, collects in ``places`` every operator whose result the host has to know, with its line of code."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.found: list[str] = []
-        self._drawn: dict[int, torch.Tensor] = {}  # of the host, kept so that no other tensor gets the same id
+        self.places: list[str] = []
+        self._drawn: dict[int, torch.Tensor] = {}  # the host's numbers, kept so that no other tensor gets the same id
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -39,7 +39,7 @@ class HostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
             *_, caller = (
                 f for f in traceback.extract_stack() if "/torch/" not in f.filename and f.filename != __file__
             )
-            self.found.append(f"{name} in {caller.filename}, line {caller.lineno}: {caller.line}")
+            self.places.append(f"{name} in {caller.filename}, line {caller.lineno}: {caller.line}")
         result = func(*args, **(kwargs or {}))
         if drawn:
             self._drawn |= {id(x): x for x in tree_leaves(result) if isinstance(x, torch.Tensor)}
@@ -47,7 +47,7 @@ class HostReads(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def watched(stage: Stage, reads: HostReads) -> Stage:
-    """The stage with its losses watched, after the first step: that one may look at what is logged once a stage."""
+    """The stage with its losses watched, except in the first step, which may read what is logged once a stage."""
 
     def watch(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(batch: Any, *others: Any) -> Any:

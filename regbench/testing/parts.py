@@ -12,7 +12,8 @@ import torch
 
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
-from regbench.api.strategy import TrainingStrategy
+from regbench.api.stage import Stage
+from regbench.api.strategy import Context, TrainingStrategy
 from regbench.api.translator import Translator
 from regbench.api.types import PairInfo, Registration
 from regbench.data.protocol import Protocol
@@ -28,34 +29,34 @@ INFO = PairInfo(PROTOCOL.patch, PROTOCOL.rho, 3, 1, "optical", "sar")
 _SMALL = ("tiny", "smoke")  # presets a component is tested at, the first it has
 
 
-class Opinionated(Registrator):
-    """A teacher for strategies that learn from a finished run: everything has moved by (3, -2) px."""
+class ConstantTeacher(Registrator):
+    """A teacher for strategies that learn from a finished run: it always estimates a translation by (3, -2) px."""
 
     def forward(self, source: torch.Tensor, target: torch.Tensor) -> Registration:
         """One iteration, ``(1, B, 4, 2)`` pixels."""
-        moved = torch.tensor([3.0, -2.0], device=source.device).expand(1, len(source), 4, 2)
-        return Registration(moved, (source.shape[-2], source.shape[-1]))
+        displacements = torch.tensor([3.0, -2.0], device=source.device).expand(1, len(source), 4, 2)
+        return Registration(displacements, (source.shape[-2], source.shape[-1]))
 
 
 def each(*roles: str, provides: str | None = None, lacks: str | None = None) -> Any:
-    """Parametrise a test's ``component`` over what is under test.
+    """Parametrise a test's ``component`` over the components under test.
 
     Args:
-        roles: whose components.
-        provides: only those that claim this capability.
-        lacks: only those that do not claim it.
+        roles: the roles whose components are tested.
+        provides: only components that claim this capability.
+        lacks: only components that do not claim this capability.
     """
-    own = os.environ.get(DISTRIBUTION)
-    found = [
+    distribution = os.environ.get(DISTRIBUTION)
+    components = [
         c
         for role in roles
         for c in registry().all(role)
-        if own in (None, "", c.distribution)
+        if distribution in (None, "", c.distribution)
         and (provides is None or provides in c.provides)
         and (lacks is None or lacks not in c.provides)
     ]
-    ids = [c.name if len(roles) == 1 else f"{c.role}:{c.name}" for c in found]
-    return pytest.mark.parametrize("component", found, ids=ids)
+    ids = [c.name if len(roles) == 1 else f"{c.role}:{c.name}" for c in components]
+    return pytest.mark.parametrize("component", components, ids=ids)
 
 
 every_role = each(*ROLES)
@@ -68,7 +69,7 @@ def small_config(component: Component) -> ComponentConfig:
     return build_config(component, {"preset": preset} if preset else {})
 
 
-def chosen(component: Component | None) -> Chosen | None:
+def configured(component: Component | None) -> Chosen | None:
     """A component with small settings, as a run holds it."""
     return None if component is None else Chosen(component, small_config(component))
 
@@ -76,8 +77,8 @@ def chosen(component: Component | None) -> Chosen | None:
 def build_registrator(component: Component, seed: int = 0) -> Registrator:
     """A small registrator in eval mode; skips the test where its published weights are not here.
 
-    A matcher that works only with them can be built without, so that they can be loaded, but says on its first use
-    what is missing.
+    A matcher that works with published weights only can be built without them, so that they can be loaded, but its
+    first use raises DataError.
     """
     network = cast(Registrator, _built(component, seed))
     nothing = torch.zeros(1, 3, PROTOCOL.patch, PROTOCOL.patch)
@@ -99,16 +100,22 @@ def build_strategy(component: Component) -> TrainingStrategy:
     return cast(TrainingStrategy, component.load()(small_config(component)))
 
 
+def planned_stages(strategy: TrainingStrategy, ctx: Context) -> tuple[Stage, ...]:
+    """Build the networks of a strategy, then list its stages, as a run does."""
+    strategy.build(ctx)
+    return strategy.stages(ctx)
+
+
 def context(
     registrator: Component | None, translator: Component | None, info: PairInfo = INFO, seed: int = 0
 ) -> RunContext:
-    """What a strategy is handed, with small networks and a teacher that is always of the same opinion."""
-    roles = {"registrator": chosen(registrator), "translator": chosen(translator)}
-    return RunContext(info, torch.device("cpu"), roles, seed, taught_by=Opinionated(ComponentConfig(), info))
+    """The context of a strategy, with small networks and a :class:`ConstantTeacher`."""
+    roles = {"registrator": configured(registrator), "translator": configured(translator)}
+    return RunContext(info, torch.device("cpu"), roles, seed, taught_by=ConstantTeacher(ComponentConfig(), info))
 
 
 def partners(strategy: Component) -> Iterator[tuple[Component, Component | None]]:
-    """Installed (registrator, translator) that fit a strategy: small and capable ones first, no translator first."""
+    """Installed (registrator, translator) that fit a strategy; small and capable ones come first."""
     registrators = sorted(registry().all("registrator"), key=_preference)
     translators = [None, *sorted(registry().all("translator"), key=_preference)]
     for registrator, translator in product(registrators, translators):

@@ -1,4 +1,4 @@
-"""Training in miniature: real data, the one trainer, two steps a stage."""
+"""Training in miniature: a small data set, the one trainer, two steps of each stage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from regbench.testing.host_reads import HostReads, watched
 from regbench.testing.parts import PROTOCOL
 from regbench.training.trainer import Trainer
 
-_FOLDER = TemporaryDirectory(prefix="regbench-suite-")  # goes with the process
+_FOLDER = TemporaryDirectory(prefix="regbench-suite-")  # deleted when the process ends
 
 
 @cache
@@ -36,10 +36,10 @@ class Changes:
     """What training one stage did to the modules of its run.
 
     Attributes:
-        stage: as the strategy made it.
+        stage: the stage as the strategy describes it.
         parameters: names ``module/key`` of parameters whose bits changed.
         buffers: the same for buffers, such as running statistics.
-        host_reads: where a loss read a value back from the device, first step apart.
+        host_reads: where a loss read a value back from the device after the first step.
     """
 
     stage: Stage
@@ -68,11 +68,11 @@ def train_stage(stage: Stage, context: RunContext, *, labels: bool, steps: int =
     after = snapshot(context.modules)
     changed = {key for key, value in after.items() if not _same(value, before.get(key))}
     trainable = {f"{name}/{key}" for name, m in context.modules.items() for key, _ in m.named_parameters()}
-    return Changes(stage, frozenset(changed & trainable), frozenset(changed - trainable), tuple(reads.found))
+    return Changes(stage, frozenset(changed & trainable), frozenset(changed - trainable), tuple(reads.places))
 
 
 def check_changes(change: Changes) -> None:
-    """Exactly the parameters of the modules a stage updates change; of other modules, at most buffers in train mode."""
+    """Assert that exactly the modules a stage updates changed; other modules may change buffers in train mode."""
     stage = change.stage
     named = set(stage.updated)
     wrong = {key for key in change.parameters if not _within(key, named)}
@@ -85,7 +85,7 @@ def check_changes(change: Changes) -> None:
 
 
 def check_host_reads(change: Changes) -> None:
-    """No loss of the stage waits for the device."""
+    """Assert that no loss of the stage waits for the device."""
     reads = sorted(set(change.host_reads))
     assert not reads, f"stage {change.stage.name} waits for the device in every step: {'; '.join(reads[:3])}"
 

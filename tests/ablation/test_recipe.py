@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from regbench.ablation.cells import cells_of, waves
 from regbench.ablation.recipe import merged, read_recipe
 from regbench.errors import DataError, UsageError
+from regbench.plugins.registry import Registry, registry
 
 TABLE = """
 title = "A table"
@@ -66,6 +68,22 @@ def test_controls_are_added_without_settings_meant_for_others(tmp_path):
     assert names["supervised"].set == {"registrator": {"scales": 2}}
     assert names["supervised"].seeds == (0, 1)
     assert names["identity"].seeds == (0,), "doing nothing has no seed"
+
+
+def test_every_registered_control_has_a_row_and_each_kind_must_be_there(tmp_path, monkeypatch):
+    before = Registry.controls
+
+    def controls(self, control):
+        both = [dataclasses.replace(c, name=name) for c in before(self, control) for name in (c.name, f"my-{c.name}")]
+        return both if control != "supervised" else missing
+
+    missing = before(registry(), "supervised")
+    monkeypatch.setattr(Registry, "controls", controls)
+    names = [row.name for row in read_recipe(table(tmp_path, "true")).rows][2:]
+    assert names == ["identity", "my-identity", "self-supervised", "my-self-supervised", "supervised"]
+    missing = []
+    with pytest.raises(UsageError, match="no installed plugin registers the control 'supervised'"):
+        read_recipe(table(tmp_path, "true"))
 
 
 @pytest.mark.parametrize(

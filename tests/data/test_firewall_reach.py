@@ -116,11 +116,11 @@ UNSUPERVISED = [c for c in registry().all("strategy") if c.load().supervision ==
 
 
 def planned(component, info):
-    """A strategy with the first small partners it accepts, after ``stages``."""
+    """A strategy with the first small partners it accepts, after ``build`` and ``stages``."""
     for pair in parts.partners(component):
         made, context = parts.build_strategy(component), parts.context(*pair, info, seed=SEED)
         try:
-            return made, context, made.stages(context)
+            return made, context, parts.planned_stages(made, context)
         except UsageError:  # such as rounds with a translator that cannot refine
             continue
     pytest.skip("no installed registrator and translator fit it")

@@ -34,7 +34,7 @@ from regbench.distributed.processes import World
 from regbench.plugins.registry import registry
 from regbench.runs.context import Chosen
 from regbench.settings import build_config
-from regbench.testing.parts import INFO, PROTOCOL, context, small_config
+from regbench.testing.parts import INFO, PROTOCOL, context, planned_stages, small_config
 from regbench.testing.training import snapshot, tiny_pack
 from regbench.training.trainer import Trainer, TrainerConfig
 from tests.distributed.pair import FOLDER
@@ -135,7 +135,7 @@ class Training:
         config = small_config(component)
         config = build_config(component, config.model_dump() | self.settings)
         made = Chosen(component, config).component.load()(config)
-        stages = made.stages(ctx)
+        stages = planned_stages(made, ctx)
         for module in ctx.modules.values():
             module.to(torch.get_default_dtype())
         sampler = PairSampler(tiny_pack(), self.protocol, seed=0, labels=made.supervision == "homography")

@@ -4,12 +4,14 @@ import dataclasses
 import inspect
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from regbench.errors import PluginError, UsageError
 from regbench.plugins import hookspecs
-from regbench.plugins.compatibility import check_compatible, incompatible, of_no_paper
+from regbench.plugins.compatibility import check_compatible, incompatible, unpublished_combination
+from regbench.plugins.register import Control
 from regbench.plugins.registry import Component, registry
 from tests.distributions import write_plugin
 
@@ -35,6 +37,18 @@ BROKEN = {
     "future-api": ("regbench_api_version = 99\n" + HOOK + "register('f', 'mine:Mine')\n", "needs plugin API 99"),
     "bad-target": (HOOK + "register('b', 'no.colon.in.it', summary='s')\n", "'package.module:Name'"),
     "bad-requirement": (HOOK + "register('q', 'mine:Mine', requires={'moon': ('full',)})\n", "moon"),
+    "unknown-control": (
+        HOOK + "register('c', 'mine:Mine', control='placebo')\n",
+        "registrator 'c': a registrator can be the control 'identity', got control='placebo'",
+    ),
+    "control-of-another-role": (
+        HOOK + "register('c', 'mine:Mine', control='supervised')\n",
+        "a registrator can be the control 'identity', got control='supervised'",
+    ),
+    "dataset-as-control": (
+        HOOK.replace("registrators", "datasets") + "register('c', 'mine:Mine', control='identity')\n",
+        "dataset 'c': a dataset cannot be a control, got control='identity'",
+    ),
     "registers-nothing": ("x = 1\n", "registers nothing"),
 }
 GOOD = HOOK + "register('fine-one', 'fine_parts:Fine', summary='works', provides=('train',))\n"
@@ -132,11 +146,11 @@ def test_incompatible_gives_the_reason():
     assert incompatible(None, None, plain) is None
     assert incompatible(None, still, plain) == "without a strategy nothing uses a translator"
     assert incompatible(alone, None, trained) is None
-    assert incompatible(alone, None, plain) == "alone needs a registrator with train; plain has it not"
+    assert incompatible(alone, None, plain) == "alone needs a registrator with train, which plain lacks"
     assert incompatible(alone, still, trained) == "alone uses no translator"
     assert incompatible(both, learning, trained) is None
     assert incompatible(both, None, trained) == "both needs a translator"
-    assert incompatible(both, still, trained) == "both needs a translator with unpaired_training; still has it not"
+    assert incompatible(both, still, trained) == "both needs a translator with unpaired_training, which still lacks"
     with pytest.raises(UsageError, match="plugins matrix"):
         check_compatible(alone, None, plain)
 
@@ -147,12 +161,26 @@ def test_combinations_of_no_paper_are_those_a_strategy_does_not_name():
     published = {"registrator": frozenset({"first"}), "translator": frozenset({"old"})}
     named = dataclasses.replace(component("strategy", "named"), published=published)
     silent = component("strategy", "silent")
-    assert not of_no_paper(named, old, first)
-    assert of_no_paper(named, old, second)
-    assert of_no_paper(named, new, first)
-    assert not of_no_paper(named, None, first)
-    assert not of_no_paper(silent, new, second)
-    assert not of_no_paper(None, None, second)
+    assert not unpublished_combination(named, old, first)
+    assert unpublished_combination(named, old, second)
+    assert unpublished_combination(named, new, first)
+    assert not unpublished_combination(named, None, first)
+    assert not unpublished_combination(silent, new, second)
+    assert not unpublished_combination(None, None, second)
+
+
+def test_controls_are_what_plugins_register(installed):
+    installed("other", HOOK + "register('still', 'other:Still', control='identity')\n")
+    names = {control: [c.name for c in registry().controls(control)] for control in get_args(Control)}
+    assert names["identity"] == sorted(["identity", "still"])
+    assert "self-supervised" in names["no-translator"]
+    assert "supervised" in names["supervised"]
+
+
+def test_a_component_that_is_not_installed_is_not_found(installed):
+    installed("zz-fine", GOOD)
+    assert registry().find("registrator", "fine-one").distribution == "zz-fine"
+    assert registry().find("registrator", "no-such-name") is None
 
 
 def test_hook_specifications_are_short_and_documented():

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from regbench.cli.leaderboard import command
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.metrics import summarise, verdict
+from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import load_board
 from regbench.report.ranking import rank, seed_interval
@@ -80,6 +81,17 @@ def test_a_board_without_a_control_says_so_at_the_top(root, keep, lacks):
     assert "**Incomplete.**" in top
     assert f"lacks {lacks};" in top
     assert f"% lacks {lacks}" in leaderboard.export(root, [], "latex")
+
+
+def test_a_board_is_the_same_where_its_plugins_are_not_installed(root, monkeypatch):
+    here = leaderboard.render(root, "demo")
+    monkeypatch.setenv("REGBENCH_LOAD_PLUGINS", "")
+    registry.cache_clear()
+    try:
+        assert registry().find("registrator", "identity") is None
+        assert leaderboard.render(root, "demo") == here
+    finally:
+        registry.cache_clear()
 
 
 def places(page: str) -> dict[str, str]:

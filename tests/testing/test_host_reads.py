@@ -23,8 +23,8 @@ X = torch.tensor([1.0, -2.0, 3.0])
 def test_a_read_is_found_with_its_line(read):
     with HostReads() as reads:
         read()
-    assert reads.found
-    assert "test_host_reads.py" in reads.found[0]
+    assert reads.places
+    assert "test_host_reads.py" in reads.places[0]
 
 
 def test_what_stays_on_the_device_is_not():
@@ -32,7 +32,7 @@ def test_what_stays_on_the_device_is_not():
         torch.where(X > 0, X, torch.zeros(())).mean()
         X[torch.tensor([2, 0])].sum()
         X.clone().requires_grad_().square().sum().backward()
-    assert not reads.found
+    assert not reads.places
 
 
 def test_what_was_drawn_on_the_host_may_be_read():
@@ -40,7 +40,7 @@ def test_what_was_drawn_on_the_host_may_be_read():
     with HostReads() as reads:
         places = torch.randint(0, 5, (3,), generator=generator) + 1
         int(places[0])
-    assert not reads.found
+    assert not reads.places
     with HostReads() as reads:
         float((places * X).sum())
-    assert reads.found
+    assert reads.places

@@ -1,1 +1,1 @@
-"""One module a role; every test states one promise of a component."""
+"""One module for each role; each test states one requirement of a component."""

@@ -1,4 +1,4 @@
-"""Fixtures of the suite; a project that re-exports the suite's tests re-exports these too."""
+"""Fixtures of the suite; a project that imports the suite's tests imports these too."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_component_is_of_its_role(component: Component) -> None:
 
 @every_role
 def test_component_says_what_it_is(component: Component) -> None:
-    """A summary of one line, which ``regbench plugins list`` prints."""
+    """It has a summary of one line, which ``regbench plugins list`` prints."""
     assert component.summary.strip()
     assert "\n" not in component.summary
 
@@ -66,7 +66,7 @@ def test_component_claims_known_capabilities(component: Component) -> None:
 
 @every_role
 def test_component_lives_in_its_own_packages(component: Component) -> None:
-    """No top-level module such as ``utils``: two distributions that vendor code would shadow each other's."""
+    """No code is imported as a top-level module such as ``utils``, where two distributions would shadow each other."""
     component.load()
     own = _packages(component)
     assert component.target.split(".")[0].split(":")[0] in own

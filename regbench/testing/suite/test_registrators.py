@@ -36,13 +36,13 @@ def test_registrator_returns_a_registration(component: Component) -> None:
     """``forward`` gives finite displacements ``(K, B, 4, 2)`` that refer to the source's size."""
     source, target = textured(2, NATIVE), textured(2, NATIVE, seed=1)
     with torch.inference_mode():
-        found = build_registrator(component)(source, target)
-    assert isinstance(found, Registration)
-    assert found.displacements.shape[1:] == (2, 4, 2)
-    assert found.displacements.shape[0] >= 1
-    assert found.size == NATIVE
-    assert found.displacements.is_floating_point()
-    assert found.displacements.isfinite().all()
+        registration = build_registrator(component)(source, target)
+    assert isinstance(registration, Registration)
+    assert registration.displacements.shape[1:] == (2, 4, 2)
+    assert registration.displacements.shape[0] >= 1
+    assert registration.size == NATIVE
+    assert registration.displacements.is_floating_point()
+    assert registration.displacements.isfinite().all()
 
 
 @each("registrator")
@@ -50,9 +50,9 @@ def test_registrator_returns_a_registration(component: Component) -> None:
 def test_registrator_answers_equal_images(component: Component, kind: str) -> None:
     """Equal images, even without any content, give a finite answer or a failed one, never an exception."""
     image = textured(1, NATIVE) if kind == "textured" else torch.zeros(1, 3, *NATIVE)
-    found = estimate(build_registrator(component), image, image.clone())
-    assert found.ok is not None
-    assert (found.displacement.isfinite().all(dim=-1).all(dim=-1) | ~found.ok).all()
+    registration = estimate(build_registrator(component), image, image.clone())
+    assert registration.ok is not None
+    assert (registration.displacement.isfinite().all(dim=-1).all(dim=-1) | ~registration.ok).all()
 
 
 @each("registrator")
@@ -120,9 +120,9 @@ def test_registrator_accepts_any_size(component: Component) -> None:
     network = build_registrator(component)
     sizes = (96, 80), (72, 100)
     source, target = textured(1, sizes[0]), textured(1, sizes[1], seed=1)
-    found = estimate(network, source, target)
-    assert found.size == sizes[0]
-    assert found.displacement.shape == (1, 4, 2)
+    registration = estimate(network, source, target)
+    assert registration.size == sizes[0]
+    assert registration.displacement.shape == (1, 4, 2)
     if network.any_size:
         return
     resized = [F.interpolate(x, NATIVE, mode="bilinear", antialias=True) for x in (source, target)]
@@ -130,7 +130,7 @@ def test_registrator_accepts_any_size(component: Component) -> None:
     into, out_of = _resize(sizes[0], NATIVE), _resize(NATIVE, sizes[1])
     corners = geometry.corners(sizes[0], dtype=torch.float64)
     expected = out_of(geometry.transform_points(inner, into(corners))) - corners
-    assert_close(found.displacement.double(), expected)
+    assert_close(registration.displacement.double(), expected)
 
 
 @each("registrator")
@@ -147,15 +147,15 @@ def test_registrator_survives_safetensors(component: Component, tmp_path: Path) 
 @each("registrator", lacks="train")
 @pytest.mark.parametrize("shift", [(5, -3), (-4, 7)], ids=["right-up", "left-down"])
 def test_matcher_knows_directions(component: Component, shift: tuple[int, int]) -> None:
-    """A known translation is found within 1 px: source to target, x then y. Identity finds none."""
+    """A known translation is estimated within 1 px, source to target, x then y; none by the control ``identity``."""
     network = build_registrator(component)
     side = 192 if network.any_size else SIDE
-    found = estimate(network, *shifted_pair(1, side, shift))
-    assert found.ok is not None
-    assert found.ok.all()
-    expected = torch.tensor((0, 0) if component.name == "identity" else shift, dtype=torch.float32)
-    error = (found.displacement.cpu() - expected).norm(dim=-1).max()
-    assert error < 1, f"shift {shift} estimated as {found.displacement[0].tolist()}"
+    registration = estimate(network, *shifted_pair(1, side, shift))
+    assert registration.ok is not None
+    assert registration.ok.all()
+    expected = torch.tensor((0, 0) if component.control == "identity" else shift, dtype=torch.float32)
+    error = (registration.displacement.cpu() - expected).norm(dim=-1).max()
+    assert error < 1, f"shift {shift} estimated as {registration.displacement[0].tolist()}"
 
 
 @each("registrator", provides="train")
@@ -184,8 +184,8 @@ def test_registrator_trains_in_mixed_precision(component: Component) -> None:
     def step(bf16: bool) -> tuple[Tensor, Tensor]:
         torch.manual_seed(0)  # the same dropout
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            found = network(source, target)
-            return found.displacements, network.loss(found, label)
+            registration = network(source, target)
+            return registration.displacements, network.loss(registration, label)
 
     with torch.no_grad():
         expected, expected_loss = step(bf16=False)
@@ -205,12 +205,12 @@ def test_registrator_weighs_samples(component: Component) -> None:
     network = build_registrator(component)
     source, target, label = labelled_pair(2, PROTOCOL)
     with torch.no_grad():
-        found = network(source, target)
+        registration = network(source, target)
         other = label.clone()
         other[1] += 3
-        assert_close(network.loss(found, label, torch.ones(2)), network.loss(found, label))
+        assert_close(network.loss(registration, label, torch.ones(2)), network.loss(registration, label))
         one = torch.tensor([2.0, 0.0])
-        assert_close(network.loss(found, label, one), network.loss(found, other, one))
+        assert_close(network.loss(registration, label, one), network.loss(registration, other, one))
 
 
 @each("registrator", provides="train")
@@ -235,10 +235,10 @@ def test_registrator_learns(component: Component) -> None:
 def test_registrator_offers_features(component: Component) -> None:
     """``features`` gives finite maps ``(B, C, h, w)``."""
     with torch.inference_mode():
-        found = build_registrator(component).features(textured(2, NATIVE))
-    assert found.ndim == 4
-    assert found.shape[0] == 2
-    assert found.isfinite().all()
+        features = build_registrator(component).features(textured(2, NATIVE))
+    assert features.ndim == 4
+    assert features.shape[0] == 2
+    assert features.isfinite().all()
 
 
 def _modes(network: Registrator) -> dict[str, bool]:

@@ -17,7 +17,7 @@ from regbench.plugins.registry import Component
 from regbench.runs.context import RunContext
 from regbench.testing.compare import assert_equal, assert_same_weights
 from regbench.testing.images import labelled_pair
-from regbench.testing.parts import PROTOCOL, build_strategy, context, each, partners
+from regbench.testing.parts import PROTOCOL, build_strategy, context, each, partners, planned_stages
 from regbench.testing.training import (
     Changes,
     check_changes,
@@ -31,10 +31,11 @@ from regbench.weights.checkpoint import load_modules, module_tensors, read_tenso
 
 @dataclass(frozen=True)
 class Planned:
-    """A strategy after ``stages``."""
+    """A strategy after ``build`` and ``stages``."""
 
     strategy: TrainingStrategy
     context: RunContext
+    deployed: Registrator
     stages: tuple[Stage, ...]
 
 
@@ -43,7 +44,7 @@ def fitting(strategy: Component) -> tuple[Component, Component | None]:
     reason = "no installed registrator and translator fit it"
     for pair in partners(strategy):
         try:
-            build_strategy(strategy).stages(context(*pair, pair_info(tiny_pack(), PROTOCOL)))
+            planned_stages(build_strategy(strategy), context(*pair, pair_info(tiny_pack(), PROTOCOL)))
         except UsageError as error:  # such as rounds with a translator that cannot refine
             reason = str(error)
         else:
@@ -55,7 +56,7 @@ def plan(strategy: Component, seed: int = 0) -> Planned:
     """Plan a run of a strategy; nothing is trained."""
     ctx = context(*fitting(strategy), pair_info(tiny_pack(), PROTOCOL), seed)
     built = build_strategy(strategy)
-    return Planned(built, ctx, built.stages(ctx))
+    return Planned(built, ctx, built.build(ctx), built.stages(ctx))
 
 
 _trained: dict[str, tuple[Planned, list[Changes]]] = {}
@@ -79,13 +80,17 @@ def test_strategy_declares_its_supervision(component: Component) -> None:
 
 @each("strategy")
 def test_strategy_plans_without_training(component: Component) -> None:
-    """``stages`` is pure: planned twice, it lists the same work on bit-identical networks."""
+    """``build`` and ``stages`` train and draw nothing: planned twice, they give bit-identical networks and stages."""
     first, second = plan(component), plan(component)
     assert first.stages
     assert [_described(s) for s in first.stages] == [_described(s) for s in second.stages]
     assert_same_weights(snapshot(second.context.modules), snapshot(first.context.modules))
     names = [s.name for s in first.stages]
     assert len(set(names)) == len(names), f"stages must have different names, got {names}"
+    weights = snapshot(first.context.modules)
+    assert first.strategy.build(first.context) is not None
+    assert [_described(s) for s in first.strategy.stages(first.context)] == [_described(s) for s in first.stages]
+    assert_same_weights(snapshot(first.context.modules), weights)
 
 
 @each("strategy")
@@ -100,9 +105,9 @@ def test_strategy_names_the_modules_of_the_run(component: Component) -> None:
 
 @each("strategy")
 def test_strategy_deploys_a_registrator_of_the_run(component: Component) -> None:
-    """``deployed`` holds no parameter that is not saved with the run."""
+    """``build`` returns a registrator without a parameter that is not saved with the run."""
     planned = plan(component)
-    deployed = planned.strategy.deployed()
+    deployed = planned.deployed
     assert isinstance(deployed, Registrator)
     saved = {id(p) for module in planned.context.modules.values() for p in module.parameters()}
     unsaved = [name for name, p in deployed.named_parameters() if id(p) not in saved]
@@ -125,15 +130,16 @@ def test_strategy_never_waits_for_the_device(component: Component) -> None:
 
 @each("strategy")
 def test_strategy_is_rebuilt_from_its_weights(component: Component, tmp_path: Path) -> None:
-    """Settings and safetensors alone give back what was trained, whatever the initialisation."""
+    """``build`` and the safetensors alone give back what was trained, whatever the initialisation."""
     planned, _ = trained(component)
     path = tmp_path / "weights.safetensors"
     write_tensors(path, module_tensors(planned.context.modules), {"format": "suite"})
-    again = plan(component, seed=1)
-    load_modules(again.context.modules, read_tensors(path)[0], path)
+    ctx = context(*fitting(component), pair_info(tiny_pack(), PROTOCOL), seed=1)
+    again = build_strategy(component).build(ctx)
+    load_modules(ctx.modules, read_tensors(path)[0], path)
     source, target, _ = labelled_pair(2, PROTOCOL)
     with torch.inference_mode():
-        first, second = (p.strategy.deployed().eval().register(source, target) for p in (planned, again))
+        first, second = (network.eval().register(source, target) for network in (planned.deployed, again))
     assert_equal(second.displacements, first.displacements)
 
 

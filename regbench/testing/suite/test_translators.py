@@ -35,12 +35,12 @@ def test_translator_returns_images(component: Component) -> None:
     """Shape and dtype of the source, finite, in [0, 1]; with and without a generator."""
     network, source = build_translator(component), SOURCE()
     for seed in (0, None):
-        found = render(network, source, TARGET(), seed)
-        assert found.shape == source.shape
-        assert found.dtype == source.dtype
-        assert found.isfinite().all()
-        assert found.min() >= 0
-        assert found.max() <= 1
+        rendered = render(network, source, TARGET(), seed)
+        assert rendered.shape == source.shape
+        assert rendered.dtype == source.dtype
+        assert rendered.isfinite().all()
+        assert rendered.min() >= 0
+        assert rendered.max() <= 1
 
 
 @each("translator")
@@ -74,8 +74,8 @@ def test_translator_passes_gradients(component: Component) -> None:
     with torch.no_grad():  # heads that start at zero pass nothing until they have learned something
         for parameter in network.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=generator))
-    found = network.translate(source, TARGET(), generator=generator)
-    found.square().sum().backward()  # type: ignore[no-untyped-call]
+    rendered = network.translate(source, TARGET(), generator=generator)
+    rendered.square().sum().backward()  # type: ignore[no-untyped-call]
     assert source.grad is not None
     assert source.grad.isfinite().all()
     assert source.grad.abs().sum() > 0
@@ -87,11 +87,11 @@ def test_translator_offers_features(component: Component) -> None:
     network, image = build_translator(component), SOURCE().requires_grad_()
     first, second = network.features(image), network.features(image)
     assert first
-    for found, again in zip(first, second, strict=True):
-        assert found.ndim == 4
-        assert found.shape[0] == image.shape[0]
-        assert found.isfinite().all()
-        assert_equal(again, found, "features of the same image")
+    for features, again in zip(first, second, strict=True):
+        assert features.ndim == 4
+        assert features.shape[0] == image.shape[0]
+        assert features.isfinite().all()
+        assert_equal(again, features, "features of the same image")
     (gradient,) = torch.autograd.grad(first[-1].square().sum(), image)
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0

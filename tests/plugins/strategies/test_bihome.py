@@ -10,7 +10,7 @@ from regbench import Registration, geometry
 from regbench.api.types import Batch, Pair
 from regbench.errors import DataError
 from regbench.plugins.registry import registry
-from regbench.testing.parts import context
+from regbench.testing.parts import context, planned_stages
 from regbench.testing.training import check_changes, train_stage
 from regbench_strategies.bihome import BiHomE, BiHomEConfig, LossNetwork
 
@@ -103,7 +103,7 @@ def test_the_loss_network_is_resnet34_up_to_its_first_stage():
 def planned(**settings):
     ctx = context(registry().get("registrator", "mcnet"), None)
     made = BiHomE(BiHomEConfig(**(dict(BiHomEConfig.presets["tiny"]) | settings)))
-    return made, ctx, made.stages(ctx)[0]
+    return made, ctx, planned_stages(made, ctx)[0]
 
 
 def test_frozen_parameters_and_living_batch_norm():

@@ -9,6 +9,7 @@ from regbench.errors import UsageError
 from regbench.plugins.registry import registry
 from regbench.runs.context import Chosen, RunContext
 from regbench.settings import build_config
+from regbench.testing.parts import planned_stages
 from regbench_strategies.blocks.probes import fidelity
 from regbench_strategies.colreg import CoLReg, CoLRegConfig
 
@@ -28,7 +29,7 @@ def strategy(**settings) -> CoLReg:
 
 
 def test_stages_are_those_of_algorithm_1():
-    stages = strategy(rounds=3, warm_up=0).stages(context())
+    stages = planned_stages(strategy(rounds=3, warm_up=0), context())
     refine = ["target-encoder-{0}", "mimgcd-{0}", "source-encoder-{0}", "r-self-{0}", "r-{0}"]
     expected = ["mimgcd", "r-self-0", "r-0", *(s.format(i) for i in (1, 2) for s in refine)]
     assert [s.name for s in stages] == expected
@@ -42,7 +43,7 @@ def test_stages_are_those_of_algorithm_1():
 
 
 def test_the_warm_up_trains_r_s_before_round_0():
-    stages = strategy(rounds=2, warm_up=3).stages(context())
+    stages = planned_stages(strategy(rounds=2, warm_up=3), context())
     assert [s.name for s in stages][:3] == ["mimgcd", "r-warm-up", "r-self-0"]
     assert stages[1].updated == ("r_self",)
     assert stages[1].views == ("self_source",)
@@ -51,9 +52,10 @@ def test_the_warm_up_trains_r_s_before_round_0():
 
 def test_the_fourth_configuration_of_figure_10_has_no_r():
     made = strategy(rounds=2, refine_r=False)
-    stages = made.stages(context())
+    ctx = context()
+    assert made.build(ctx) is made.r_self
+    stages = made.stages(ctx)
     assert not any(s.name in ("r-0", "r-1") for s in stages)
-    assert made.deployed() is made.r_self
     # R_s is what aligns pairs for the translator of round 1.
     told, asked = torch.full((2, 4, 2), 3.0), []
     made.r_self.forward = lambda source, target: asked.append(source) or Registration(told[None], (64, 64))
@@ -74,17 +76,18 @@ def test_a_translator_without_aligned_stages_is_refused_for_more_rounds(monkeypa
 
     monkeypatch.setattr(MIMGCD, "aligned_stages", Translator.aligned_stages)
     with pytest.raises(UsageError, match=r"--set strategy\.rounds=1"):
-        strategy(rounds=2).stages(context())
-    assert strategy(rounds=1).stages(context())
+        planned_stages(strategy(rounds=2), context())
+    assert planned_stages(strategy(rounds=1), context())
 
 
 def test_a_translator_that_cannot_refine_is_for_one_round():
     with pytest.raises(UsageError, match=r"aligned pairs; use --set strategy\.rounds=1"):
-        strategy(rounds=2).stages(context("copy-target"))
+        planned_stages(strategy(rounds=2), context("copy-target"))
 
 
 def test_a_translator_that_learns_nothing_has_no_stage():
-    assert [s.name for s in strategy(rounds=1, warm_up=0).stages(context("copy-target"))] == ["r-self-0", "r-0"]
+    stages = planned_stages(strategy(rounds=1, warm_up=0), context("copy-target"))
+    assert [s.name for s in stages] == ["r-self-0", "r-0"]
 
 
 @pytest.mark.parametrize(("reference", "shown"), [("paired", [0, 1]), ("random", [1, 0])])

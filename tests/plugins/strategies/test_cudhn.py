@@ -9,7 +9,7 @@ from torch import nn
 from regbench import Registration, geometry
 from regbench.api.types import Batch, Pair
 from regbench.plugins.registry import registry
-from regbench.testing.parts import context
+from regbench.testing.parts import context, planned_stages
 from regbench.testing.training import check_changes, train_stage
 from regbench_strategies.cudhn import CUDHN, CUDHNConfig, Masking, triplet
 
@@ -120,7 +120,7 @@ def test_the_inverse_term_is_the_distance_of_the_product_from_the_unit_matrix():
 
 def test_both_stages_train_features_masks_and_regressor_of_the_papers_network():
     ctx = context(registry().get("registrator", "cudhn-net"), None)
-    stages = CUDHN(CUDHNConfig(**CUDHNConfig.presets["tiny"])).stages(ctx)
+    stages = planned_stages(CUDHN(CUDHNConfig(**CUDHNConfig.presets["tiny"])), ctx)
     assert [s.name for s in stages] == ["cudhn-alike", "cudhn-masked"]
     for stage in stages:
         change = train_stage(stage, ctx, labels=False, steps=1)
@@ -134,6 +134,6 @@ def test_published_schedule():
     assert (c.batch, c.lr, c.weight_decay, c.margin) == (32, 1e-4, 1e-4, 1.0)
     assert c.epoch == 80_000 // c.batch
     assert (c.steps, c.steps + c.mask_steps) == (2 * c.epoch, 30 * c.epoch)
-    first, second = CUDHN(c).stages(context(registry().get("registrator", "cudhn-net"), None))
+    first, second = planned_stages(CUDHN(c), context(registry().get("registrator", "cudhn-net"), None))
     assert first.objectives[0].lr(2_500) == pytest.approx(8e-5)
     assert second.objectives[0].lr(0) == pytest.approx(6.4e-5)

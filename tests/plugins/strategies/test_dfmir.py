@@ -135,11 +135,12 @@ def test_what_each_term_trains(term):
 def test_one_objective_trains_all_three():
     made = DFMIR(DFMIRConfig(**DFMIRConfig.presets["tiny"]))
     ctx = context(registry().get("registrator", "mcnet"), registry().get("translator", "cut"))
+    deployed = made.build(ctx)
     (stage,) = made.stages(ctx)
     (objective,) = stage.objectives
     assert objective.updates == ("translator", "sampler", "registrator")
     assert stage.views == ("pair",)
-    assert made.deployed() is ctx.modules["registrator"]
+    assert deployed is ctx.modules["registrator"]
 
 
 def test_published_sampler():
@@ -166,6 +167,6 @@ def test_published_schedule():
 def test_a_translator_without_features_is_refused():
     assert registry().get("strategy", "dfmir").requires["translator"] == {"differentiable", "features"}
     with pytest.raises(UsageError, match="offers no features"):
-        DFMIR(DFMIRConfig()).stages(
+        DFMIR(DFMIRConfig()).build(
             context(registry().get("registrator", "mcnet"), registry().get("translator", "mimgcd"))
         )

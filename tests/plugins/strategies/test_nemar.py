@@ -12,9 +12,10 @@ from torch import nn
 from regbench import Registration
 from regbench.api.types import Batch, Pair
 from regbench.errors import UsageError
+from regbench.ops import fake_loss, real_loss
 from regbench.plugins.registry import registry
-from regbench.testing.parts import context
-from regbench_strategies.nemar import NeMAR, NeMARConfig, fake, real
+from regbench.testing.parts import context, planned_stages
+from regbench_strategies.nemar import NeMAR, NeMARConfig
 
 SIZE = (16, 16)
 
@@ -22,8 +23,8 @@ SIZE = (16, 16)
 def test_losses_are_cross_entropies():
     logits = torch.tensor([[-2.0, 0.0, 3.0]])
     expected = nn.BCEWithLogitsLoss()
-    assert float(real(logits)) == pytest.approx(float(expected(logits, torch.ones(1, 3))))
-    assert float(fake(logits)) == pytest.approx(float(expected(logits, torch.zeros(1, 3))))
+    assert float(real_loss(logits, "ns")) == pytest.approx(float(expected(logits, torch.ones(1, 3))))
+    assert float(fake_loss(logits, "ns")) == pytest.approx(float(expected(logits, torch.zeros(1, 3))))
 
 
 def strategy() -> tuple[NeMAR, Batch]:
@@ -61,14 +62,15 @@ def test_losses_by_hand():
 
 def test_the_discriminator_learns_first_and_alone():
     made = NeMAR(NeMARConfig(**NeMARConfig.presets["tiny"]))
-    (stage,) = made.stages(context(registry().get("registrator", "mcnet"), registry().get("translator", "mimgcd")))
+    ctx = context(registry().get("registrator", "mcnet"), registry().get("translator", "mimgcd"))
+    (stage,) = planned_stages(made, ctx)
     assert [o.updates for o in stage.objectives] == [("discriminator",), ("translator", "registrator")]
 
 
 def test_a_patch_that_is_too_small_is_a_usage_error():
     made = NeMAR(NeMARConfig(layers=5))
     with pytest.raises(UsageError, match=r"needs a patch of at least 96 px.*strategy\.layers"):
-        made.stages(context(registry().get("registrator", "mcnet"), registry().get("translator", "mimgcd")))
+        made.build(context(registry().get("registrator", "mcnet"), registry().get("translator", "mimgcd")))
 
 
 def test_published_schedule():

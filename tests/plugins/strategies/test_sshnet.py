@@ -17,6 +17,7 @@ from regbench.ops import random_features
 from regbench.plugins.registry import registry
 from regbench.runs.context import Chosen, RunContext
 from regbench.settings import build_config
+from regbench.testing.parts import planned_stages
 from regbench.testing.training import check_changes, snapshot, train_stage
 from regbench_strategies.blocks.jitter import jittered
 from regbench_strategies.sshnet import SSHNet, SSHNetConfig
@@ -36,9 +37,9 @@ def context(translator: str = "unet", registrator: str = "mcnet") -> RunContext:
 
 
 def planned(ctx: RunContext | None = None, **settings) -> SSHNet:
-    """A strategy after ``stages``, without jitter unless asked for it."""
+    """A strategy after ``build`` and ``stages``, by default without jitter."""
     made = SSHNet(SSHNetConfig(**(dict(SSHNetConfig.presets["tiny"]) | {"jitter": False} | settings)))
-    made.plan = made.stages(ctx or context())
+    made.plan = planned_stages(made, ctx or context())
     return made
 
 
@@ -86,7 +87,7 @@ def test_a_translator_that_cannot_learn_is_not_updated():
 
 
 def test_impossible_requests_are_refused():
-    with pytest.raises(UsageError, match=r"DHN has not; use --set strategy\.corr=none"):
+    with pytest.raises(UsageError, match=r"DHN lacks; use --set strategy\.corr=none"):
         planned(context(registrator="dhn"))
     assert planned(context(registrator="dhn"), corr="none").plan
     with pytest.raises(ValueError, match="nothing that trains the registrator"):

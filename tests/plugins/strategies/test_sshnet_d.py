@@ -39,6 +39,7 @@ def context(teacher: Registrator | None) -> RunContext:
 
 def planned(ctx: RunContext) -> tuple[SSHNetD, tuple]:
     made = SSHNetD(SSHNetDConfig(**SSHNetDConfig.presets["tiny"]))
+    made.deployed = made.build(ctx)
     return made, made.stages(ctx)
 
 
@@ -72,7 +73,7 @@ def test_the_student_alone_learns_and_the_teacher_is_no_part_of_the_run():
     ctx = context(teacher)
     made, (stage,) = planned(ctx)
     assert list(ctx.modules) == ["registrator"]
-    assert made.deployed() is ctx.modules["registrator"]
+    assert made.deployed is ctx.modules["registrator"]
     check_changes(train_stage(stage, ctx, labels=False))
     assert float(teacher.weight) == 4.0
     assert not teacher.training

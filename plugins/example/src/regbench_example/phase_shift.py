@@ -2,8 +2,9 @@
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
-from regbench import ComponentConfig, Registration, Registrator
+from regbench import ComponentConfig, PairInfo, Registration, Registrator
 
 
 class PhaseShiftConfig(ComponentConfig):
@@ -17,11 +18,11 @@ class PhaseShift(Registrator):
 
     Config = PhaseShiftConfig
 
-    def __init__(self, config, info):
+    def __init__(self, config: PhaseShiftConfig, info: PairInfo) -> None:
         super().__init__(config, info)
         self.blur = torch.nn.AvgPool2d(2 * config.blur + 1, stride=1, padding=config.blur, count_include_pad=False)
 
-    def forward(self, source, target):
+    def forward(self, source: Tensor, target: Tensor) -> Registration:
         """``(B, 3, H, W)`` twice to a Registration of one iteration."""
         h, w = source.shape[-2:]
         first, second = (torch.fft.rfft2(self._gradient(x)) for x in (source, target))
@@ -32,7 +33,7 @@ class PhaseShift(Registrator):
         shift = torch.where(shift > size // 2, shift - size, shift).float()  # the spectrum is periodic
         return Registration(shift[None, :, None].expand(1, -1, 4, 2), (h, w))
 
-    def _gradient(self, image):
+    def _gradient(self, image: Tensor) -> Tensor:
         grey = self.blur(image.mean(dim=1, keepdim=True))[:, 0]
         dy, dx = torch.gradient(grey, dim=(1, 2))
         window = torch.outer(torch.hann_window(grey.shape[1]), torch.hann_window(grey.shape[2]))

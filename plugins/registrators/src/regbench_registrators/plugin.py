@@ -16,6 +16,7 @@ def register_registrators(register: Register) -> None:
         "identity",
         "regbench_registrators.identity:Identity",
         summary="no motion at all: the line every method must beat",
+        control="identity",
     )
     register(
         "mcnet",

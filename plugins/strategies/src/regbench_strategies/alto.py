@@ -1,15 +1,15 @@
 """AltO: alternating optimisation of geometry and modality, without labels (Song et al., NeurIPS 2024).
 
-Features of the warped source and of the target are compared by Barlow Twins at two levels. Geometry: over the positions
-of one feature map, channels should agree with themselves and with no other; this trains the registrator, for each of
-its estimates. Modality: over the images of a batch, pooled features should; this trains the encoder and the projector
-that make the features. The two alternate in every step: first the registrator with the encoder frozen, then encoder and
-projector on the image the registrator warped before its update. Trained together they find the trivial solution
-(``alternate = False`` shows it).
+Barlow Twins compares features of the warped source with features of the target at two levels. Geometry: over the
+positions of one feature map, each channel should agree with itself and with no other; this trains the registrator, for
+each of its estimates. Modality: over the images of a batch, each pooled feature should agree with itself and with no
+other; this trains the encoder and the projector, which make the features. The two alternate in every step: first the
+registrator with the encoder frozen, then encoder and projector on the image the registrator warped before its update.
+Trained together they find the trivial solution (``alternate = False`` shows it).
 
 The frozen encoder stays in training mode, as in the authors' code: its batch norm normalises source and target by their
 own statistics, since they pass through it one after the other. That is part of the method. Warped images have black
-borders and no mask. The authors pick their checkpoint by test error; here the last one counts.
+borders and no mask. The authors choose their checkpoint by test error; here the last one is evaluated.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from regbench import (
     geometry,
     whole_batch,
 )
+from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS, resnet34
 from regbench.schedules import one_cycle
-from regbench_strategies.blocks.resnet import DEPTHS, WIDTHS, resnet
+from regbench_strategies.presets import ALTO_PRESETS
 
 
 class AltOConfig(ComponentConfig):
@@ -50,25 +51,24 @@ class AltOConfig(ComponentConfig):
     redundancy: float = Field(0.005, ge=0, description="weight of the terms off the diagonal, lambda")
     decay: float = Field(0.85, gt=0, le=1, description="weight of an estimate over that of the next (IHN, RHWF)")
     alternate: bool = Field(True, description="False trains all networks on the sum of both losses")
-    depths: tuple[int, int, int] = Field(DEPTHS, description="residual blocks: two stages encode, one projects")
-    widths: tuple[int, int, int] = Field(WIDTHS, description="their channels")
+    depths: tuple[int, int, int] = Field(
+        RESNET34_DEPTHS[:3], description="residual blocks: two stages encode, one projects"
+    )
+    widths: tuple[int, int, int] = Field(RESNET34_WIDTHS[:3], description="their channels")
 
-    presets = {
-        "quick": {"steps": 700, "lr": 1e-3, "depths": (1, 1, 1), "widths": (16, 32, 64)},
-        "smoke": {"steps": 20, "batch": 4, "depths": (1, 1, 1), "widths": (8, 16, 16)},
-        "tiny": {"steps": 2, "batch": 2, "depths": (1, 1, 1), "widths": (4, 8, 8)},
-    }
+    presets = ALTO_PRESETS
 
 
 def encoder(depths: tuple[int, ...], widths: tuple[int, ...]) -> nn.Sequential:
     """ResNet-34 up to its second stage, without the pooling of the stem: features at a quarter of the size (1.35 M)."""
-    trunk = resnet(depths[:2], widths[:2])
-    return nn.Sequential(trunk.conv1, trunk.bn1, trunk.act1, trunk.layer1, trunk.layer2)
+    trunk = resnet34(depths=depths[:2], widths=widths[:2])
+    return nn.Sequential(*(trunk.get_submodule(part) for part in ("conv1", "bn1", "act1", "layer1", "layer2")))
 
 
 def projector(depths: tuple[int, ...], widths: tuple[int, ...]) -> nn.Sequential:
     """ResNet-34's third stage and average pooling: features ``(B, C, h, w)`` to one vector an image (6.82 M)."""
-    return nn.Sequential(resnet(depths, widths).layer3, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    trunk = resnet34(depths=depths, widths=widths)
+    return nn.Sequential(trunk.get_submodule("layer3"), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 class AltO(TrainingStrategy):
@@ -78,12 +78,17 @@ class AltO(TrainingStrategy):
     config: AltOConfig
     supervision = "none"
 
-    def stages(self, ctx: Context) -> tuple[Stage, ...]:
-        """``alto`` alone; all networks are in training mode throughout."""
+    def build(self, ctx: Context) -> Registrator:
+        """The registrator alone."""
         c = self.config
         self.registrator = ctx.registrator("registrator")
         self.encoder = ctx.module("encoder", lambda: encoder(c.depths, c.widths))
         self.projector = ctx.module("projector", lambda: projector(c.depths, c.widths))
+        return self.registrator
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """``alto`` alone; all networks are in training mode throughout."""
+        c = self.config
         objective = partial(
             Objective,
             optimiser=partial(torch.optim.AdamW, lr=c.lr, weight_decay=c.weight_decay),
@@ -92,11 +97,12 @@ class AltO(TrainingStrategy):
         )
         if c.alternate:
             objectives: tuple[Objective, ...] = (
-                objective(("registrator",), self._geometry_loss, clip=c.clip),
-                objective(("encoder", "projector"), self._modality_loss),
+                objective(updates=("registrator",), loss=self._geometry_loss, clip=c.clip),
+                objective(updates=("encoder", "projector"), loss=self._modality_loss),
             )
         else:
-            objectives = (objective(("registrator", "encoder", "projector"), self._joint_loss, clip=c.clip),)
+            together = ("registrator", "encoder", "projector")
+            objectives = (objective(updates=together, loss=self._joint_loss, clip=c.clip),)
         stage = Stage(
             name="alto",
             steps=c.steps,
@@ -109,12 +115,11 @@ class AltO(TrainingStrategy):
         )
         return (stage,)
 
-    def deployed(self) -> Registrator:
-        """The registrator alone."""
-        return self.registrator
-
     def _geometry_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
-        """Of every estimate, weighted towards the last; hands the last warped source to the modality loss."""
+        """Barlow Twins over positions for every estimate, later ones weighing more.
+
+        The source warped by the last estimate is handed to the modality loss.
+        """
         pair = batch.pair
         warped = warps(pair.source, self.registrator(pair.source, pair.target))
         shared["warped"] = warped[-1].detach()
@@ -127,6 +132,7 @@ class AltO(TrainingStrategy):
         return {"loss": sum((w * loss for w, loss in zip(weights, losses, strict=True)), start=torch.zeros(()))}
 
     def _modality_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        """Barlow Twins over the images of the whole batch."""
         target, warped = (
             self.projector(self.encoder(2 * image - 1)) for image in (batch.pair.target, shared["warped"])
         )
@@ -138,10 +144,10 @@ class AltO(TrainingStrategy):
         return {"loss": geometric + modal, "geometry": geometric, "modality": modal}
 
 
-def warps(source: Tensor, found: Registration) -> list[Tensor]:
-    """The source on the target by each estimate, first to last; black where nothing is seen."""
-    h = geometry.homography_from_displacement(found.displacements, found.size)
-    return [geometry.warp(source, one) for one in h]
+def warps(source: Tensor, registration: Registration) -> list[Tensor]:
+    """The source warped onto the target by each estimate, first to last; black where nothing is seen."""
+    homographies = geometry.homography_from_displacement(registration.displacements, registration.size)
+    return [geometry.warp(source, h) for h in homographies]
 
 
 def positions(features: Tensor) -> Tensor:
@@ -153,7 +159,7 @@ def barlow_twins(a: Tensor, b: Tensor, redundancy: float) -> Tensor:
     """Distance of the cross-correlation of two sets of features from the unit matrix (Zbontar et al. 2021).
 
     Args:
-        a: ``(..., N, C)``: N samples of C features; each feature is standardised over the samples.
+        a: ``(..., N, C)``, N samples of C features; each feature is standardised over the samples.
         b: the same shape.
         redundancy: weight of the squared entries off the diagonal.
 

@@ -1,13 +1,14 @@
 """biHomE: perceptual loss for robust unsupervised homography estimation (Koguciuk et al., CVPR workshops 2021).
 
-A frozen network sees the target and the source warped onto it; where both are in view, their features should be nearer
-than those of the unwarped source. The registrator estimates both directions, with its inputs exchanged, and their
-product should be the unit matrix. The triplet has no hinge, as in the authors' code, so the loss is normally negative;
-``margin`` gives it one. It is summed over the batch: the rate depends on the batch.
+A frozen network computes features of the target and of the source warped onto it. Where both are in view, the features
+of the warped source should be nearer to the target's than those of the source as it is. The registrator estimates both
+directions, with its inputs exchanged, and their product should be the unit matrix. The triplet has no hinge, as in the
+authors' code, so the loss is normally negative; ``margin`` gives it one. It is summed over the batch: the rate depends
+on the batch.
 
 The loss network is a ResNet-34 up to its first stage, its weights from ImageNet. Only its parameters are frozen: its
-batch norm normalises each set of images by its own statistics, as in the authors' code. Weights are taken from
-``weights = FILE``, or for ``"imagenet"`` from where torchvision or timm keep them, never downloaded. ``"random"`` takes
+batch norm normalises each set of images by its own statistics, as in the authors' code. Weights come from ``weights =
+FILE`` or, for ``"imagenet"``, from the caches of torchvision and timm; they are never downloaded. ``"random"`` takes
 seeded random features instead, which the short presets do because they need no file: a figure made with them is not
 biHomE's.
 
@@ -38,9 +39,9 @@ from regbench import (
     geometry,
     whole_batch,
 )
-from regbench.ops import load_imagenet, to_grey
+from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS, load_imagenet, resnet34, to_grey
 from regbench.schedules import step_decay
-from regbench_strategies.blocks.resnet import DEPTHS, WIDTHS, resnet
+from regbench_strategies.presets import BIHOME_PRESETS
 
 
 class BiHomEConfig(ComponentConfig):
@@ -51,15 +52,11 @@ class BiHomEConfig(ComponentConfig):
     batch: int = Field(64, ge=2)
     lr: float = Field(5e-3, gt=0, description="first rate of Adam")
     clip: float | None = Field(None, gt=0, description="largest gradient norm; the published training has none")
-    margin: float | None = Field(None, description="of the triplet's hinge; none: no hinge")
+    margin: float | None = Field(None, description="margin of the triplet's hinge; none: no hinge")
     inverse: float = Field(0.01, ge=0, description="weight of how far both estimates are from inverse")
-    weights: str = Field("imagenet", description="of the loss network: imagenet, random, or a file")
+    weights: str = Field("imagenet", description="weights of the loss network: imagenet, random, or a file")
 
-    presets = {
-        "quick": {"steps": 450, "decay_steps": 200, "batch": 16, "lr": 1e-3, "clip": 1.0, "weights": "random"},
-        "smoke": {"steps": 20, "batch": 4, "clip": 1.0, "weights": "random"},
-        "tiny": {"steps": 2, "batch": 2, "clip": 1.0, "weights": "random"},
-    }
+    presets = BIHOME_PRESETS
 
 
 class LossNetwork(nn.Module):
@@ -69,14 +66,15 @@ class LossNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.trunk = resnet(DEPTHS[:1], WIDTHS[:1])
+        self.trunk = resnet34(depths=RESNET34_DEPTHS[:1], widths=RESNET34_WIDTHS[:1])
         self.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1] to ``(B, 64, H / 4, W / 4)``."""
-        t = self.trunk
         x = ((to_grey(image) - self.MEAN) / self.DEVIATION).expand(-1, 3, -1, -1)
-        return t.layer1(t.maxpool(t.act1(t.bn1(t.conv1(x)))))
+        for part in ("conv1", "bn1", "act1", "maxpool", "layer1"):
+            x = self.trunk.get_submodule(part)(x)
+        return x
 
 
 class BiHomE(TrainingStrategy):
@@ -86,11 +84,15 @@ class BiHomE(TrainingStrategy):
     config: BiHomEConfig
     supervision = "none"
 
+    def build(self, ctx: Context) -> Registrator:
+        """The registrator alone."""
+        self.registrator = ctx.registrator("registrator")
+        self.loss_network = ctx.module("loss_network", LossNetwork)
+        return self.registrator
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """``bihome`` alone; it begins by reading the loss network's weights."""
         c = self.config
-        self.registrator = ctx.registrator("registrator")
-        self.loss_network = ctx.module("loss_network", LossNetwork)
         objective = Objective(
             updates=("registrator",),
             loss=self._loss,
@@ -112,14 +114,10 @@ class BiHomE(TrainingStrategy):
         )
         return (stage,)
 
-    def deployed(self) -> Registrator:
-        """The registrator alone."""
-        return self.registrator
-
     def _read_weights(self) -> None:
-        # Not earlier: a finished run, whose weights are saved with it, must open without the file.
+        # Not in ``build``: a finished run holds these weights, and must open without the file.
         weights = self.config.weights
-        load_imagenet(self.loss_network.trunk, None if weights == "imagenet" else weights)
+        load_imagenet(self.loss_network.get_submodule("trunk"), None if weights == "imagenet" else weights)
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         source, target = batch.pair.source, batch.pair.target
@@ -133,13 +131,14 @@ class BiHomE(TrainingStrategy):
         return {"loss": loss, "perceptual": perceptual / batch.size, "inverse": inverse / batch.size}
 
     def _estimate(self, source: Tensor, target: Tensor) -> Tensor:
-        found = self.registrator(source, target)
-        return geometry.homography_from_displacement(found.displacement, found.size)
+        registration = self.registrator(source, target)
+        return geometry.homography_from_displacement(registration.displacement, registration.size)
 
     def _perceptual(self, moved: Tensor, f_moved: Tensor, f_fixed: Tensor, h: Tensor) -> Tensor:
-        """``(B,)``: mean, over what is in view, of the distance after the warp less that before it."""
+        """``(B,)``, the distance of the features after the warp less that before it, averaged over what is in view."""
         warped = self.loss_network(geometry.warp(moved, h))
-        seen = adaptive_avg_pool2d(geometry.warp(torch.ones_like(moved[:, :1]), h), f_fixed.shape[-2:])
+        seen = geometry.warp(torch.ones_like(moved[:, :1]), h)
+        seen = adaptive_avg_pool2d(seen, (f_fixed.shape[-2], f_fixed.shape[-1]))
         after, before = ((f - f_fixed).abs().sum(dim=1, keepdim=True) for f in (warped, f_moved))
         gain = after - before
         if self.config.margin is not None:

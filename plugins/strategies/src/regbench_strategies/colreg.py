@@ -7,19 +7,18 @@ R starts as R_s. What is deployed is R alone.
 
 Readings of what the paper leaves open, each an option. A student that starts as its own teacher has no error to learn
 from on the same pair (its final iteration is exact); by default the student therefore sees a warped source and another
-exposure, with the teacher's label composed (``student = "augmented"``; ``"literal"`` is the paper's text). Labels whose
-quadrilateral folds or leaves twice the range are given no weight (``filter``), nor are those of pairs R_s gave up.
-``refine_r = False`` leaves out R: R_s supplies the homographies (the fourth configuration of Fig. 10). ``warm_up``
-steps let R_s first learn to register the warped source to the source itself: reading correlations is learned there in a
-hundred steps, and on translations in several hundred. It is not in the paper and off at its schedule; the short
-presets, which could not afford the wait, use it.
+exposure, with the teacher's label composed accordingly (``student = "augmented"``; ``"literal"`` is the paper's text).
+Labels whose quadrilateral folds or leaves twice the range have no weight (``filter``), nor have those of pairs for
+which R_s has no answer. ``refine_r = False`` leaves out R: R_s supplies the homographies (the fourth configuration of
+Fig. 10). In ``warm_up`` steps R_s first learns to register the warped source to the source itself: there it learns to
+read correlations in a hundred steps, on translations in several hundred. The paper has no warm-up, and the published
+schedule none; the short presets need it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Literal
 
 import torch
@@ -43,6 +42,8 @@ from regbench import (
 )
 from regbench.schedules import LearningRate, constant, one_cycle
 from regbench_strategies.blocks.probes import fidelity, spread_of
+from regbench_strategies.blocks.recipe import Loss
+from regbench_strategies.presets import COLREG_PRESETS
 
 _log = logging.getLogger("regbench")
 
@@ -52,9 +53,9 @@ class CoLRegConfig(ComponentConfig):
 
     rounds: int = Field(2, ge=1, description="rounds in all (IT); 1 is round 0 alone")
     warm_up: int = Field(0, ge=0, description="steps of R_s on self-pairs before any translation")
-    self_steps: Steps = Field(300_000, ge=1, description="of R_s in round 0")
-    student_steps: Steps = Field(10_000, ge=1, description="of R in each round")
-    refine_steps: Steps = Field(60_000, ge=1, description="of R_s in each later round")
+    self_steps: Steps = Field(300_000, ge=1, description="steps of R_s in round 0")
+    student_steps: Steps = Field(10_000, ge=1, description="steps of R in each round")
+    refine_steps: Steps = Field(60_000, ge=1, description="steps of R_s in each later round")
     batch: int = Field(16, ge=1)
     lr: float = Field(4e-4, gt=0, description="largest rate of R_s in round 0 (one-cycle)")
     refine_lr: float = Field(1e-4, gt=0, description="largest rate of R_s in later rounds (one-cycle)")
@@ -65,34 +66,31 @@ class CoLRegConfig(ComponentConfig):
     filter: bool = Field(True, description="no weight for labels that fold or leave twice the range")
     refine_r: bool = Field(True, description="train R; False lets R_s supply the homographies")
 
-    presets = {
-        "quick": {
-            "warm_up": 120, "self_steps": 300, "student_steps": 275, "refine_steps": 40, "lr": 2e-3,
-            "refine_lr": 5e-4, "student_lr": 1e-3,
-        },
-        "smoke": {"warm_up": 4, "self_steps": 8, "student_steps": 4, "refine_steps": 4, "batch": 4},
-        "tiny": {"warm_up": 2, "self_steps": 2, "student_steps": 2, "refine_steps": 2, "batch": 2},
-    }  # fmt: skip
+    presets = COLREG_PRESETS
 
 
 class CoLReg(TrainingStrategy):
-    """Stages of every round; each trains one network and leaves all others as they are.
-
-    Raises:
-        UsageError: more than one round with a translator that cannot learn from aligned pairs.
-    """
+    """Stages of every round; each trains one network and leaves all others as they are."""
 
     Config = CoLRegConfig
     config: CoLRegConfig
     supervision = "none"
 
-    def stages(self, ctx: Context) -> tuple[Stage, ...]:
-        """Translator, (warm-up,) R_s, R; then per round translator, R_s, R."""
-        c = self.config
-        self._fidelity: dict[str, Tensor] = {}
+    def build(self, ctx: Context) -> Registrator:
+        """R, which after training is that of the last round."""
         self.translator = ctx.translator("translator")
         self.r_self = ctx.registrator("r_self")
-        self.r = ctx.registrator("r") if c.refine_r else self.r_self
+        self.r = ctx.registrator("r") if self.config.refine_r else self.r_self
+        self._fidelity: dict[str, Tensor] = {}
+        return self.r
+
+    def stages(self, ctx: Context) -> tuple[Stage, ...]:
+        """Translator, (warm-up,) R_s, R; then per round translator, R_s, R.
+
+        Raises:
+            UsageError: more than one round with a translator that cannot learn from aligned pairs.
+        """
+        c = self.config
         stages = list(self.translator.unpaired_stages(ctx))
         if c.warm_up:
             stages.append(self._warm_up(ctx))
@@ -105,45 +103,65 @@ class CoLReg(TrainingStrategy):
             stages += self._round(ctx, number, c.refine_steps, one_cycle(c.refine_lr, c.refine_steps + 100))
         return tuple(stages)
 
-    def deployed(self) -> Registrator:
-        """R of the last round."""
-        return self.r
-
     def _warm_up(self, ctx: Context) -> Stage:
         c = self.config
-        lr = one_cycle(c.lr, c.warm_up + 100)
-        objective = Objective(("r_self",), self._own_loss, torch.optim.Adam, lr, clip=c.clip, precision=ctx.precision)
-        return Stage("r-warm-up", c.warm_up, c.batch, ("self_source",), (objective,), {"r_self": self.r_self})
-
-    def _own_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
-        own = batch.self_source
-        found = self.r_self(own.warped, own.image)
-        return {"loss": self.r_self.loss(found, own.displacement), "ace": _ace(found, own.displacement)}
+        return Stage(
+            name="r-warm-up",
+            steps=c.warm_up,
+            batch=c.batch,
+            views=("self_source",),
+            objectives=(self._objective(ctx, "r_self", self._warm_up_loss, one_cycle(c.lr, c.warm_up + 100)),),
+            modules={"r_self": self.r_self},
+        )
 
     def _round(self, ctx: Context, number: int, steps: int, lr: LearningRate) -> list[Stage]:
-        c = self.config
-        modules = {"translator": self.translator, "r_self": self.r_self}
-        objective = partial(Objective, optimiser=torch.optim.Adam, clip=c.clip, precision=ctx.precision)
-        stages = [
-            Stage(
-                f"r-self-{number}", steps, c.batch, ("pair", "self_source"),
-                (objective(("r_self",), self._self_loss, lr=lr),), modules,
-                begin=_copy(self.r, self.r_self) if number else None,
-                deploys={"r_self": self.r_self},
-            )
-        ]  # fmt: skip
-        if c.refine_r:
-            views = ("pair", "self_source") if c.student == "augmented" else ("pair",)
-            stages.append(
-                Stage(
-                    f"r-{number}", c.student_steps, c.batch, views,
-                    (objective(("r",), self._student_loss, lr=constant(c.student_lr)),),
-                    {"r_self": self.r_self, "r": self.r},
-                    begin=_copy(self.r_self, self.r),
-                    deploys={"r": self.r},
-                )
-            )  # fmt: skip
+        """R_s, then R; the translator's stages come before."""
+        stages = [self._self_stage(ctx, number, steps, lr)]
+        if self.config.refine_r:
+            stages.append(self._student_stage(ctx, number))
         return stages
+
+    def _self_stage(self, ctx: Context, number: int, steps: int, lr: LearningRate) -> Stage:
+        return Stage(
+            name=f"r-self-{number}",
+            steps=steps,
+            batch=self.config.batch,
+            views=("pair", "self_source"),
+            objectives=(self._objective(ctx, "r_self", self._self_loss, lr),),
+            modules={"translator": self.translator, "r_self": self.r_self},
+            begin=_copy(self.r, self.r_self) if number else None,
+            deploys={"r_self": self.r_self},
+        )
+
+    def _student_stage(self, ctx: Context, number: int) -> Stage:
+        c = self.config
+        return Stage(
+            name=f"r-{number}",
+            steps=c.student_steps,
+            batch=c.batch,
+            views=("pair", "self_source") if c.student == "augmented" else ("pair",),
+            objectives=(self._objective(ctx, "r", self._student_loss, constant(c.student_lr)),),
+            modules={"r_self": self.r_self, "r": self.r},
+            begin=_copy(self.r_self, self.r),
+            deploys={"r": self.r},
+        )
+
+    def _objective(self, ctx: Context, role: str, loss: Loss, lr: LearningRate) -> Objective:
+        return Objective(
+            updates=(role,),
+            loss=loss,
+            optimiser=torch.optim.Adam,
+            lr=lr,
+            clip=self.config.clip,
+            precision=ctx.precision,
+        )
+
+    def _warm_up_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+        """The warped source against the source itself."""
+        own = batch.self_source
+        registration = self.r_self(own.warped, own.image)
+        loss = self.r_self.loss(registration, own.displacement)
+        return {"loss": loss, "ace": _corner_error(registration, own.displacement)}
 
     def _self_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """Eq. 17: the warped source against the translation of the source itself; the label is known."""
@@ -155,17 +173,17 @@ class CoLReg(TrainingStrategy):
             translated = self.translator.translate(pair.source, reference, generator=batch.generator)
         if batch.step == 0 or not self._fidelity:  # once a stage, and once more after a resume
             self._fidelity = self._probe(pair.source, reference, translated)
-        found = self.r_self(own.warped, translated)
-        loss = self.r_self.loss(found, own.displacement)
-        return {"loss": loss, "ace": _ace(found, own.displacement)} | self._fidelity
+        registration = self.r_self(own.warped, translated)
+        loss = self.r_self.loss(registration, own.displacement)
+        return {"loss": loss, "ace": _corner_error(registration, own.displacement)} | self._fidelity
 
     def _student_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """Eq. 18: R on the real pair, against the label the frozen R_s gives it."""
         pair = batch.pair
         size = (pair.source.shape[-2], pair.source.shape[-1])
         with torch.no_grad():
-            taught = self.r_self(pair.source, pair.target)
-            label, weight = taught.displacement, self._weight(taught)
+            teaching = self.r_self(pair.source, pair.target)
+            label, weight = teaching.displacement, self._weight(teaching)
             weights = whole_batch.gather(weight)  # the mean is one over the whole batch
             spread = spread_of(label)
             source, target = pair.source, pair.target
@@ -176,14 +194,14 @@ class CoLReg(TrainingStrategy):
                 label = geometry.displacement_from_homography(h, size)
                 label = torch.where(weight.view(-1, 1, 1) > 0, label, 0.0)  # a folded one may not be finite
                 source, target = _exposed(own.warped, batch), _exposed(target, batch)
-        found = self.r(source, target)
-        loss = self.r.loss(found, label, weight / weights.mean().clamp_min(1 / len(weights)))
+        registration = self.r(source, target)
+        loss = self.r.loss(registration, label, weight / weights.mean().clamp_min(1 / len(weights)))
         return {"loss": loss, "valid": weight.mean()} | spread
 
-    def _weight(self, taught: Registration) -> Tensor:
-        """``(B,)`` 1 for labels that may be learned from, else 0."""
-        label, size = taught.displacement, taught.size
-        usable = torch.ones(len(label), dtype=torch.bool, device=label.device) if taught.ok is None else taught.ok
+    def _weight(self, teaching: Registration) -> Tensor:
+        """``(B,)``, 1 for labels that may be learned from, else 0."""
+        label, size = teaching.displacement, teaching.size
+        usable = torch.ones(len(label), dtype=torch.bool, device=label.device) if teaching.ok is None else teaching.ok
         if self.config.filter:
             within = (label.abs() <= size[0] / 2).all(dim=-1).all(dim=-1)  # twice the published range, rho = patch / 4
             usable = usable & geometry.is_convex(label, size) & within
@@ -196,7 +214,7 @@ class CoLReg(TrainingStrategy):
             return geometry.homography_from_displacement(self.r(source, target).displacement, size)
 
     def _probe(self, source: Tensor, target: Tensor, translated: Tensor) -> dict[str, Tensor]:
-        """Whose geometry do translations follow? Said and logged before R_s learns from them."""
+        """Measure whose geometry translations follow, and warn if it is the target's, before R_s learns from them."""
         to_source, to_target = fidelity(source, target, translated)
         _log.info("translations follow the source's geometry by %.2f, the target's by %.2f", to_source, to_target)
         if to_target >= to_source:
@@ -216,14 +234,13 @@ def _copy(from_: Registrator, to: Registrator) -> Callable[[], None]:
     return load
 
 
-def _ace(found: Registration, label: Tensor) -> Tensor:
-    return geometry.corner_error(found.displacement.detach(), label).mean()
+def _corner_error(registration: Registration, label: Tensor) -> Tensor:
+    return geometry.corner_error(registration.displacement.detach(), label).mean()
 
 
 def _exposed(image: Tensor, batch: Batch) -> Tensor:
-    """Another exposure of each image: gain, offset and gamma, a little."""
-    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1).to(
-        image.device
-    )
+    """Another exposure of each image: gain in [0.8, 1.2], offset in [-0.1, 0.1], gamma in [0.8, 1.25]."""
+    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1)
+    draws = draws.to(image.device)
     gain, offset, gamma = 0.8 + 0.4 * draws[0], 0.2 * (draws[1] - 0.5), 0.8 + 0.45 * draws[2]
     return (gain * image.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)

@@ -16,12 +16,14 @@ def register_strategies(register: Register) -> None:
         summary="learns from the true homography of each pair: the reference, not a contender",
         paper="DeTone et al. 2016; MCNet, CVPR 2024, sec. 4",
         requires=_TRAINS,
+        control="supervised",
     )
     register(
         "self-supervised",
         "regbench_strategies.self_supervised:SelfSupervised",
         summary="the no-translator control: learns from synthetic self-pairs of both modalities",
         requires=_TRAINS,
+        control="no-translator",
     )
     register(
         "translate",
@@ -44,7 +46,7 @@ def register_strategies(register: Register) -> None:
         summary="self-supervised on both modalities, consistent on the pair, over projections of one channel",
         paper="Zhang et al., SCPNet, ECCV 2024",
         requires=_TRAINS,
-        published={"registrator": ()},  # its own, of a single shot, is not among the registrators
+        published={"registrator": ()},  # its own, which estimates once, is not among the registrators
     )
     register(
         "alto",
@@ -81,7 +83,7 @@ def register_strategies(register: Register) -> None:
     register(
         "dfmir",
         "regbench_strategies.dfmir:DFMIR",
-        summary="translator and registrator learn jointly, by patches and pixels compared, without a discriminator",
+        summary="translator and registrator learn jointly by comparing patches and pixels, without a discriminator",
         paper="DFMIR, arXiv 2204.13656",
         requires={"registrator": ("train",), "translator": ("differentiable", "features")},
         published={"registrator": ()},  # it regresses dense fields
@@ -96,7 +98,7 @@ def register_strategies(register: Register) -> None:
     register(
         "sshnet-d",
         "regbench_strategies.sshnet_d:SSHNetD",
-        summary="SSHNet's distillation: a fresh registrator learns what a finished run (--teacher) finds",
+        summary="SSHNet's distillation: a new registrator learns the estimates of a finished run (--teacher)",
         paper="Yu et al., SSHNet, CVPR 2025",
         requires=_TRAINS,
     )

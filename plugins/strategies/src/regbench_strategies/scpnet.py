@@ -1,17 +1,17 @@
 """SCPNet: unsupervised cross-modal homography by intra-modal self-supervised learning, correlation and a consistent
 feature map projection (Zhang, Ma et al., ECCV 2024).
 
-A projection network maps both modalities to one channel; the registrator compares projections, never images.
-Self-pairs of each modality teach both networks with known labels; the real pair teaches them by consistency alone: the
-projections, aligned by the estimate, should differ less than unaligned. All three are one loss in one step,
-``L_C + 0.1 (L_S of A + L_S of B)``. The registrator of the paper is of a single shot; here it is the run's, under its
-own loss on self-pairs, and the consistency takes its last estimate.
+A projection network maps both modalities to one channel; the registrator compares projections, never images. Self-pairs
+of each modality teach both networks with known labels; the real pair teaches them by consistency alone: the
+projections, aligned by the estimate, should differ less than unaligned. All three are one loss in one step, ``L_C + 0.1
+(L_S of A + L_S of B)``. The paper's registrator estimates once; here the run's registrator is trained by its own loss
+on self-pairs, and the consistency uses its last estimate.
 
 In the authors' code every projection inside L_C is detached, so that its gradient passes through the estimated
-homography alone, and what keeps the projection from going constant is L_S; that is kept. So is, by default
-(``consistency = "faithful"``), that pixels warped out of view count as zeros. It has a known trap: projections pushed
-out of view altogether cost about 1 / sqrt(2) each way, less than the 1 of the identity, and published logs of diverged
-runs end there. ``"masked"`` lets pixels without a counterpart cost what they cost at the identity.
+homography alone, and L_S keeps the projection from becoming constant; both are kept. Pixels warped out of view count as
+zeros by default, also as in the code (``consistency = "faithful"``). This has a known trap: projections pushed out of
+view altogether cost about 1 / sqrt(2) each way, less than the 1 of the identity, and published logs of diverged runs
+end there. With ``"masked"``, pixels without a counterpart cost what they cost at the identity.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from regbench import (
 from regbench.ops import to_grey
 from regbench.schedules import one_cycle
 from regbench_strategies.blocks.photometric import brightness_contrast, sharpen
+from regbench_strategies.presets import SCPNET_PRESETS
 
 
 class SCPNetConfig(ComponentConfig):
@@ -59,11 +60,7 @@ class SCPNetConfig(ComponentConfig):
     width: int = Field(64, ge=1, description="channels of the projection network")
     blocks: int = Field(4, ge=0, description="its residual blocks")
 
-    presets = {
-        "quick": {"steps": 550, "lr": 1e-3, "width": 16, "blocks": 2},
-        "smoke": {"steps": 20, "batch": 4, "width": 8, "blocks": 1},
-        "tiny": {"steps": 2, "batch": 2, "width": 4, "blocks": 1},
-    }
+    presets = SCPNET_PRESETS
 
 
 class Projection(nn.Module):
@@ -106,12 +103,12 @@ class _Block(nn.Module):
 class ProjectFirst(Registrator):
     """registrator ∘ projection: what SCPNet deploys."""
 
-    def __init__(self, projection: Projection, registrator: Registrator, info: PairInfo) -> None:
+    def __init__(self, projection: nn.Module, registrator: Registrator, info: PairInfo) -> None:
         super().__init__(ComponentConfig(), info)
         self.projection, self.registrator = projection, registrator
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """As the registrator, on projections."""
+        """Register the projections of both images; shapes are those of :class:`regbench.Registrator`."""
         return self.registrator(shown(self.projection(source)), shown(self.projection(target)))
 
 
@@ -127,12 +124,16 @@ class SCPNet(TrainingStrategy):
     config: SCPNetConfig
     supervision = "none"
 
+    def build(self, ctx: Context) -> Registrator:
+        """Registrator ∘ projection."""
+        self.registrator = ctx.registrator("registrator")
+        self.projection = ctx.module("projection", lambda: Projection(self.config.width, self.config.blocks))
+        self.whole = ProjectFirst(self.projection, self.registrator, ctx.info)
+        return self.whole
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """``scpnet`` alone."""
         c = self.config
-        self.registrator = ctx.registrator("registrator")
-        self.projection = ctx.module("projection", lambda: Projection(c.width, c.blocks))
-        self._deployed = ProjectFirst(self.projection, self.registrator, ctx.info)
         objective = Objective(
             updates=("projection", "registrator"),
             loss=self._loss,
@@ -148,20 +149,16 @@ class SCPNet(TrainingStrategy):
             views=("pair", "self_source", "self_target"),
             objectives=(objective,),
             modules={"projection": self.projection, "registrator": self.registrator},
-            deploys={"registrator": self._deployed},
+            deploys={"registrator": self.whole},
         )
         return (stage,)
-
-    def deployed(self) -> Registrator:
-        """Registrator ∘ projection."""
-        return self._deployed
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         pair = batch.pair
         source, target = self.projection(pair.source), self.projection(pair.target)
-        found = self.registrator(shown(source), shown(target))
+        registration = self.registrator(shown(source), shown(target))
         size = (source.shape[-2], source.shape[-1])
-        h = geometry.homography_from_displacement(found.displacement, size)
+        h = geometry.homography_from_displacement(registration.displacement, size)
         l_c = consistency(source.detach(), target.detach(), h, masked=self.config.consistency == "masked")
         l_source = self._self_loss(batch.self_source, source, batch.generator)
         l_target = self._self_loss(batch.self_target, target, batch.generator)
@@ -173,12 +170,14 @@ class SCPNet(TrainingStrategy):
         warped = own.warped
         if self.config.jitter:
             warped = sharpen(brightness_contrast(warped, 0.4, 0.4, generator), 0.5, generator)
-        found = self.registrator(shown(self.projection(warped)), shown(image))
-        return self.registrator.loss(found, own.displacement)
+        registration = self.registrator(shown(self.projection(warped)), shown(image))
+        return self.registrator.loss(registration, own.displacement)
 
 
 def consistency(source: Tensor, target: Tensor, homography: Tensor, *, masked: bool = False) -> Tensor:
-    """L_C: how much two maps differ when aligned, over how much unaligned, both ways; exactly 2 at the identity.
+    """L_C: how much two maps differ aligned, divided by how much they differ unaligned, summed over both directions.
+
+    At the identity it is exactly 2.
 
     Args:
         source: ``(B, C, H, W)``.
@@ -187,15 +186,15 @@ def consistency(source: Tensor, target: Tensor, homography: Tensor, *, masked: b
         masked: pixels without a counterpart cost what they cost unaligned, not their own size.
 
     Returns:
-        A scalar; sums run over the whole batch.
+        A scalar; the sums run over pixels and the whole batch.
     """
     before = (source - target).abs()
     back = geometry.invert(homography)
-    found = torch.zeros((), device=source.device)
+    ratios = torch.zeros((), device=source.device)
     for moved, fixed, h in ((source, target, homography), (target, source, back)):
         after = (geometry.warp(moved, h) - fixed).abs()
         if masked:
             seen = geometry.warp(torch.ones_like(moved[:, :1]), h)
             after = seen * after + (1 - seen) * before
-        found = found + whole_batch.total(after.sum()) / whole_batch.total((before + 1e-10).sum())
-    return found
+        ratios = ratios + whole_batch.total(after.sum()) / whole_batch.total((before + 1e-10).sum())
+    return ratios

@@ -22,9 +22,13 @@ class SelfSupervised(TrainingStrategy):
     config: RegistratorRecipe
     supervision = "none"
 
+    def build(self, ctx: Context) -> Registrator:
+        """The registrator alone."""
+        self.registrator = ctx.registrator("registrator")
+        return self.registrator
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """A single stage on ``self_source`` and ``self_target``, ``batch / 2`` images of each."""
-        self.registrator = ctx.registrator("registrator")
         stage = Stage(
             name="self-supervised",
             steps=self.config.steps,
@@ -38,11 +42,8 @@ class SelfSupervised(TrainingStrategy):
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         first, second = batch.self_source, batch.self_target
+        warped, image = torch.cat([first.warped, second.warped]), torch.cat([first.image, second.image])
         displacement = torch.cat([first.displacement, second.displacement])
-        found = self.registrator(torch.cat([first.warped, second.warped]), torch.cat([first.image, second.image]))
-        error = (found.displacement.detach() - displacement).norm(dim=-1).mean()
-        return {"loss": self.registrator.loss(found, displacement), "ace": error}
-
-    def deployed(self) -> Registrator:
-        """The trained registrator."""
-        return self.registrator
+        registration = self.registrator(warped, image)
+        error = (registration.displacement.detach() - displacement).norm(dim=-1).mean()
+        return {"loss": self.registrator.loss(registration, displacement), "ace": error}

@@ -4,21 +4,21 @@ One step, one backward pass, two networks: a modality transfer network T and a r
 
 * H learns from self-pairs, whose labels are known: of the target modality as they are, and of the source modality
   through T (the regulariser).
-* T learns from the real, unaligned pair: its output, warped by what H says, is to look like the target (L_pcp, a
+* T learns from the real, unaligned pair: its output, warped by H's estimate, should look like the target (L_pcp, a
   perceptual distance), also to H's own encoder (L_corr, one minus the mean cosine of its features).
 
 The split is three stop-gradients: T's output is a constant to H, in both branches, and H's estimate is a constant to
-the warp. So L_H reaches H alone and L_pcp T alone. Without it (``split = False``, the paper's straight optimisation)
-L_pcp may be lowered by a homography that pushes everything out of sight: outside of it both images are black, and
-alike. ``reformulate = False`` leaves out the self-pairs too: nothing but the content loss trains both (Table 1, first
-row). The other switches are those of Table 3 and of the code.
+the warp. So L_H reaches H alone and L_pcp T alone. Without the split (``split = False``, the paper's straight
+optimisation) a homography that pushes everything out of sight lowers L_pcp: where the warped image is not seen both
+images are black, and alike. ``reformulate = False`` also leaves out the self-pairs, so that the content loss alone
+trains both networks (Table 1, first row). The other switches are those of Table 3 and of the code.
 
-The published code differs from the paper in that L_corr reaches the encoder of H too (``corr_updates_registrator``),
-and feeds images of [0, 1] to an LPIPS made for [-1, 1] (``pcp_range``). Losses all have weight one. The gradient is
-clipped over both networks together, by which a young H, tens of pixels off, slows T down (``clip_each`` does not). L_H
-is the sequence loss of the published code whatever the registrator (``displacement_loss``). The code draws the
-self-pairs at windows of their own; here they are made of the patches of the pair itself. It draws the unaligned pairs
-anew at every visit, which is ``--pairing online``.
+The published code differs from the paper in two ways: L_corr also reaches the encoder of H
+(``corr_updates_registrator``), and images of [0, 1] are fed to an LPIPS made for [-1, 1] (``pcp_range``). All losses
+have weight one. The gradient is clipped over both networks together, so that a young H, tens of pixels off, slows T
+down (``clip_each`` clips each by itself). L_H is the sequence loss of the published code for every registrator
+(``displacement_loss``). The code draws the self-pairs at windows of their own; here they are made of the patches of the
+pair itself. The code draws new unaligned pairs at every visit, which is ``--pairing online``.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from regbench_strategies.blocks.jitter import jittered
 from regbench_strategies.blocks.probes import spread_of
 from regbench_strategies.blocks.recipe import RegistratorRecipe
 from regbench_strategies.blocks.translate_first import TranslateFirst
+from regbench_strategies.presets import SSHNET_PRESETS
 
 
 class SSHNetConfig(RegistratorRecipe):
@@ -59,7 +60,9 @@ class SSHNetConfig(RegistratorRecipe):
     reformulate: bool = Field(True, description="H learns from self-pairs; False: from the content loss alone")
     split: bool = Field(True, description="the three stop-gradients; False: straight optimisation")
     regulariser: bool = Field(True, description="self-pairs of the source, through T, teach H too")
-    pcp: Literal["lpips", "l1", "l2"] = Field("lpips", description="content loss between translation and target")
+    pcp: Literal["lpips", "l1", "l2"] = Field(
+        "lpips", description="L_pcp, the content loss between translation and target"
+    )
     pcp_backend: str = Field(
         "vgg16", pattern=r"^(vgg16|random|timm:.+)$", description="features of lpips: vgg16, random or timm:NAME"
     )
@@ -77,15 +80,7 @@ class SSHNetConfig(RegistratorRecipe):
     displacement_loss: DisplacementLoss = Field("sequence", description="L_H: the published one, or the registrator's")
     clip_each: bool = Field(False, description="clip the gradients of T and of H apart rather than together")
 
-    presets = {
-        # Where L_corr may change the encoder it makes all features alike: 0.03 at step 80, and the corner error on
-        # self-pairs of the target is 11.5 px at step 120, against 9.0 px where it may not (docs/sshnet.md).
-        "quick": {
-            "steps": 500, "batch": 8, "lr": 2e-3, "pcp_backend": "random", "corr_updates_registrator": False,
-        },
-        "smoke": {"steps": 8, "batch": 4, "pcp_backend": "random"},
-        "tiny": {"steps": 2, "batch": 2, "pcp_backend": "random"},
-    }  # fmt: skip
+    presets = SSHNET_PRESETS
 
     @model_validator(mode="after")
     def _something_trains_h(self) -> SSHNetConfig:
@@ -95,7 +90,7 @@ class SSHNetConfig(RegistratorRecipe):
 
 
 class SSHNet(TrainingStrategy):
-    """One stage that trains translator and registrator together; what is deployed is the one behind the other.
+    """One stage that trains translator and registrator together; the registrator behind the translator is deployed.
 
     Raises:
         UsageError: a correlation loss with a registrator that offers no features.
@@ -106,42 +101,42 @@ class SSHNet(TrainingStrategy):
     config: SSHNetConfig
     supervision = "none"
 
+    def build(self, ctx: Context) -> Registrator:
+        """Registrator ∘ translator."""
+        self.translator, self.registrator = ctx.translator("translator"), ctx.registrator("registrator")
+        if self.config.corr != "none" and type(self.registrator).features is Registrator.features:
+            raise UsageError(
+                "sshnet: the correlation loss needs a registrator with features, which "
+                f"{type(self.registrator).__name__} lacks; use --set strategy.corr=none"
+            )
+        self._features = _Features(self.registrator)
+        self.whole = TranslateFirst(self.translator, self.registrator, ctx.info)
+        return self.whole
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """``sshnet`` alone."""
         c = self.config
-        self.translator, self.registrator = ctx.translator("translator"), ctx.registrator("registrator")
-        if c.corr != "none" and type(self.registrator).features is Registrator.features:
-            name = type(self.registrator).__name__
-            raise UsageError(
-                f"sshnet: the correlation loss needs a registrator with features, which {name} has not; "
-                "use --set strategy.corr=none"
-            )
-        self._features = _Features(self.registrator)
-        self._deployed = TranslateFirst(self.translator, self.registrator, ctx.info)
-        learning = any(p.requires_grad for p in self.translator.parameters())  # not so for ``identity``
-        updates = ("translator", "registrator") if learning else ("registrator",)
-        together = [updates] if not c.clip_each else [(name,) for name in updates]
+        learns = any(p.requires_grad for p in self.translator.parameters())  # ``identity`` has nothing to learn
+        updates = ("translator", "registrator") if learns else ("registrator",)
+        clipped_together = [(name,) for name in updates] if c.clip_each else [updates]
         stage = Stage(
             name="sshnet",
             steps=c.steps,
             batch=c.batch,
             views=("pair", *self._self_views()),
-            objectives=tuple(c.objective(ctx, self._loss, names) for names in together),
+            objectives=tuple(c.objective(ctx, self._loss, names) for names in clipped_together),
             modules={"translator": self.translator, "registrator": self.registrator},
             setup=self._load,
-            deploys={"sshnet": self._deployed},
+            deploys={"sshnet": self.whole},
         )
         return (stage,)
-
-    def deployed(self) -> Registrator:
-        """Registrator behind translator."""
-        return self._deployed
 
     def provenance(self) -> Mapping[str, Any]:
         """Which features L_pcp was computed with, and hashes of their weights."""
         return {"perceptual": self._perceptual.source} if self.config.pcp == "lpips" else {}
 
     def _self_views(self) -> tuple[str, ...]:
+        """The self-pairs that the switches leave in use."""
         if not self.config.reformulate:
             return ()
         return ("self_source", "self_target") if self.config.regulariser else ("self_target",)
@@ -155,16 +150,16 @@ class SSHNet(TrainingStrategy):
         c = self.config
         if c.pcp_backend == "random":
             return random_features()
-        place = None if c.pcp_weights is None else Path(c.pcp_weights)
+        path = None if c.pcp_weights is None else Path(c.pcp_weights)
         try:
             if c.pcp_backend == "vgg16":
-                return lpips_vgg16(place, c.pcp_range)
-            return timm_features(c.pcp_backend.removeprefix("timm:"), place)
+                return lpips_vgg16(path, c.pcp_range)
+            return timm_features(c.pcp_backend.removeprefix("timm:"), path)
         except DataError as error:
             raise DataError(f"{error} (--set strategy.pcp_weights=…, or --set strategy.pcp_backend=random)") from None
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
-        """The sum of all terms; where T and H are clipped apart, the second objective finds the first one's graph."""
+        """The sum of all terms; where T and H are clipped apart, the second objective uses the graph of the first."""
         if "loss" in shared:
             return {"loss": shared["loss"]}
         terms, probes = self._terms(batch)
@@ -172,7 +167,7 @@ class SSHNet(TrainingStrategy):
         return {"loss": shared["loss"]} | terms | probes
 
     def _terms(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Every term of the loss by name, and what else is logged."""
+        """Every term of the loss by name, and the measurements that are logged beside them."""
         c = self.config
         terms: dict[str, Tensor] = {}
         probes: dict[str, Tensor] = {}
@@ -187,16 +182,16 @@ class SSHNet(TrainingStrategy):
         return terms, probes | {"covered": mask.detach().mean()} | spread_of(estimate.detach())
 
     def _self_term(self, batch: Batch, own: SelfPair, through: bool) -> tuple[Tensor, Tensor]:
-        """L_H of one branch and its corner error in pixels; ``through`` T for the source modality."""
+        """L_H of one branch and its corner error in pixels; with ``through`` the images pass through T first."""
         warped, image = own.warped, own.image
         if self.config.jitter:
             warped, image = jittered(warped, batch.generator), jittered(image, batch.generator)
         if through:
             with torch.set_grad_enabled(not self.config.split):
                 warped, image = self._translate(batch, warped), self._translate(batch, image)
-        found = self.registrator(warped, image)
-        loss = displacement_loss(self.config.displacement_loss, self.registrator, found, own.displacement)
-        return loss, geometry.corner_error(found.displacement.detach(), own.displacement).mean()
+        registration = self.registrator(warped, image)
+        loss = displacement_loss(self.config.displacement_loss, self.registrator, registration, own.displacement)
+        return loss, geometry.corner_error(registration.displacement.detach(), own.displacement).mean()
 
     def _aligned(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The translation warped onto the target, the target where that covers it, the mask, the estimate."""
@@ -228,11 +223,11 @@ class SSHNet(TrainingStrategy):
         maps = []
         for image in (translated, target):
             if self.config.corr_updates_registrator:
-                found = self._features(image)
+                features = self._features(image)
             else:  # the same weights as constants: the gradient passes through them, not into them
                 constants = {name: p.detach() for name, p in self._features.named_parameters()}
-                found = torch.func.functional_call(self._features, constants, (image,))
-            maps.append(F.avg_pool2d(found, 2) if self.config.corr == "pool_corr" else found)
+                features = torch.func.functional_call(self._features, constants, (image,))
+            maps.append(F.avg_pool2d(features, 2) if self.config.corr == "pool_corr" else features)
         return 1 - F.cosine_similarity(maps[0], maps[1], dim=1).mean()
 
 

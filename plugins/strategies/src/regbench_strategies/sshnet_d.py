@@ -1,8 +1,8 @@
 """SSHNet-D: what a trained SSHNet knows, distilled into a registrator without a translator (Yu et al., CVPR 2025).
 
-The student starts fresh and sees the pair as it is; its label is what the teacher, frozen, finds for the same pair.
-Schedule and loss are those of SSHNet; no jitter, no truth, and no label is doubted. The teacher is any finished run,
-named by ``--teacher``: its supervision and its name become part of this one's result.
+The student starts with new weights and sees the pair as it is; its label is the estimate of the frozen teacher for the
+same pair. Schedule and loss are those of SSHNet; no jitter, no truth, and no label is left out. The teacher is any
+finished run, named by ``--teacher``: its supervision and its name become part of this one's result.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from regbench import Batch, Context, Registrator, Shared, Stage, TrainingStrateg
 from regbench_strategies.blocks.displacement_loss import DisplacementLoss, displacement_loss
 from regbench_strategies.blocks.probes import spread_of
 from regbench_strategies.blocks.recipe import RegistratorRecipe
+from regbench_strategies.presets import SSHNET_D_PRESETS
 
 
 class SSHNetDConfig(RegistratorRecipe):
@@ -24,7 +25,7 @@ class SSHNetDConfig(RegistratorRecipe):
 
     displacement_loss: DisplacementLoss = Field("sequence", description="the published one, or the registrator's")
 
-    presets = dict(RegistratorRecipe.presets) | {"tiny": {"steps": 2, "batch": 2}}
+    presets = SSHNET_D_PRESETS
 
 
 class SSHNetD(TrainingStrategy):
@@ -38,10 +39,15 @@ class SSHNetD(TrainingStrategy):
     config: SSHNetDConfig
     supervision = "none"
 
+    def build(self, ctx: Context) -> Registrator:
+        """The student."""
+        self.student = ctx.registrator("registrator")
+        return self.student
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """``sshnet-d`` alone."""
         c = self.config
-        self.teacher, self.student = ctx.teacher(), ctx.registrator("registrator")
+        self.teacher = ctx.teacher()
         stage = Stage(
             name="sshnet-d",
             steps=c.steps,
@@ -53,15 +59,11 @@ class SSHNetD(TrainingStrategy):
         )
         return (stage,)
 
-    def deployed(self) -> Registrator:
-        """The student."""
-        return self.student
-
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         pair = batch.pair
         with torch.no_grad():
             label = self.teacher.register(pair.source, pair.target).displacement
-        found = self.student(pair.source, pair.target)
-        loss = displacement_loss(self.config.displacement_loss, self.student, found, label)
-        apart = geometry.corner_error(found.displacement.detach(), label).mean()
+        registration = self.student(pair.source, pair.target)
+        loss = displacement_loss(self.config.displacement_loss, self.student, registration, label)
+        apart = geometry.corner_error(registration.displacement.detach(), label).mean()
         return {"loss": loss, "from_teacher": apart} | spread_of(label)

@@ -21,9 +21,13 @@ class Supervised(TrainingStrategy):
     config: RegistratorRecipe
     supervision = "homography"
 
+    def build(self, ctx: Context) -> Registrator:
+        """The registrator alone."""
+        self.registrator = ctx.registrator("registrator")
+        return self.registrator
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """A single stage on ``pair``."""
-        self.registrator = ctx.registrator("registrator")
         stage = Stage(
             name="supervised",
             steps=self.config.steps,
@@ -38,10 +42,6 @@ class Supervised(TrainingStrategy):
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         pair = batch.pair
         assert pair.displacement is not None  # granted by ``supervision``
-        found = self.registrator(pair.source, pair.target)
-        error = (found.displacement.detach() - pair.displacement).norm(dim=-1).mean()
-        return {"loss": self.registrator.loss(found, pair.displacement), "ace": error}
-
-    def deployed(self) -> Registrator:
-        """The trained registrator."""
-        return self.registrator
+        registration = self.registrator(pair.source, pair.target)
+        error = (registration.displacement.detach() - pair.displacement).norm(dim=-1).mean()
+        return {"loss": self.registrator.loss(registration, pair.displacement), "ace": error}

@@ -1,7 +1,7 @@
 """Translate, then register: a translator is trained alone and put before a registrator (the papers' Fig. 1(b)).
 
-The registrator is taken as it is (``sift``), or trained on self-pairs of the target modality, in which the translation
-claims to be.
+The registrator is taken as it is (``sift``), or trained on self-pairs of the target modality, which the translation is
+meant to look like.
 """
 
 from __future__ import annotations
@@ -22,29 +22,27 @@ class Translate(TrainingStrategy):
     config: RegistratorRecipe
     supervision = "none"
 
+    def build(self, ctx: Context) -> Registrator:
+        """Registrator ∘ translator."""
+        self.translator, self.registrator = ctx.translator("translator"), ctx.registrator("registrator")
+        return TranslateFirst(self.translator, self.registrator, ctx.info)
+
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
         """``translator.unpaired_stages``, and ``registrator`` where there is something to train."""
-        self.translator, self.registrator = ctx.translator("translator"), ctx.registrator("registrator")
-        self._deployed = TranslateFirst(self.translator, self.registrator, ctx.info)
-        stages = list(self.translator.unpaired_stages(ctx))
-        if any(p.requires_grad for p in self.registrator.parameters()):
-            stages.append(
-                Stage(
-                    name="registrator",
-                    steps=self.config.steps,
-                    batch=self.config.batch,
-                    views=("self_target",),
-                    objectives=(self.config.objective(ctx, self._loss),),
-                    modules={"registrator": self.registrator},
-                )
-            )
-        return tuple(stages)
+        stages = self.translator.unpaired_stages(ctx)
+        if not any(p.requires_grad for p in self.registrator.parameters()):
+            return stages
+        registrator = Stage(
+            name="registrator",
+            steps=self.config.steps,
+            batch=self.config.batch,
+            views=("self_target",),
+            objectives=(self.config.objective(ctx, self._loss),),
+            modules={"registrator": self.registrator},
+        )
+        return (*stages, registrator)
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         own = batch.self_target
-        found = self.registrator(own.warped, own.image)
-        return {"loss": self.registrator.loss(found, own.displacement)}
-
-    def deployed(self) -> Registrator:
-        """Registrator ∘ translator."""
-        return self._deployed
+        registration = self.registrator(own.warped, own.image)
+        return {"loss": self.registrator.loss(registration, own.displacement)}

@@ -1,1 +1,1 @@
-"""Networks that several strategies share."""
+"""Code that several strategies share."""

@@ -1,8 +1,8 @@
 """Photometric jitter of SSHNet's self-pairs: brightness, then sharpening, of each image by itself.
 
-The published code asks albumentations for a brightness within 0.4 of the image's mean, no contrast, and ``Sharpen`` at
-its defaults, each always, on whole images before patches are cut. Here it is the patch that is changed: its own mean is
-the unit of brightness, and what lies beyond its border is reflected.
+The published code uses albumentations, with a brightness within 0.4 of the image's mean, no contrast, and ``Sharpen``
+at its defaults, both with probability one, on whole images before patches are cut. Here the patch is changed: its own
+mean is the unit of brightness, and the sharpening reflects it at its border.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ALPHA, LIGHTNESS = (0.2, 0.5), (0.5, 1.0)
 
 
 def jittered(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Images ``(B, C, H, W)`` in [0, 1] to the same, each by draws of its own from a CPU generator.
+    """Images ``(B, C, H, W)`` in [0, 1] to the same shape, each changed by numbers of its own from a CPU generator.
 
     Brightness adds U(-0.4, 0.4) times the image's mean; sharpening mixes the image, by alpha ~ U(0.2, 0.5), with
     8 + l times a pixel minus its eight neighbours, l ~ U(0.5, 1).

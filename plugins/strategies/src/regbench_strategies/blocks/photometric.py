@@ -1,4 +1,4 @@
-"""Random photometric changes of images, as published loaders make them on one side of a self-pair."""
+"""Random photometric changes, which published loaders make on one side of a self-pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regbench import whole_batch
 
 
 def brightness_contrast(image: Tensor, brightness: float, contrast: float, generator: torch.Generator) -> Tensor:
-    """Another exposure of each image: gain from U(1 ± contrast), offset from U(± brightness).
+    """Another exposure of each image, with gain from U(1 ± contrast) and offset from U(± brightness).
 
     Args:
         image: ``(B, C, H, W)`` in [0, 1].

@@ -1,4 +1,4 @@
-"""Label-free health checks that strategies log: is the translation faithful, do estimates collapse or diverge?"""
+"""Checks without labels that strategies log: is the translation faithful, do estimates collapse or diverge?"""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from regbench.ops import structure_correlation
 
 
 def fidelity(source: Tensor, target: Tensor, translated: Tensor) -> tuple[float, float]:
-    """Correlation of the translation's MIM with the source's and with the unaligned target's, mean over the batch.
+    """How closely the structure of a translation correlates with that of the source and of the unaligned target.
 
-    A faithful translation has the geometry of the source: the first number is the larger one.
+    A faithful translation has the geometry of the source: the first number is the larger one. The structure is the
+    maximum index map of :func:`regbench.ops.structure_correlation`.
 
     Args:
         source: ``(B, 3, H, W)`` in [0, 1].
         target: the same shape, unaligned.
         translated: the source rendered in the target's modality.
+
+    Returns:
+        The correlations with the source and with the target, in [-1, 1], means over the batch.
     """
     to_source, to_target = (structure_correlation(translated, image).mean() for image in (source, target))
     return float(to_source), float(to_target)

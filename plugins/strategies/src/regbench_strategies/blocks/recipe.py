@@ -12,8 +12,10 @@ from torch import Tensor
 
 from regbench import Batch, ComponentConfig, Context, Objective, Shared, Steps
 from regbench.schedules import LearningRate, constant, cosine, one_cycle
+from regbench_strategies.presets import RECIPE_PRESETS
 
 Loss = Callable[[Batch, Shared], Mapping[str, Tensor]]
+"""The loss of an objective."""
 
 
 class RegistratorRecipe(ComponentConfig):
@@ -31,15 +33,10 @@ class RegistratorRecipe(ComponentConfig):
         "one-cycle", description="one-cycle: total = steps + 100, 5 % warm-up; cosine: down to 1e-4 of lr (ReDFeat's)"
     )
 
-    presets = {
-        # The rate is raised as the schedule is cut: 0.717 x identity against 0.745 at 1e-3 (supervised mcnet on VEDAI,
-        # --pairing online --set strategy.steps=500 --set strategy.lr=…).
-        "quick": {"steps": 1500, "lr": 2e-3},
-        "smoke": {"steps": 20, "batch": 8},
-    }
+    presets = RECIPE_PRESETS
 
     def objective(self, ctx: Context, loss: Loss, updates: Sequence[str] = ("registrator",)) -> Objective:
-        """One objective that updates these modules together by this recipe."""
+        """One objective of this recipe, which updates the named modules together."""
         return Objective(
             updates=tuple(updates),
             loss=loss,

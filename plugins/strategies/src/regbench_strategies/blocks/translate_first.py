@@ -1,4 +1,4 @@
-"""A translator put before a registrator, as one registrator: what several strategies deploy."""
+"""A translator before a registrator, as one registrator, which several strategies deploy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TranslateFirst(Registrator):
         self.translator, self.registrator = translator, registrator
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """As the registrator. Each pair's noise starts from the same seed: alone or in a batch, the result is one."""
+        """Register the translated source. Each pair's noise has the same seed, so that the batch does not matter."""
         translated = [
             self.translator.translate(s[None], t[None], generator=torch.Generator().manual_seed(0))
             for s, t in zip(source, target, strict=True)

@@ -115,7 +115,6 @@ class ImageTranslator(Translator):
         batch: int | None = None,
         also_train: Sequence[str] = (),
         parts: int = 1,
-        capture: bool = True,
     ) -> Stage:
         """One stage over the view ``unpaired``; parts without parameters that change are named in ``also_train``."""
         role = self.role(ctx)
@@ -123,7 +122,7 @@ class ImageTranslator(Translator):
         modules = {role: self} | {name: module_named(ctx.modules, name) for name in training}
         return Stage(
             name, steps, batch or self.config.batch, ("unpaired",), tuple(objectives), modules,
-            shared=shared, train=training, capture=capture, parts=parts,
+            shared=shared, train=training, parts=parts,
         )  # fmt: skip
 
     def parts(self, ctx: Context, *names: str) -> list[str]:

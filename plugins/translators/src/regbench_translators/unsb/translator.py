@@ -117,7 +117,7 @@ class UNSB(ImageTranslator):
             Objective((generator, sampler), self._generator_loss, ADAM, lr, precision=ctx.precision),
         )
         stage = self.adversarial_stage(
-            ctx, "unsb", steps, objectives, self._walk, batch=2 * c.batch, parts=2, capture=False
+            ctx, "unsb", steps, objectives, self._walk, batch=2 * c.batch, parts=2
         )  # the length of the walk is drawn
         return (stage,)
 
