@@ -4,23 +4,33 @@ from regbench.ops.antialias import BlurDown, blur_up
 from regbench.ops.correlation import local_correlation, warped_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.fidelity import structure_correlation
+from regbench.ops.gan import GanKind, discriminator_loss, fake_loss, generator_loss, real_loss
 from regbench.ops.imagenet import load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
 from regbench.ops.patch_nce import PatchSampler, nce_over_layers, patch_nce
 from regbench.ops.patchgan import PatchGAN, check_patchgan
 from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, timm_features
+from regbench.ops.resnet import RESNET34_DEPTHS, RESNET34_WIDTHS, resnet34
+from regbench.ops.sequence_loss import decayed_sum, sequence_loss
 
 __all__ = [
+    "RESNET34_DEPTHS",
+    "RESNET34_WIDTHS",
     "BlurDown",
+    "GanKind",
     "PatchGAN",
     "PatchSampler",
     "Perceptual",
     "amplitudes",
     "blur_up",
     "check_patchgan",
+    "decayed_sum",
+    "discriminator_loss",
     "edge_agreement",
     "edge_field",
     "edge_shift",
+    "fake_loss",
+    "generator_loss",
     "load_imagenet",
     "local_correlation",
     "log_gabor_bank",
@@ -29,6 +39,9 @@ __all__ = [
     "nce_over_layers",
     "patch_nce",
     "random_features",
+    "real_loss",
+    "resnet34",
+    "sequence_loss",
     "structure_correlation",
     "timm_features",
     "to_grey",
