@@ -84,7 +84,7 @@ class CUT(ImageTranslator):
             objective(updates=(discriminator,), loss=self._discriminator_loss),
             objective(updates=(generator, sampler), loss=self._generator_loss),
         )
-        return (self.adversarial_stage(ctx, "cut", steps, objectives, self._fakes),)
+        return (self.adversarial_stage(ctx, "cut", steps, objectives, shared=self._fakes),)
 
     def _fakes(self, batch: Batch) -> Shared:
         """Outputs of one pass of the generator over both modalities, mirrored together half of the time if set so."""

@@ -107,7 +107,7 @@ class MUNIT(ImageTranslator):
             objective(updates=(discriminators,), loss=self._discriminator_loss),
             objective(updates=(generators,), loss=self._generator_loss),
         )
-        return (self.adversarial_stage(ctx, "munit", steps or c.steps, objectives, self._images),)
+        return (self.adversarial_stage(ctx, "munit", steps or c.steps, objectives, shared=self._images),)
 
     def _images(self, batch: Batch) -> Shared:
         source, target = self.unpaired_images(batch)

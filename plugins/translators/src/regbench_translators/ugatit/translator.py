@@ -114,7 +114,7 @@ class UGATIT(ImageTranslator):
             objective(updates=(discriminators,), loss=self._discriminator_loss),
             objective(updates=(generators,), loss=self._generator_loss, after=self._clip),
         )
-        return (self.adversarial_stage(ctx, "ugatit", steps, objectives, self._fakes),)
+        return (self.adversarial_stage(ctx, "ugatit", steps, objectives, shared=self._fakes),)
 
     def _clip(self) -> None:
         for generator in self.generators.values():

@@ -114,7 +114,7 @@ class UNSB(ImageTranslator):
             objective(updates=(energy,), loss=self._energy_loss),
             objective(updates=(generator, sampler), loss=self._generator_loss),
         )
-        return (self.adversarial_stage(ctx, "unsb", steps, objectives, self._walk, batch=2 * c.batch, parts=2),)
+        return (self.adversarial_stage(ctx, "unsb", steps, objectives, shared=self._walk, batch=2 * c.batch, parts=2),)
 
     def _guess(self, noise: Callable[[Tensor], Tensor], replicate: bool = True) -> Callable[[Tensor, int], Tensor]:
         """The generator as a function of state and step number, with a new code at every call.
