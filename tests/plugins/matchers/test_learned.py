@@ -21,7 +21,7 @@ from regbench_matchers.blocks.features import build, extract
 from regbench_matchers.blocks.superpoint import SuperPoint, sample, suppress
 from regbench_matchers.lightglue import LightGlue, LightGlueConfig
 from regbench_matchers.loftr import LoFTR, LoFTRConfig
-from regbench_matchers.superpoint_superglue.matcher import SuperPointSuperGlue, SuperPointSuperGlueConfig
+from regbench_matchers.superpoint_superglue import SuperPointSuperGlue, SuperPointSuperGlueConfig
 from regbench_matchers.superpoint_superglue.superglue import SuperGlue, transport
 from tests.plugins.matchers.scenes import nothing, textured
 
@@ -241,15 +241,15 @@ def published_keys():
 def test_published_files_of_superpoint_and_superglue_fill_both_networks(tmp_path):
     donor = made("superpoint-superglue")
     for file in donor.published():
-        ours = donor.get_submodule(file.part).state_dict()
+        ours = donor.get_submodule(file.submodule).state_dict()
         theirs = {}
-        for key in published_keys()[file.files[0]]:
+        for key in published_keys()[file.names[0]]:
             renamed = key
             for pattern, replacement in file.keys:
                 renamed = re.sub(pattern, replacement, renamed)
             theirs[key] = ours.pop(renamed)
-        assert not ours, f"{file.files[0]} leaves {sorted(ours)[:3]}"
-        torch.save(theirs, tmp_path / file.files[0])
+        assert not ours, f"{file.names[0]} leaves {sorted(ours)[:3]}"
+        torch.save(theirs, tmp_path / file.names[0])
     config = donor.config.model_copy(update={"weights": str(tmp_path)})
     torch.manual_seed(5)
     filled = SuperPointSuperGlue(config, PairInfo())

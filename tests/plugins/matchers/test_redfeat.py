@@ -10,8 +10,8 @@ from torch import nn
 from regbench import PairInfo, Registration, geometry
 from regbench.tools.import_weights import import_checkpoint
 from regbench.weights.checkpoint import read_tensors
+from regbench_matchers.redfeat import ReDFeat, ReDFeatConfig
 from regbench_matchers.redfeat import loss as losses
-from regbench_matchers.redfeat.matcher import ReDFeat, ReDFeatConfig
 from regbench_matchers.redfeat.network import Network, peaks, standardised
 from tests.plugins.matchers.scenes import nothing, textured
 
@@ -39,11 +39,11 @@ def drawn(count=40, seed=0, dtype=torch.float64, valid=None):
     scores = torch.rand(4, count, generator=generator, dtype=dtype)
     valid = torch.ones(count, dtype=torch.bool) if valid is None else valid
     descriptors = (unit(count, 6, seed=seed + 1, dtype=dtype), unit(count, 6, seed=seed + 2, dtype=dtype))
-    return losses.Drawn(place, valid, descriptors, (scores[0], scores[1]), (scores[2], scores[3]))
+    return losses.SampledPixels(place, valid, descriptors, (scores[0], scores[1]), (scores[2], scores[3]))
 
 
 def changed(pair, **fields):
-    return losses.Drawn(**(vars(pair) | fields))
+    return losses.SampledPixels(**(vars(pair) | fields))
 
 
 def test_network_has_the_layers_of_the_released_code():
@@ -130,25 +130,27 @@ def hardness_by_loops(pair):
 
 def test_hardness_is_the_formula_place_by_place():
     pair = drawn()
-    torch.testing.assert_close(losses.hardest(pair), hardness_by_loops(pair))
+    torch.testing.assert_close(losses.descriptor_hardness(pair), hardness_by_loops(pair))
 
 
 def test_places_one_image_does_not_show_are_compared_with_nothing():
     pair = drawn(valid=torch.arange(40) < 25)
-    alone = losses.Drawn(*(
+    alone = losses.SampledPixels(*(
         tuple(x[:25] for x in field) if isinstance(field, tuple) else field[:25] for field in vars(pair).values()
     ))  # fmt: skip
-    assert torch.equal(losses.hardest(pair), torch.cat([losses.hardest(alone), torch.zeros(15)]))
-    hardness = losses.hardest(pair)
-    assert torch.allclose(losses._described(hardness, pair), losses._described(hardness[:25], alone))
-    assert torch.allclose(losses._coupled(hardness, pair), losses._coupled(hardness[:25], alone))
+    assert torch.equal(
+        losses.descriptor_hardness(pair), torch.cat([losses.descriptor_hardness(alone), torch.zeros(15)])
+    )
+    hardness = losses.descriptor_hardness(pair)
+    assert torch.allclose(losses._description_loss(hardness, pair), losses._description_loss(hardness[:25], alone))
+    assert torch.allclose(losses._coupling_loss(hardness, pair), losses._coupling_loss(hardness[:25], alone))
 
 
 def test_gradient_of_the_hardness_is_that_of_finite_differences():
     pair = drawn(16)
 
     def hardness(source, target):
-        return losses.hardest(changed(pair, descriptors=(source, target)))
+        return losses.descriptor_hardness(changed(pair, descriptors=(source, target)))
 
     inputs = [x.clone().requires_grad_() for x in pair.descriptors]
     assert torch.autograd.gradcheck(hardness, inputs, eps=1e-7, atol=1e-4)
@@ -160,7 +162,7 @@ def test_description_weighs_by_scores_it_does_not_teach():
         for x in getattr(pair, field):
             x.requires_grad_()
     hardness = torch.rand(40, dtype=torch.float64, requires_grad=True)
-    found = losses._described(hardness, pair)
+    found = losses._description_loss(hardness, pair)
     weight = (pair.smoothed[0] * pair.smoothed[1]).detach()
     assert float(found.detach()) == pytest.approx(float((weight * hardness.detach()).sum() / weight.sum()), rel=1e-4)
     found.backward()
@@ -173,7 +175,7 @@ def test_peaking_weighs_by_descriptors_it_does_not_teach():
     for x in pair.scores:
         x.requires_grad_()
     hardness = torch.linspace(0, 1, 40, dtype=torch.float64, requires_grad=True)
-    losses._coupled(hardness, pair).backward()
+    losses._coupling_loss(hardness, pair).backward()
     assert hardness.grad is None
     # The easier half is asked for higher scores, the more the easier; the harder half is left alone.
     for x in pair.scores:
@@ -183,12 +185,12 @@ def test_peaking_weighs_by_descriptors_it_does_not_teach():
 
 def test_peaking_of_no_score_at_all_is_what_its_terms_sum_up_to():
     image = standardised(textured(3, 64))
-    nothing_found = losses._peaked(torch.zeros(1, 1, 64, 64), image)
+    nothing_found = losses._peaking_loss(torch.zeros(1, 1, 64, 64), image)
     torch.testing.assert_close(nothing_found, torch.tensor([2.0]))  # no peak in any patch, none in any neighbourhood
-    everywhere = losses._peaked(torch.ones(1, 1, 64, 64), image)
+    everywhere = losses._peaking_loss(torch.ones(1, 1, 64, 64), image)
     grid = torch.zeros(1, 1, 64, 64)
     grid[..., 8::8, 8::8] = 1
-    assert losses._peaked(grid, image) < nothing_found < everywhere
+    assert losses._peaking_loss(grid, image) < nothing_found < everywhere
 
 
 def test_peaks_off_the_edges_cost_more():
@@ -197,20 +199,22 @@ def test_peaks_off_the_edges_cost_more():
     on, off = torch.zeros(2, 1, 1, 64, 64)
     on[..., 20:44:8, 32] = 1
     off[..., 20:44:8, 16] = 1
-    found = [losses._peaked(score, standardised(image)) for score in (on, off)]
+    found = [losses._peaking_loss(score, standardised(image)) for score in (on, off)]
     assert found[0] < found[1]
 
 
 def test_repeatability_is_the_cosine_of_patterns_where_descriptors_agree():
     score = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     similar = torch.ones(1, 1, 32, 32)
-    torch.testing.assert_close(losses._repeated(score, 0.2 * score, similar), torch.zeros(1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        losses._repeatability_loss(score, 0.2 * score, similar), torch.zeros(1), atol=1e-5, rtol=0
+    )
     even = (torch.arange(32) % 2).expand(1, 1, 32, 32).float()
-    torch.testing.assert_close(losses._repeated(even, 1 - even, similar), torch.ones(1))
+    torch.testing.assert_close(losses._repeatability_loss(even, 1 - even, similar), torch.ones(1))
     half = similar.clone()
     half[..., 16:] = 0
     mixed = torch.where(half > 0, score, 0)
-    assert losses._repeated(score, mixed, half) < 0.6 * losses._repeated(score, mixed, similar)
+    assert losses._repeatability_loss(score, mixed, half) < 0.6 * losses._repeatability_loss(score, mixed, similar)
 
 
 def ideal_maps(shift, size=64, seed=0):
@@ -220,8 +224,8 @@ def ideal_maps(shift, size=64, seed=0):
     score = torch.rand(1, 1, size + 40, size + 40, generator=torch.Generator().manual_seed(seed))
     cut = lambda m, dx, dy: m[..., 20 - dy : 20 - dy + size, 20 - dx : 20 - dx + size].contiguous()  # noqa: E731
     images = (standardised(textured(1, size)), standardised(textured(2, size)))
-    lots = torch.rand(1, size * size, generator=torch.Generator().manual_seed(1))
-    return losses.Maps((cut(whole, 0, 0), cut(whole, x, y)), (cut(score, 0, 0), cut(score, x, y)), images, lots)
+    priority = torch.rand(1, size * size, generator=torch.Generator().manual_seed(1))
+    return losses.Maps((cut(whole, 0, 0), cut(whole, x, y)), (cut(score, 0, 0), cut(score, x, y)), images, priority)
 
 
 def test_loss_is_least_where_the_label_is_right():

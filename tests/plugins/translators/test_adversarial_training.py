@@ -13,7 +13,7 @@ from regbench.plugins.registry import registry
 from regbench.runs.context import Chosen, RunContext
 from regbench.settings import build_config
 from regbench.training.trainer import Trainer, TrainerConfig
-from tests.plugins.translators.adversarial_parts import INFO, batch_of, context
+from tests.plugins.translators.stand_ins import INFO, batch_of, context
 
 NAMES = ["cyclegan", "cut", "fastcut", "unsb", "munit", "ugatit", "ugatit-light"]
 PROTOCOL = Protocol(patch=32, rho=8)

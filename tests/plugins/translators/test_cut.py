@@ -9,7 +9,7 @@ from regbench.ops import PatchSampler
 from regbench.plugins.registry import registry
 from regbench.settings import budget_of, build_config
 from regbench_translators.cut import CUT, CUTConfig
-from tests.plugins.translators.adversarial_parts import INFO, Affine, batch_of, constant, context
+from tests.plugins.translators.stand_ins import INFO, Affine, batch_of, constant, context
 
 
 class Echo(nn.Module):
@@ -55,9 +55,9 @@ def test_published_settings(name, steps, constant_until, weight, identity, turns
     with torch.device("meta"):
         network = CUT(config, INFO)
     stage = network.unpaired_stages(context(network))[0]
-    critic, generator = stage.objectives
+    discriminator, generator = stage.objectives
     assert (stage.steps, stage.batch) == (steps, 1)
-    assert (critic.updates, generator.updates) == (
+    assert (discriminator.updates, generator.updates) == (
         ("translator.critic",), ("translator.generator", "translator.sampler")
     )  # fmt: skip
     assert generator.lr(constant_until - 1) == 2e-4 > generator.lr(constant_until + 1)
@@ -73,7 +73,7 @@ def test_losses_are_the_published_sums():
     shared = {"source": constant(0.2, 3), "target": constant(0.6, 3), "fake": constant(0.3, 3),
               "identity": constant(0.6, 3), "turned": False}  # fmt: skip
     network = echoing(lambda_gan=2.0, lambda_nce=3.0)
-    assert float(network._critic_loss(batch_of(), shared)["loss"]) == pytest.approx(0.5 * (0.2**2 + 0.6**2))
+    assert float(network._discriminator_loss(batch_of(), shared)["loss"]) == pytest.approx(0.5 * (0.2**2 + 0.6**2))
     found = {name: loss.detach() for name, loss in network._generator_loss(batch_of(), shared).items()}
     assert float(found["gan"]) == pytest.approx(0.4**2)
     # All patches of a constant image are alike: each is found by chance.

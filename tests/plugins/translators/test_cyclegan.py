@@ -8,7 +8,7 @@ from regbench import PairInfo
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 from regbench_translators.cyclegan import CycleGAN, CycleGANConfig
-from tests.plugins.translators.adversarial_parts import INFO, Affine, batch_of, constant, context
+from tests.plugins.translators.stand_ins import INFO, Affine, batch_of, constant, context
 
 A, B = 0.4, -0.3  # the images, constant
 TO_TARGET, TO_SOURCE = Affine(0.5), Affine(1.0, 0.1)
@@ -43,7 +43,7 @@ def test_generators_minimise_the_published_sum():
 
 
 def test_discriminators_minimise_half_of_both_errors():
-    found = stubbed(pool=0)._critic_loss(batch_of(), shared())
+    found = stubbed(pool=0)._discriminator_loss(batch_of(), shared())
     target = 0.5 * ((3 * B - 1) ** 2 + (3 * 0.5 * A) ** 2)
     source = 0.5 * ((2 * A - 1) ** 2 + (2 * (B + 0.1)) ** 2)
     assert float(found["loss"]) == pytest.approx(target + source, rel=1e-5)
@@ -51,12 +51,12 @@ def test_discriminators_minimise_half_of_both_errors():
 
 def test_fakes_of_discriminators_come_from_the_history():
     network = stubbed(pool=2)
-    network._critic_loss(batch_of(step=0), shared())  # fills it
+    network._discriminator_loss(batch_of(step=0), shared())  # fills it
     stored = network.history["target"].images.clone()
     torch.testing.assert_close(stored, constant(0.5 * A, 1))
     later = {**shared(), "fake_target": constant(9.0, 1)}
     for step in range(1, 9):
-        network._critic_loss(batch_of(step=step, seed=step), later)
+        network._discriminator_loss(batch_of(step=step, seed=step), later)
     assert network.history["target"].images.eq(9.0).any()
 
 

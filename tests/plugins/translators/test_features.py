@@ -10,7 +10,7 @@ from regbench.plugins.registry import registry
 from regbench.runs.context import Chosen
 from regbench.settings import build_config
 from regbench_translators.blocks.resnet import ResNetGenerator, comparable
-from tests.plugins.translators.adversarial_parts import INFO
+from tests.plugins.translators.stand_ins import INFO
 
 each = pytest.mark.parametrize("name", ["cut", "fastcut", "cyclegan", "unsb"])
 

@@ -6,8 +6,8 @@ from torch import nn
 
 from regbench import PairInfo
 from regbench_translators.munit import MUNIT, MUNITConfig
-from regbench_translators.munit.networks import MultiScaleCritic, StyledBlock, adain
-from tests.plugins.translators.adversarial_parts import INFO, Affine, batch_of, constant, context
+from regbench_translators.munit.networks import MultiScaleDiscriminator, StyledBlock, adain
+from tests.plugins.translators.stand_ins import INFO, Affine, batch_of, constant, context
 
 
 def tiny(**settings) -> MUNIT:
@@ -34,15 +34,15 @@ def test_published_sizes():
 
 def test_verdicts_at_three_scales():
     with torch.device("meta"):
-        found = MultiScaleCritic(3, 64, 3)(torch.empty(1, 3, 128, 128, device="meta"))
+        found = MultiScaleDiscriminator(3, 64, 3)(torch.empty(1, 3, 128, 128, device="meta"))
     assert [tuple(v.shape) for v in found] == [(1, 1, 8, 8), (1, 1, 4, 4), (1, 1, 2, 2)]
 
 
 def test_scales_are_judged_by_halved_images():
-    critic = MultiScaleCritic(1, 4, 2)
-    critic.scales = nn.ModuleList([Affine(), Affine()])
+    discriminator = MultiScaleDiscriminator(1, 4, 2)
+    discriminator.scales = nn.ModuleList([Affine(), Affine()])
     image = torch.rand(1, 1, 8, 8)
-    whole, half = critic(image)
+    whole, half = discriminator(image)
     assert torch.equal(whole, image)
     assert float(half[0, 0, 1, 1]) == pytest.approx(float(image[0, 0, 1:4, 1:4].mean()))
     assert float(half[0, 0, 0, 0]) == pytest.approx(float(image[0, 0, :2, :2].mean()))  # the rim is not counted
@@ -111,19 +111,19 @@ def test_losses_are_the_published_sums(monkeypatch):
     assert found["gan"] == pytest.approx(sum((x / 2 - 1) ** 2 + (x - 1) ** 2 for x in (a, b)))
     total = found["gan"] + 10 * found["image"] + found["content"] + found["style"] + 10 * found["cycle"]
     assert found["loss"] == pytest.approx(total)
-    critic = float(network._critic_loss(batch_of(), shared)["loss"])
+    discriminator = float(network._discriminator_loss(batch_of(), shared)["loss"])
     real = sum((x - 1) ** 2 + (2 * x - 1) ** 2 for x in (a, b))
-    assert critic == pytest.approx(real + sum((x / 2) ** 2 + x**2 for x in (a, b)))
+    assert discriminator == pytest.approx(real + sum((x / 2) ** 2 + x**2 for x in (a, b)))
 
 
 def test_published_schedule():
     network = tiny(steps=MUNITConfig().steps, halve_every=MUNITConfig().halve_every, batch=1, lr=MUNITConfig().lr)
     stage = network.unpaired_stages(context(network))[0]
-    critics, generators = stage.objectives
-    assert (critics.updates, generators.updates) == (("translator.critics",), ("translator.generators",))
+    discriminators, generators = stage.objectives
+    assert (discriminators.updates, generators.updates) == (("translator.critics",), ("translator.generators",))
     assert (stage.steps, stage.batch) == (1_000_000, 1)
     assert [generators.lr(s) for s in (0, 99_999, 100_000, 250_000)] == pytest.approx([1e-4, 1e-4, 5e-5, 2.5e-5])
-    settings = critics.optimiser([nn.Parameter(torch.zeros(1))]).defaults
+    settings = discriminators.optimiser([nn.Parameter(torch.zeros(1))]).defaults
     assert (settings["betas"], settings["weight_decay"]) == ((0.5, 0.999), 1e-4)
 
 

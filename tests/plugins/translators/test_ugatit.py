@@ -12,8 +12,8 @@ from regbench.errors import UsageError
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 from regbench_translators.ugatit import UGATIT, UGATITConfig
-from regbench_translators.ugatit.networks import Attention, Critic, Generator, LayerInstanceNorm, least_side
-from tests.plugins.translators.adversarial_parts import INFO, batch_of, constant, context
+from regbench_translators.ugatit.networks import Attention, Discriminator, Generator, LayerInstanceNorm, least_side
+from tests.plugins.translators.stand_ins import INFO, batch_of, constant, context
 
 
 def tiny(**settings) -> UGATIT:
@@ -34,9 +34,9 @@ def test_generators_have_the_published_size(side, millions):
 @pytest.mark.parametrize(("layers", "millions", "verdicts"), [(7, 53.130, 2), (5, 3.291, 14)])
 def test_discriminators_have_the_published_size_and_map(layers, millions, verdicts):
     with torch.device("meta"):
-        critic = Critic(3, 64, layers).eval()
-        found, logits = critic(torch.empty(1, 3, 128, 128, device="meta"))
-    assert size(critic) == millions
+        discriminator = Discriminator(3, 64, layers).eval()
+        found, logits = discriminator(torch.empty(1, 3, 128, 128, device="meta"))
+    assert size(discriminator) == millions
     assert found.shape == (1, 1, verdicts, verdicts)
     assert logits.shape == (1, 2)
 
@@ -71,8 +71,8 @@ def test_rho_starts_as_published_and_is_put_back_after_each_step():
     with torch.no_grad():
         for sign, norm in zip((-1, 1) * len(norms), norms, strict=False):
             norm.rho.fill_(3.0 * sign)
-    critics, generators = network.unpaired_stages(context(network))[0].objectives
-    assert critics.after is None
+    discriminators, generators = network.unpaired_stages(context(network))[0].objectives
+    assert discriminators.after is None
     generators.after()
     assert [float(m.rho.detach().mean()) for m in norms] == [
         max(s, 0) for s, _ in zip((-1, 1) * 99, norms, strict=False)
@@ -98,10 +98,14 @@ def test_attention_weighs_features_as_its_classifiers_do(normalised):
 
 def test_discriminators_are_spectrally_normalised():
     torch.manual_seed(0)
-    critic = Critic(1, 4, 4)
+    discriminator = Discriminator(1, 4, 4)
     for _ in range(30):
-        critic(torch.rand(1, 1, 32, 32))  # each pass improves the estimate
-    layers = [m for m in critic.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m is not critic.attention.merge]
+        discriminator(torch.rand(1, 1, 32, 32))  # each pass improves the estimate
+    layers = [
+        m
+        for m in discriminator.modules()
+        if isinstance(m, nn.Conv2d | nn.Linear) and m is not discriminator.attention.merge
+    ]
     assert len(layers) == 6
     for layer in layers:
         assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1, abs=0.03)
@@ -136,9 +140,11 @@ def test_losses_are_the_published_sums():
     assert found["identity"] == pytest.approx(0.5 * (a + b))
     assert found["cam"] == pytest.approx(cam)
     assert found["loss"] == pytest.approx(gan + 10 * 0.75 * (a + b) + 10 * 0.5 * (a + b) + 1000 * cam)
-    critic = float(network._critic_loss(batch_of(), shared)["loss"])
+    discriminator = float(network._discriminator_loss(batch_of(), shared)["loss"])
     of_logits = 0.75**2 + 0.25**2
-    assert critic == pytest.approx(sum(2 * ((x - 1) ** 2 + (y / 2) ** 2 + of_logits) for x, y in ((a, b), (b, a))))
+    assert discriminator == pytest.approx(
+        sum(2 * ((x - 1) ** 2 + (y / 2) ** 2 + of_logits) for x, y in ((a, b), (b, a)))
+    )
 
 
 def test_the_full_model_is_built_for_one_size_and_the_light_one_for_any():
@@ -153,8 +159,8 @@ def test_published_schedule():
     assert (full.light, light.light) == (False, True)
     network = tiny(steps=light.steps, batch=light.batch)
     stage = network.unpaired_stages(context(network))[0]
-    critics, generators = stage.objectives
-    assert (critics.updates, generators.updates) == (("translator.critics",), ("translator.generators",))
+    discriminators, generators = stage.objectives
+    assert (discriminators.updates, generators.updates) == (("translator.critics",), ("translator.generators",))
     assert (stage.steps, stage.batch) == (1_000_000, 1)
     assert generators.lr(499_999) == 1e-4
     assert generators.lr(750_000) == pytest.approx(5e-5, rel=1e-4)

@@ -10,8 +10,8 @@ from torch import nn
 from regbench import PairInfo
 from regbench_translators.unsb import UNSB, UNSBConfig
 from regbench_translators.unsb.bridge import simulate, time_features, time_grid
-from regbench_translators.unsb.networks import BridgeCritic, BridgeGenerator, ConditionalBlock, LatentAffine
-from tests.plugins.translators.adversarial_parts import INFO, batch_of, constant, context
+from regbench_translators.unsb.networks import BridgeDiscriminator, BridgeGenerator, ConditionalBlock, LatentAffine
+from tests.plugins.translators.stand_ins import INFO, batch_of, constant, context
 
 
 def tiny(**settings) -> UNSB:
@@ -62,13 +62,14 @@ def test_sizes_are_the_published_ones_without_dead_weights():
 
     with torch.device("meta"):
         intended, released = (BridgeGenerator(3, 3, 64, 9, kind) for kind in ("intended", "released"))
-        critic, energy = BridgeCritic(3, 64, 3), BridgeCritic(12, 64, 3)
+        discriminator, energy = BridgeDiscriminator(3, 64, 3), BridgeDiscriminator(12, 64, 3)
         grey = UNSB(UNSBConfig(), PairInfo(128, 32, 1, 1))
     unused = 9 * (256 * 512 + 512)  # a linear layer in each block that the released code never calls
     assert size(intended) + unused == 14_684_419
     assert size(released) + 7_169_536 == 14_684_419  # those that get no gradient there
-    assert (round(size(critic) / 1e6, 3), round(size(energy) / 1e6, 3)) == (3.143, 3.152)
-    assert critic(torch.empty(1, 3, 128, 128, device="meta"), torch.zeros(1, device="meta")).shape == (1, 1, 14, 14)
+    assert (round(size(discriminator) / 1e6, 3), round(size(energy) / 1e6, 3)) == (3.143, 3.152)
+    verdicts = discriminator(torch.empty(1, 3, 128, 128, device="meta"), torch.zeros(1, device="meta"))
+    assert verdicts.shape == (1, 1, 14, 14)
     assert (round(size(grey.critic) / 1e6, 3), round(size(grey.energy) / 1e6, 3)) == (3.141, 3.144)
 
 

@@ -1,4 +1,4 @@
-"""ECC: a homography that maximises the enhanced correlation coefficient, by OpenCV, coarse to fine."""
+"""ECC: the homography that maximises the enhanced correlation coefficient (OpenCV), coarse to fine."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import numpy as np
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from regbench import ComponentConfig, PairInfo, Registration, Registrator
+from regbench import ComponentConfig, Registration, Registrator
 from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
 
 _SMALLEST = 16  # px along a side of the coarsest level
 
 
 class ECCConfig(ComponentConfig):
-    """Defaults converge on mono-modal pairs whose corners move by up to about an eighth of the side."""
+    """The defaults converge on mono-modal pairs whose corners move by up to about an eighth of the side."""
 
-    levels: int = Field(3, ge=1, description="of the Gaussian pyramid, the image included; 1 starts at full size")
+    levels: int = Field(3, ge=1, description="of the Gaussian pyramid, the full image included; 1 starts at full size")
     iterations: int = Field(100, ge=1, description="per level")
-    epsilon: float = Field(1e-5, gt=0, description="smallest gain in correlation that goes on")
-    blur: int = Field(5, ge=1, description="side of the Gaussian filter OpenCV applies first, px; odd")
-    correlation: float = Field(0.0, ge=-1, lt=1, description="a final coefficient not above this is a failure")
-    reach: float = Field(0.5, gt=0, description="a corner that moves by more sides of the source is a failure")
+    epsilon: float = Field(1e-5, gt=0, description="iterations stop below this gain in correlation")
+    blur: int = Field(5, ge=1, description="side of the Gaussian filter that OpenCV applies first, px; odd")
+    correlation: float = Field(0.0, ge=-1, lt=1, description="a pair fails unless its final coefficient exceeds this")
+    reach: float = Field(
+        0.5, gt=0, description="a pair fails if a corner moves by more than this share of the source's longer side"
+    )
 
     @field_validator("blur")
     @classmethod
@@ -34,23 +36,20 @@ class ECCConfig(ComponentConfig):
 class ECC(Registrator):
     """Forward additive ECC (Evangelidis and Psarakis, PAMI 2008) of grey images, started from the identity.
 
-    The coarse levels of the pyramid estimate a translation only, where the next one starts: eight unknowns of so few
-    pixels would move the start away as often as closer.
+    The coarse levels of the pyramid estimate only a translation, from which the next level starts: estimating eight
+    unknowns from so few pixels would move the start away from the answer as often as towards it.
 
-    The source is OpenCV's template: its warp matrix takes template pixels to input pixels, which is our direction.
-    A pair fails when an iteration at full size does not converge (flat or uncorrelated images) or the answer folds
-    the source or throws a corner far away, as diverged iterations do; a coarser level that does not converge only
-    leaves the start as it was.
+    The source is OpenCV's template, because OpenCV's warp matrix maps template pixels to input pixels. A pair fails if
+    the iterations at full size do not converge (flat or uncorrelated images), or if the homography folds the source or
+    moves a corner far away, as diverged iterations do. A coarser level that does not converge keeps the start.
     """
 
     Config = ECCConfig
+    config: ECCConfig
     any_size = True
 
-    def __init__(self, config: ECCConfig, info: PairInfo) -> None:
-        super().__init__(config, info)
-
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where it converged."""
+        """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs that fail."""
         return register_each(source, target, self._estimate)
 
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
@@ -58,29 +57,33 @@ class ECC(Registrator):
         while len(pyramid) < self.config.levels and min(*pyramid[-1][0].shape, *pyramid[-1][1].shape) >= 2 * _SMALLEST:
             pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1])))
         criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, self.config.iterations, self.config.epsilon)
-        found = np.eye(3)
+        homography = np.eye(3)
         for level in range(len(pyramid) - 1, -1, -1):
-            # pyrDown keeps every second pixel, the first included: coordinates are halved, without an offset.
+            # pyrDown keeps every second pixel from the first on: coordinates are halved, without an offset.
             scale = np.diag([2.0**-level, 2.0**-level, 1.0])
-            start = (scale @ found @ np.linalg.inv(scale)).astype(np.float32)
+            start = (scale @ homography @ np.linalg.inv(scale)).astype(np.float32)
             start, motion = (start, cv2.MOTION_HOMOGRAPHY) if level == 0 else (start[:2], cv2.MOTION_TRANSLATION)
             try:
                 correlation, moved = cv2.findTransformECC(
                     *pyramid[level], start, motion, criteria, np.ones_like(pyramid[level][1]), self.config.blur
                 )
-            except cv2.error:  # "did not converge": uncorrelated, or moved out of each other
+            except cv2.error:  # no convergence: the images are uncorrelated or no longer overlap
                 if level == 0:
                     return None
                 continue
             if np.isfinite(moved).all():
                 moved = np.vstack([moved, [0.0, 0.0, 1.0]])[:3].astype(np.float64)
-                found = np.linalg.inv(scale) @ (moved / moved[2, 2]) @ scale
-        return found if correlation > self.config.correlation and self._near(found, source.shape) else None
+                homography = np.linalg.inv(scale) @ (moved / moved[2, 2]) @ scale
+        accepted = correlation > self.config.correlation and self._near(homography, source.shape)
+        return homography if accepted else None
 
-    def _near(self, found: Matrix, size: tuple[int, ...]) -> bool:
+    def _near(self, homography: Matrix, size: tuple[int, ...]) -> bool:
+        """Whether no corner of the source moves farther than ``reach``."""
         h, w = size
         corners = np.array([[[0, 0], [w - 1, 0], [0, h - 1], [w - 1, h - 1]]], np.float64)
-        return bool(np.abs(cv2.perspectiveTransform(corners, found) - corners).max() <= self.config.reach * max(h, w))
+        return bool(
+            np.abs(cv2.perspectiveTransform(corners, homography) - corners).max() <= self.config.reach * max(h, w)
+        )
 
 
 def _halved(image: Grey) -> Grey:

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from regbench import PairInfo
 from regbench.ops import to_grey
-from regbench_matchers.blocks.pretrained import PretrainedConfig, PretrainedMatcher, Published
+from regbench_matchers.blocks.pretrained import PretrainedConfig, PretrainedMatcher, PublishedFile
+from regbench_matchers.published_keys import LOFTR_KEYS
 
 _FILES = {
     "outdoor": "loftr_outdoor.ckpt",
     "indoor": "loftr_indoor.ckpt",
     "indoor_new": "loftr_indoor_ds_new.ckpt",
 }
-_KEYS = (r"^matcher\.", "")
 
 
 class LoFTRConfig(PretrainedConfig):
-    """Which of the published models."""
+    """The published model to use."""
 
     model: Literal["outdoor", "indoor", "indoor_new"] = Field("outdoor", description="what it was trained on")
     confidence: float = Field(0.2, ge=0, lt=1, description="least coarse matching score")
@@ -33,12 +33,12 @@ class LoFTRConfig(PretrainedConfig):
 class LoFTR(PretrainedMatcher):
     """LoFTR (Sun et al., CVPR 2021) on grey images.
 
-    Its coarse grid has a cell every 8 px and drops two cells at each rim, so patches of 64 px want ``upscale``. It
-    was trained with pixel centres at halves; points are moved to ours.
+    Its coarse grid has a cell every 8 px and drops two cells at each rim, so that patches of 64 px need ``upscale``. It
+    was trained with pixel centres at halves; its points are shifted to centres at whole numbers.
     """
 
     Config = LoFTRConfig
-    published_keys: ClassVar[Sequence[tuple[str, str]]] = (_KEYS, (r"^", "network."))
+    published_keys: ClassVar[Sequence[tuple[str, str]]] = (*LOFTR_KEYS, (r"^", "network."))
 
     config: LoFTRConfig
     network: Network
@@ -49,12 +49,18 @@ class LoFTR(PretrainedMatcher):
         settings["coarse"]["temp_bug_fix"] = config.model == "indoor_new"
         super().__init__(config, info, network=Network(pretrained=None, config=settings))
 
-    def published(self) -> Sequence[Published]:
+    def published(self) -> Sequence[PublishedFile]:
         """The checkpoint of the model."""
-        file = _FILES[self.config.model]
-        return (Published("network", (file,), "https://github.com/zju3dv/LoFTR or kornia's model hub", (_KEYS,)),)
+        return (
+            PublishedFile(
+                submodule="network",
+                names=(_FILES[self.config.model],),
+                source="https://github.com/zju3dv/LoFTR or kornia's model hub",
+                keys=LOFTR_KEYS,
+            ),
+        )
 
     def correspondences(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Points of matching coarse cells, refined in the target."""
-        found = self.network({"image0": to_grey(source), "image1": to_grey(target)})
-        return found["keypoints0"] - 0.5, found["keypoints1"] - 0.5
+        matches = self.network({"image0": to_grey(source), "image1": to_grey(target)})
+        return matches["keypoints0"] - 0.5, matches["keypoints1"] - 0.5

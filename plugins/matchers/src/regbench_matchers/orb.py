@@ -12,23 +12,23 @@ from regbench_matchers.blocks.robust import RobustConfig
 
 
 class ORBConfig(RobustConfig):
-    """Defaults are OpenCV's, but for what keeps points on small patches: the border and the FAST threshold."""
+    """The defaults are OpenCV's, except border and FAST threshold, which are lowered for small patches."""
 
     features: int = Field(1000, ge=1, description="strongest keypoints kept")
-    levels: int = Field(8, ge=1, description="of the pyramid, 1.2 apart")
+    levels: int = Field(8, ge=1, description="of the pyramid, each smaller by a factor of 1.2")
     border: int = Field(
         8, ge=1, description="px at the rim without keypoints (OpenCV: 31, which empties a 64 px patch)"
     )
     contrast: int = Field(7, ge=1, le=255, description="threshold of FAST in grey levels (OpenCV's default is 20)")
     ratio: float = Field(1.0, gt=0, le=1, description="largest ratio of first to second distance; 1 allows all")
     mutual: bool = Field(True, description="keep only pairs that are each other's nearest (the cross-check)")
-    inliers: int = Field(8, ge=4, description="fewer are a failure: binary descriptors of noise agree by chance")
+    inliers: int = Field(8, ge=4, description="a pair with fewer fails: binary descriptors of noise agree by chance")
 
 
 class ORB(KeypointMatcher):
     """Oriented FAST corners with rotated BRIEF (Rublee et al., ICCV 2011), homography by USAC_MAGSAC.
 
-    The descriptor keeps its published pattern of 31 px; OpenCV mirrors the image where it reaches over the rim.
+    The descriptor has its published pattern of 31 px; where it reaches over the rim, OpenCV mirrors the image.
     """
 
     Config = ORBConfig

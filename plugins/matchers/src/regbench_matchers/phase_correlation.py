@@ -1,4 +1,4 @@
-"""Fourier-Mellin registration: rotation and scale in log-polar spectra, then translation, all by phase correlation."""
+"""Fourier-Mellin registration: rotation and scale from log-polar spectra, then translation, by phase correlation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from regbench import ComponentConfig, PairInfo, Registration, Registrator, geometry
+from regbench import ComponentConfig, Registration, Registrator, geometry
 from regbench.ops import to_grey
 
-_UPSAMPLING = 32  # sub-pixel peaks are found on a grid of 1/32 px
-_REACH = 1.0  # around the peak of whole pixels, px
+_UPSAMPLING = 32  # peaks are refined on a grid of 1/32 px
+_REACH = 1.0  # px around the whole-pixel peak that the grid covers
 
 
 class PhaseCorrelationConfig(ComponentConfig):
@@ -23,37 +23,37 @@ class PhaseCorrelationConfig(ComponentConfig):
     radii: int = Field(128, ge=16, description="bins of the log-polar map over the logarithm of frequency")
     max_scale: float = Field(2.0, gt=1, description="largest change of scale, either way")
     bandwidth: float = Field(0.2, gt=0, description="spread of the Gaussian weight of frequencies, cycles/px")
-    passes: int = Field(3, ge=1, description="times the rest is estimated after undoing what was found")
-    peak: float = Field(12.0, gt=0, description="least peak of the translation, in standard deviations of noise")
+    passes: int = Field(3, ge=1, description="further passes that estimate the remaining motion")
+    peak: float = Field(
+        12.0, gt=0, description="a pair fails below this peak of the translation, in standard deviations of noise"
+    )
 
 
 class PhaseCorrelation(Registrator):
     """Similarity by phase correlation (Reddy and Chatterji, TIP 1996), as a homography.
 
-    The spectra's moduli, high-pass weighted, are sampled on a log-polar grid, where rotation and scale are shifts.
-    A rotation is known up to half a turn: both readings, and no rotation at all, are tried, and the highest peak
-    of the translation wins. Further passes estimate what is left after the answer so far is undone, when both windows
-    see the same content; a pass that lowers the peak is dropped. Peaks are refined on a grid of 1/32 px by a
-    matrix-multiplication Fourier transform (Guizar-Sicairos et al., Optics Letters 2008).
+    The spectra's moduli, high-pass weighted, are sampled on a log-polar grid, on which rotation and scale are shifts.
+    This leaves the rotation ambiguous by half a turn: both angles, and no rotation, are tried, and the highest peak of
+    the translation decides. Further passes warp the source by the estimate, so that both windows show the same content,
+    and estimate the remaining motion; a pass that does not raise the peak is dropped. Peaks are refined on a grid of
+    1/32 px by a matrix-multiplication Fourier transform (Guizar-Sicairos et al., Optics Letters 2008).
 
-    Cross-power spectra are weighted by a Gaussian, since their high frequencies are noise at unit modulus. The
-    best of several correlations of unrelated noise peaks at 5 to 8 standard deviations, equal images at 40 (64 px) to
-    100 (160 px); a pair below ``peak`` fails. Perspective is not estimated.
+    A Gaussian weighs the cross-power spectra, whose high frequencies are noise of unit modulus. The best of several
+    correlations of unrelated noise peaks at 5 to 8 standard deviations, that of equal images at 40 (64 px) to 100
+    (160 px); a pair below ``peak`` fails. Perspective is not estimated.
     """
 
     Config = PhaseCorrelationConfig
+    config: PhaseCorrelationConfig
     any_size = True
 
-    def __init__(self, config: PhaseCorrelationConfig, info: PairInfo) -> None:
-        super().__init__(config, info)
-
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where the peak stands out of the noise."""
+        """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs whose peak does not exceed the noise."""
         size = (source.shape[-2], source.shape[-1])
-        # One pair at a time: an FFT may round differently in another batch, and a peak may move with it.
-        found = [self._estimate(source[i : i + 1], target[i : i + 1]) for i in range(source.shape[0])]
-        homography = torch.cat([h for h, _ in found])
-        peak = torch.cat([p for _, p in found])
+        # One pair at a time: in another batch an FFT may round differently and move a peak.
+        estimates = [self._estimate(source[i : i + 1], target[i : i + 1]) for i in range(source.shape[0])]
+        homography = torch.cat([h for h, _ in estimates])
+        peak = torch.cat([p for _, p in estimates])
         displacement = geometry.displacement_from_homography(homography, size)
         ok = (peak >= self.config.peak) & geometry.is_convex(displacement, size)
         displacement = torch.where(ok[:, None, None], displacement, 0.0).to(source.dtype)
@@ -63,15 +63,15 @@ class PhaseCorrelation(Registrator):
         """Homography ``(1, 3, 3)`` float64 and peak ``(1,)`` of one pair."""
         source, target = (_centred(to_grey(image).double()) for image in (source, target))
         side = max(*source.shape[-2:], *target.shape[-2:])
-        wanted = _spectrum(target, side)
+        target_spectrum = _spectrum(target, side)
         best = torch.eye(3, dtype=torch.float64, device=source.device)[None]
-        best, height = self._shifted(source, wanted, best, target.shape[-2:], side)
+        best, height = self._shifted(source, target_spectrum, best, target.shape[-2:], side)
         for _ in range(self.config.passes):
             moved = geometry.warp(source, best, (target.shape[-2], target.shape[-1]))
             start, before = best, height
-            for turn in self._turns(moved, wanted, side):
+            for turn in self._turns(moved, target_spectrum, side):
                 candidate = geometry.compose(_about_centre(turn, target.shape[-2:]), start)
-                candidate, value = self._shifted(source, wanted, candidate, target.shape[-2:], side)
+                candidate, value = self._shifted(source, target_spectrum, candidate, target.shape[-2:], side)
                 higher = value > height
                 best, height = torch.where(higher[:, None, None], candidate, best), torch.where(higher, value, height)
             if not (height > before).any():
@@ -79,25 +79,25 @@ class PhaseCorrelation(Registrator):
         return best, height
 
     def _shifted(
-        self, source: Tensor, wanted: Tensor, homography: Tensor, size: torch.Size, side: int
+        self, source: Tensor, target_spectrum: Tensor, homography: Tensor, size: torch.Size, side: int
     ) -> tuple[Tensor, Tensor]:
-        """A homography with the translation that is left added to it, and the peak of that translation."""
+        """The homography followed by the translation still missing, and the peak of that translation."""
         moved = geometry.warp(source, homography, (size[0], size[1]))
-        shift, peak = _peak(wanted, _spectrum(moved, side), self.config.bandwidth)
+        shift, peak = _peak(target_spectrum, _spectrum(moved, side), self.config.bandwidth)
         return geometry.compose(geometry.translation(shift), homography), peak
 
-    def _turns(self, moved: Tensor, wanted: Tensor, side: int) -> list[Tensor]:
-        """What rotation and scale are left: two matrices ``(1, 2, 2)``, half a turn apart."""
+    def _turns(self, moved: Tensor, target_spectrum: Tensor, side: int) -> list[Tensor]:
+        """The remaining rotation and scale: two matrices ``(1, 2, 2)``, half a turn apart."""
         rings, angles = self.config.radii, self.config.angles
         # The map's radii span [lowest, 1/2] cycles/px; a spectrum has no content below a few cycles per image.
         lowest = 4.0 / side
-        maps = [_log_polar(spectrum, angles, rings, lowest) for spectrum in (wanted, _spectrum(moved, side))]
+        maps = [_log_polar(spectrum, angles, rings, lowest) for spectrum in (target_spectrum, _spectrum(moved, side))]
         window = torch.hann_window(rings, periodic=False, dtype=torch.float64, device=moved.device)
         target, source = (torch.fft.fft2((m - m.mean(dim=-1, keepdim=True)) * window) for m in maps)
         step = math.log(0.5 / lowest) / (rings - 1)
         reach = math.log(self.config.max_scale) / step
         shift, _ = _peak(target, source, self.config.bandwidth, reach)
-        # A target larger by s has its spectrum at radii smaller by s.
+        # If the target shows things s times as large, its spectrum lies at radii s times as small.
         scale, angle = torch.exp(-shift[:, 0] * step), shift[:, 1] * math.pi / angles
         cos, sin = scale * torch.cos(angle), scale * torch.sin(angle)
         turn = torch.stack([torch.stack([cos, -sin], dim=-1), torch.stack([sin, cos], dim=-1)], dim=-2)
@@ -116,14 +116,19 @@ def _spectrum(image: Tensor, side: int) -> Tensor:
 
 
 def _log_polar(spectrum: Tensor, angles: int, rings: int, lowest: float) -> Tensor:
-    """Modulus of a spectrum, ``(B, angles, rings)``: half a turn by log frequency from ``lowest`` to 1/2 cycles/px."""
+    """Modulus of a spectrum ``(B, H, W)`` as ``(B, angles, rings)``.
+
+    Angles cover half a turn; rings are spaced by log frequency from ``lowest`` to 1/2 cycles/px.
+    """
     side = spectrum.shape[-1]
     frequency = torch.fft.fftshift(torch.fft.fftfreq(side, dtype=torch.float64, device=spectrum.device))
     falloff = torch.cos(math.pi * frequency)
     low = falloff[:, None] * falloff
-    # The weight (1 - X)(2 - X) of Reddy and Chatterji, eq. 15: it lifts what the 1/f law of images hides.
+    # Weight (1 - X)(2 - X) of Reddy and Chatterji, eq. 15: it raises high frequencies, which are weak in images (1/f).
     modulus = torch.fft.fftshift(spectrum, dim=(-2, -1)).abs() * (1 - low) * (2 - low)
-    modulus = modulus / modulus.mean(dim=(-2, -1), keepdim=True).clamp_min(1e-300)  # the logarithm is of a ratio
+    modulus = modulus / modulus.mean(dim=(-2, -1), keepdim=True).clamp_min(
+        1e-300
+    )  # so that brightness does not change the logarithm
     angle = torch.arange(angles, dtype=torch.float64, device=spectrum.device) * math.pi / angles
     log_radius = torch.linspace(math.log(lowest), math.log(0.5), rings, dtype=torch.float64, device=spectrum.device)
     radius = torch.exp(log_radius) * side
@@ -131,16 +136,16 @@ def _log_polar(spectrum: Tensor, angles: int, rings: int, lowest: float) -> Tens
     x, y = (radius * f(angle)[:, None] + centre for f in (torch.cos, torch.sin))
     grid = torch.stack([x, y], dim=-1) * (2.0 / (side - 1)) - 1
     grid = grid.expand(spectrum.shape[0], -1, -1, -1)
-    found = F.grid_sample(torch.log1p(modulus).unsqueeze(1), grid, align_corners=True, padding_mode="border")
-    return found.squeeze(1)
+    sampled = F.grid_sample(torch.log1p(modulus).unsqueeze(1), grid, align_corners=True, padding_mode="border")
+    return sampled.squeeze(1)
 
 
 def _peak(target: Tensor, source: Tensor, bandwidth: float, reach: float = math.inf) -> tuple[Tensor, Tensor]:
-    """Where two spectra ``(B, H, W)`` of images correlate, target(p + shift) = source(p).
+    """The shift at which two images correlate best, target(p + shift) = source(p), from their spectra.
 
     Args:
-        target: spectrum, zero frequency first.
-        source: the same shape.
+        target: spectrum ``(B, H, W)``, zero frequency first.
+        source: spectrum of the same shape.
         bandwidth: spread of the Gaussian weight of frequencies, cycles per sample.
         reach: largest shift along x, in samples.
 
@@ -159,7 +164,7 @@ def _peak(target: Tensor, source: Tensor, bandwidth: float, reach: float = math.
     surface = torch.where(x.abs() <= reach, surface, -math.inf)
     first = surface.flatten(1).argmax(dim=1)
     coarse = torch.stack([x[first % w], y[first // w]], dim=-1)
-    # Around the peak, the inverse transform on a finer grid: two small matrix products.
+    # The inverse transform on a finer grid around the peak: two small matrix products.
     around = torch.linspace(-_REACH, _REACH, int(2 * _REACH * _UPSAMPLING) + 1, dtype=torch.float64, device=fx.device)
     at_x, at_y = coarse[:, :1] + around, coarse[:, 1:] + around  # (B, n)
     along_x = torch.exp(2j * math.pi * fx[:, None] * at_x[:, None, :])  # (B, W, n)

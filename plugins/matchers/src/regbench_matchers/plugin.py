@@ -1,9 +1,9 @@
-"""What this distribution offers."""
+"""The entry point of this distribution: it registers the matchers."""
 
 from __future__ import annotations
 
 from regbench import Register, hookimpl
-from regbench_matchers.blocks.offered import vismatch_names
+from regbench_matchers.blocks.vismatch_models import vismatch_names
 
 
 @hookimpl
@@ -41,7 +41,7 @@ def register_registrators(register: Register) -> None:
     )
     register(
         "redfeat",
-        "regbench_matchers.redfeat.matcher:ReDFeat",
+        "regbench_matchers.redfeat:ReDFeat",
         summary="ReDFeat: detector and descriptor learned across modalities, then matched (1.12 M)",
         paper="Deng and Ma, ReDFeat, arXiv 2205.07439, 2022",
         provides=("train",),
@@ -55,7 +55,7 @@ def register_registrators(register: Register) -> None:
     register(
         "rift2",
         "regbench_matchers.rift:RIFT",
-        summary="RIFT whose patches are turned to their main orientation",
+        summary="RIFT with patches rotated to their main orientation",
         paper="Li et al., RIFT2, arXiv 2303.00319, 2023",
         config={"rotation": True},
     )
@@ -67,7 +67,7 @@ def register_registrators(register: Register) -> None:
     )
     register(
         "superpoint-superglue",
-        "regbench_matchers.superpoint_superglue.matcher:SuperPointSuperGlue",
+        "regbench_matchers.superpoint_superglue:SuperPointSuperGlue",
         summary="SuperPoint keypoints matched by SuperGlue (weights to be fetched)",
         paper="DeTone et al., CVPR Workshops 2018; Sarlin et al., CVPR 2020",
     )
@@ -75,6 +75,6 @@ def register_registrators(register: Register) -> None:
         register(
             f"vismatch:{name}",
             "regbench_matchers.vismatch:Vismatch",
-            summary=f"{name} through the package vismatch, which fetches its weights itself",
+            summary=f"{name} through the package vismatch, which downloads its weights",
             config={"matcher": name},
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -12,45 +12,48 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from regbench import PairInfo, Registration, Registrator
+from regbench import Registration, Registrator
 from regbench.ops.phase_congruency import phase_congruency
 from regbench_matchers.blocks.index_map import histograms, main_orientations
 from regbench_matchers.blocks.nearest import euclidean, nearest
 from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
 from regbench_matchers.blocks.robust import Points, RobustConfig, robust_homography
+from regbench_matchers.presets import RIFT_PRESETS
 
 _BORDER = 4  # px at the rim without keypoints: FAST looks 3 px around
 
 
 class RIFTConfig(RobustConfig):
-    """Bank and descriptor are the paper's; patches, keypoints and passes were chosen for patches of 64 and 128 px."""
+    """Bank and descriptor are the paper's; patches, keypoints and passes were chosen for images of 64 and 128 px."""
 
-    patches: tuple[int, ...] = Field((48, 48, 36, 30), min_length=1, description="side described in each pass, px")
+    patches: tuple[int, ...] = Field(
+        (48, 48, 36, 30), min_length=1, description="side of the described patch in each pass, px"
+    )
     cells: int = Field(6, ge=1, description="of the descriptor, along a side")
     scales: int = Field(4, ge=2, description="of the log-Gabor bank")
     orientations: int = Field(6, ge=3, description="of the log-Gabor bank, and bins of the descriptor")
-    moment: Literal["maximum", "minimum", "both"] = Field("both", description="where FAST looks: edges, corners")
+    moment: Literal["maximum", "minimum", "both"] = Field(
+        "both", description="moment on which FAST looks for keypoints: maximum (edges), minimum (corners) or both"
+    )
     features: int = Field(500, ge=4, description="strongest keypoints kept of each moment")
-    rotation: bool = Field(False, description="RIFT2: turn each patch to its main orientation, shift its indices")
+    rotation: bool = Field(False, description="RIFT2: rotate each patch to its main orientation and shift its indices")
     ratio: float = Field(1.0, gt=0, le=1, description="largest ratio of first to second distance; 1 allows all")
     mutual: bool = Field(True, description="keep only pairs that are each other's nearest")
-    inliers: int = Field(6, ge=4, description="fewer inliers in the last pass are a failure")
+    inliers: int = Field(6, ge=4, description="a pair with fewer inliers in the last pass fails")
 
-    presets: ClassVar = {
-        "published": {"patches": (96,), "features": 5000, "moment": "maximum", "mutual": False, "inliers": 4},
-    }
+    presets = RIFT_PRESETS
 
     @field_validator("patches")
     @classmethod
     def _positive(cls, patches: tuple[int, ...]) -> tuple[int, ...]:
         if min(patches) < 6:
-            raise ValueError("sides below 6 px hold no cells")
+            raise ValueError("a patch needs a side of at least 6 px")
         return patches
 
 
 @dataclass(frozen=True)
-class _Detected:
-    """Keypoints ``(N, 2)`` of an image, with the maps ``(H, W)`` they are described by."""
+class _Detection:
+    """Keypoints ``(N, 2)`` of an image, and the maps ``(H, W)`` from which they are described."""
 
     points: Points
     maximum: Tensor
@@ -60,82 +63,83 @@ class _Detected:
 class RIFT(Registrator):
     """Radiation-variation insensitive matching (Li, Hu and Ai, TIP 2020), and RIFT2 (Li et al., 2023).
 
-    FAST corners of the maximum moment (edges) and of the minimum moment (corners) of phase congruency; a descriptor
-    of 6 x 6 cells, each a histogram of the maximum index map (which of six orientations is strongest); nearest
-    neighbours; a homography by USAC_MAGSAC. With ``rotation``, as RIFT2 does it, each patch is turned to the main
-    orientations of the maximum moment's gradient, and its indices are shifted cyclically so that the most frequent
-    one comes first; without it, as in the code the authors published for RIFT, the descriptor is upright.
+    Keypoints are FAST corners of the maximum moment (edges) and of the minimum moment (corners) of phase congruency. A
+    descriptor has 6 x 6 cells, each a histogram of the maximum index map, which says which of six orientations is
+    strongest. Nearest neighbours are matched, and USAC_MAGSAC gives the homography.
 
-    Differences from the paper. Its patch of 96 px leaves no room in patches of 64 px: the sides here are smaller, and
-    a descriptor may reach over the rim, where nothing votes (the authors drop such keypoints). The described patch is
-    not invariant to scale and perspective, so matching is repeated, with smaller patches, on the source warped by the
-    answer so far. Both were chosen on training pairs of VEDAI and OSdataset. ``preset=published`` is one pass at the
-    published size; ``rotation`` is off because pairs are nearly upright.
+    With ``rotation`` (RIFT2) a patch is rotated to the main orientations of the maximum moment's gradient, and its
+    indices are shifted cyclically so that the most frequent one comes first. Without it, the descriptor is upright, as
+    in the code published for RIFT.
+
+    Two things differ from the paper; both were chosen on training pairs of VEDAI and OSdataset. First, its patch of
+    96 px does not fit into images of 64 px: patches are smaller here, and a descriptor may reach over the rim, where
+    nothing votes (the authors drop such keypoints). Second, the descriptor is not invariant to scale and perspective:
+    matching is repeated, with smaller patches, on the source warped by the last estimate. ``preset=published`` is one
+    pass at the published size; ``rotation`` is off because pairs are nearly upright.
     """
 
     Config = RIFTConfig
+    config: RIFTConfig
     any_size = True
 
-    def __init__(self, config: RIFTConfig, info: PairInfo) -> None:
-        super().__init__(config, info)
-
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where an answer was found."""
+        """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography."""
         return register_each(source, target, self._estimate)
 
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
-        found, inliers = np.eye(3), 0
-        detected = self._detect(target)
-        wanted: dict[int, tuple[Points, NDArray[np.float32]]] = {}
+        homography, inliers = np.eye(3), 0
+        target_detection = self._detect(target)
+        target_features: dict[int, tuple[Points, NDArray[np.float32]]] = {}  # by patch size
         for turn, patch in enumerate(self.config.patches):
-            moved = source if turn == 0 else _warped(source, found, target)
-            points_s, described_s = self._describe(self._detect(moved), patch)
-            if patch not in wanted:
-                wanted[patch] = self._describe(detected, patch)
-            points_t, described_t = wanted[patch]
-            if turn > 0:  # what reflection filled in beyond the source's rim is no content
-                kept = _inside(points_s, found, source)
-                points_s, described_s = points_s[kept], described_s[kept]
-            near = euclidean(described_s, described_t)
-            i, j = nearest(near, ratio=self.config.ratio, mutual=self.config.mutual)
-            solved = robust_homography(points_s[i], points_t[j], self.config)
-            if solved is None:
+            warped = source if turn == 0 else _warped(source, homography, target)
+            points_s, descriptors_s = self._describe(self._detect(warped), patch)
+            if patch not in target_features:
+                target_features[patch] = self._describe(target_detection, patch)
+            points_t, descriptors_t = target_features[patch]
+            if turn > 0:  # keypoints beyond the source's rim lie on reflected pixels
+                kept = _inside(points_s, homography, source)
+                points_s, descriptors_s = points_s[kept], descriptors_s[kept]
+            distances = euclidean(descriptors_s, descriptors_t)
+            i, j = nearest(distances, ratio=self.config.ratio, mutual=self.config.mutual)
+            solution = robust_homography(points_s[i], points_t[j], self.config)
+            if solution is None:
                 return None
-            found, inliers = solved[0] @ found, solved[1]
-            if not _sane(found, source):
+            homography, inliers = solution.homography @ homography, solution.inliers
+            if not _usable(homography, source):
                 return None
-        return found if inliers >= self.config.inliers else None
+        return homography if inliers >= self.config.inliers else None
 
-    def _detect(self, image: Grey) -> _Detected:
+    def _detect(self, image: Grey) -> _Detection:
         with torch.inference_mode():
             grey = torch.from_numpy(image)[None, None] / 255.0
             maps = phase_congruency(grey, self.config.scales, self.config.orientations)
-        moments = [m for kind, m in (("maximum", maps.maximum), ("minimum", maps.minimum)) if self._looks_at(kind)]
+        moments = [
+            m
+            for kind, m in (("maximum", maps.maximum), ("minimum", maps.minimum))
+            if self.config.moment in (kind, "both")
+        ]
         points = np.concatenate([_corners(m[0, 0].numpy(), self.config.features) for m in moments])
-        return _Detected(np.unique(points, axis=0), maps.maximum[0, 0], maps.amplitude[0].max(dim=0).indices)
+        return _Detection(np.unique(points, axis=0), maps.maximum[0, 0], maps.amplitude[0].max(dim=0).indices)
 
-    def _looks_at(self, kind: str) -> bool:
-        return self.config.moment in (kind, "both")
-
-    def _describe(self, detected: _Detected, patch: int) -> tuple[Points, NDArray[np.float32]]:
-        points, angle = torch.from_numpy(detected.points), None
+    def _describe(self, detection: _Detection, patch: int) -> tuple[Points, NDArray[np.float32]]:
+        points, angle = torch.from_numpy(detection.points), None
         if self.config.rotation:
-            which, angle = main_orientations(detected.maximum, points, patch)
+            which, angle = main_orientations(detection.maximum, points, patch)
             points = points[which]
-        described = histograms(detected.index, points, patch, self.config.cells, self.config.orientations, angle)
-        return points.numpy(), described.numpy()
+        descriptors = histograms(detection.index, points, patch, self.config.cells, self.config.orientations, angle)
+        return points.numpy(), descriptors.numpy()
 
 
 def _corners(moment: NDArray[np.float32], count: int) -> Points:
-    """The ``count`` strongest FAST corners ``(N, 2)`` of a map, in its own range."""
+    """The ``count`` strongest FAST corners ``(N, 2)`` of a map, scaled to its own range."""
     low, high = moment.min(), moment.max()
     if not high > low:
         return np.empty((0, 2))
     grey = np.round((moment - low) * (255.0 / (high - low))).astype(np.uint8)
-    found = cv2.FastFeatureDetector.create(threshold=1, nonmaxSuppression=True).detect(grey)
-    points = np.array(cv2.KeyPoint.convert(found), np.float64).reshape(-1, 2)
+    keypoints = cv2.FastFeatureDetector.create(threshold=1, nonmaxSuppression=True).detect(grey)
+    points = np.array(cv2.KeyPoint.convert(keypoints), np.float64).reshape(-1, 2)
     inner = ((points >= _BORDER) & (points < np.array(grey.shape[::-1]) - _BORDER)).all(axis=1)
-    strength = np.array([k.response for k in found])[inner]
+    strength = np.array([k.response for k in keypoints])[inner]
     return points[inner][np.argsort(-strength, kind="stable")[:count]]
 
 
@@ -152,8 +156,8 @@ def _inside(points: Points, homography: Matrix, source: Grey) -> NDArray[np.bool
     return np.asarray(((back >= 0) & (back <= np.array(source.shape[::-1]) - 1)).all(axis=1))
 
 
-def _sane(homography: Matrix, source: Grey) -> bool:
-    """Invertible, and no corner farther from where it was than the image is long: worth another pass."""
+def _usable(homography: Matrix, source: Grey) -> bool:
+    """Whether it is invertible and moves no corner by more than the source's longer side, so that a pass can use it."""
     h, w = source.shape
     corners = np.array([[0, 0, 1], [w - 1, 0, 1], [0, h - 1, 1], [w - 1, h - 1, 1]], np.float64)
     moved = corners @ homography.T

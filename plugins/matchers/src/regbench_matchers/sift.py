@@ -12,7 +12,7 @@ from regbench_matchers.blocks.robust import RobustConfig
 
 
 class SIFTConfig(RobustConfig):
-    """Defaults are Lowe's and OpenCV's; the contrast threshold is lowered for small patches."""
+    """The defaults are Lowe's and OpenCV's; the contrast threshold is lowered for small patches."""
 
     features: int = Field(0, ge=0, description="strongest keypoints kept; 0 keeps all")
     contrast: float = Field(0.02, gt=0, description="contrast threshold of a keypoint (OpenCV's default is 0.04)")
@@ -20,7 +20,7 @@ class SIFTConfig(RobustConfig):
 
 
 class SIFT(KeypointMatcher):
-    """Keypoints of both images, nearest neighbours that pass the ratio test, homography by USAC_MAGSAC."""
+    """SIFT (Lowe, IJCV 2004): nearest neighbours that pass the ratio test, homography by USAC_MAGSAC."""
 
     Config = SIFTConfig
 

@@ -1,4 +1,4 @@
-"""Every matcher of the package ``vismatch``, where it is installed."""
+"""The matchers of the package ``vismatch``, if it is installed."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from regbench import DataError, PairInfo, Registration, Registrator
 from regbench_matchers.blocks.opencv import Matrix, collect
 from regbench_matchers.blocks.robust import RobustConfig, robust_homography
 
+_Match = Callable[[Tensor, Tensor], dict[str, Any]]
+
 
 class VismatchConfig(RobustConfig):
-    """Which of its matchers; the registered names set it."""
+    """The matcher to use, which each registered name sets, and its keypoints."""
 
     matcher: str = Field("sift-nn", description="name in vismatch.available_models")
     count: int = Field(2048, ge=4, description="strongest keypoints kept, where the matcher has keypoints")
 
 
 class Vismatch(Registrator):
-    """A matcher of vismatch gives correspondences, USAC_MAGSAC the homography.
+    """Correspondences by a matcher of vismatch, homography by USAC_MAGSAC.
 
-    The matcher is built at its first use. vismatch then fetches its weights itself: set ``HF_HUB_OFFLINE=1`` where it
-    must not. Matchers that draw samples are seeded for each pair.
+    The matcher is built at its first use. vismatch then downloads its weights; ``HF_HUB_OFFLINE=1`` forbids that.
+    Matchers that draw samples are seeded for each pair.
     """
 
     Config = VismatchConfig
+    config: VismatchConfig
     any_size = True
 
     def __init__(self, config: VismatchConfig, info: PairInfo) -> None:
         super().__init__(config, info)
-        self._built: dict[str, Callable[[Tensor, Tensor], dict[str, Any]]] = {}
+        self._built: dict[str, _Match] = {}  # by device
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where an answer was found.
+        """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography.
 
         Raises:
-            DataError: vismatch cannot build the matcher, for want of its weights as a rule.
+            DataError: vismatch cannot build the matcher, usually because its weights are missing.
         """
         match = self._matcher(str(source.device))
         with torch.random.fork_rng():
             return collect([self._estimate(match, s, t) for s, t in zip(source, target, strict=True)], source)
 
-    def _matcher(self, device: str) -> Callable[[Tensor, Tensor], dict[str, Any]]:
+    def _matcher(self, device: str) -> _Match:
         if device not in self._built:
             try:
                 build = import_module("vismatch").get_matcher
@@ -57,11 +60,9 @@ class Vismatch(Registrator):
                 raise DataError(f"vismatch cannot build {self.config.matcher!r}: {reason}") from error
         return self._built[device]
 
-    def _estimate(
-        self, match: Callable[[Tensor, Tensor], dict[str, Any]], source: Tensor, target: Tensor
-    ) -> Matrix | None:
+    def _estimate(self, match: _Match, source: Tensor, target: Tensor) -> Matrix | None:
         torch.manual_seed(0)
-        found = match(source, target)
-        points = [np.asarray(found[f"matched_kpts{side}"], np.float64).reshape(-1, 2) for side in (0, 1)]
-        solved = robust_homography(points[0], points[1], self.config)
-        return None if solved is None else solved[0]
+        matches = match(source, target)
+        points = [np.asarray(matches[f"matched_kpts{side}"], np.float64).reshape(-1, 2) for side in (0, 1)]
+        solution = robust_homography(points[0], points[1], self.config)
+        return None if solution is None else solution.homography

@@ -1,57 +1,51 @@
 """CUT and FastCUT: contrastive unpaired translation (Park et al. 2020).
 
-One generator, one discriminator. The generator's own encoder tells each patch of the translation from the others by
-its patch of the input (PatchNCE), so that content stays in place; applied to target images it is a learned identity
-loss. FastCUT (the name ``fastcut``, other defaults) leaves that second half out, weighs the first by 10 and mirrors its
-input half of the time.
+There is one generator and one discriminator. PatchNCE keeps content in place: the code of a translated patch, read by
+the generator's own encoder, must resemble the code of the input patch at the same place more than those of other
+places. On target images the same loss is a learned identity loss. FastCUT (registered as ``fastcut`` with other
+defaults) omits this identity half, weighs PatchNCE by 10 and mirrors the generator's input half of the time.
 
 In each step the discriminator learns first, then generator and patch sampler together. The schedule is the published
-200 + 200 epochs (FastCUT 150 + 50), counted in images of horse2zebra (1334 an epoch). The published resize to 286 and
-crop to 256 is the sampler's random window here.
+200 + 200 epochs (FastCUT 150 + 50), counted in images of horse2zebra (1334 an epoch). The sampler's random window
+replaces the published resize to 286 and crop to 256.
 
-Layer 0 is the padded image itself: of a grey image its codes can hold intensity alone, as in the published code. The
-encoder meets both modalities, so it reads as many channels as the richer of the two has.
+Layer 0 is the padded image itself; as in the published code, its codes hold nothing but intensity when the image is
+grey. The encoder reads both modalities and therefore has as many channels as the richer one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from regbench import Batch, Context, Objective, PairInfo, Shared, Stage
-from regbench.ops import PatchGAN, PatchSampler, check_patchgan
+from regbench.ops import PatchGAN, PatchSampler, check_patchgan, discriminator_loss, generator_loss
 from regbench.schedules import constant_then_linear
 from regbench_translators.blocks.base import ADAM, ImageTranslator
-from regbench_translators.blocks.contrastive import SMALL, ContrastiveConfig
-from regbench_translators.blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.contrastive import ContrastiveConfig
 from regbench_translators.blocks.initial import initialise
 from regbench_translators.blocks.resnet import ResNetGenerator, check_taps
+from regbench_translators.presets import CUT_PRESETS
 
 
 class CUTConfig(ContrastiveConfig):
-    """Defaults are CUT's published ones."""
+    """The defaults are CUT's published ones."""
 
-    antialias: bool = Field(True, description="blurred sampling; without it the layers are numbered otherwise")
+    antialias: bool = Field(True, description="blurred sampling; without it the layers have other numbers")
     flip_equivariance: bool = Field(False, description="mirror the generator's input half of the time, not the keys")
 
-    presets = {
-        "quick": {
-            "steps": 440, "batch": 2, "width": 16, "blocks": 5, "critic_width": 16, "lr": 5e-4, "codes": 64,
-            "patches": 64,
-        },
-        "smoke": SMALL | {"steps": 6, "batch": 2},
-        "tiny": SMALL | {"steps": 4, "batch": 2, "width": 4},
-    }  # fmt: skip
+    presets = CUT_PRESETS
 
 
 class CUT(ImageTranslator):
-    """Generator, patch sampler, discriminator.
+    """Generator, patch sampler and discriminator.
 
     Raises:
-        ValueError: a layer of ``nce_layers`` is not there, or the patch is too small for the discriminator.
+        ValueError: a layer of ``nce_layers`` does not exist, or the patch is too small for the discriminator.
     """
 
     Config = CUTConfig
@@ -68,27 +62,32 @@ class CUT(ImageTranslator):
         initialise(self, "xavier")
 
     def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
-        """One pass of the generator; the target is not looked at."""
+        """One pass of the generator, without looking at the target."""
         return self.generator(self.common(source))
 
     def features(self, image: Tensor) -> Sequence[Tensor]:
-        """Of the generator's layers ``nce_layers``."""
+        """Features of the generator's layers ``nce_layers``."""
         return self.generator.features(self.encodable(image), self.config.nce_layers)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
-        """The discriminator, then generator and sampler, in each step."""
+        """One stage: in each step the discriminator learns, then generator and sampler together."""
         c = self.config
         steps = steps or c.steps
-        lr = constant_then_linear(c.lr, steps, round(c.decay * steps))
-        critic, generator, sampler = self.parts(ctx, "critic", "generator", "sampler")
-        objectives = (
-            Objective((critic,), self._critic_loss, ADAM, lr, precision=ctx.precision),
-            Objective((generator, sampler), self._generator_loss, ADAM, lr, precision=ctx.precision),
+        discriminator, generator, sampler = self.module_names(ctx, "critic", "generator", "sampler")
+        objective = partial(
+            Objective,
+            optimiser=ADAM,
+            lr=constant_then_linear(c.lr, steps, round(c.decay * steps)),
+            precision=ctx.precision,
         )
-        return (self.adversarial_stage(ctx, "cut", steps, objectives, self._fakes),)
+        objectives = (
+            objective(updates=(discriminator,), loss=self._discriminator_loss),
+            objective(updates=(generator, sampler), loss=self._generator_loss),
+        )
+        return (self.adversarial_stage(ctx, "cut", steps, objectives, shared=self._fakes),)
 
     def _fakes(self, batch: Batch) -> Shared:
-        """Both modalities in one pass of the generator, mirrored together where equivariance asks for it."""
+        """Outputs of one pass of the generator over both modalities, mirrored together half of the time if set so."""
         c = self.config
         source, target = self.unpaired_images(batch)
         images = torch.cat([self.common(source), self.common(target)]) if c.nce_identity else self.common(source)
@@ -97,9 +96,9 @@ class CUT(ImageTranslator):
         fake, identity = fakes.chunk(2) if c.nce_identity else (fakes, None)
         return {"source": source, "target": target, "fake": fake, "identity": identity, "turned": turned}
 
-    def _critic_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+    def _discriminator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         real, fake = self.critic(shared["target"]), self.critic(shared["fake"].detach())
-        return {"loss": 0.5 * critic_loss(real, fake, self.config.gan)}
+        return {"loss": 0.5 * discriminator_loss(real, fake, self.config.gan)}
 
     def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         c = self.config
@@ -112,11 +111,11 @@ class CUT(ImageTranslator):
         return {"loss": c.lambda_gan * adversarial + c.lambda_nce * nce, **losses}
 
     def _nce(self, batch: Batch, image: Tensor, translation: Tensor, turned: bool) -> Tensor:
-        """PatchNCE of a translation's patches, turned back, against those of the image; mean over layers."""
+        """PatchNCE of a translation's patches, mirrored back if ``turned``, against the image's; mean over layers."""
         c = self.config
         with torch.no_grad():
-            kept = self.generator.features(self.common(image), c.nce_layers)
-        found = self.generator.features(self.common(translation), c.nce_layers)
-        return self.sampler.contrast(
-            [f.flip(-1) for f in found] if turned else found, kept, batch.generator, c.temperature
-        )
+            keys = self.generator.features(self.common(image), c.nce_layers)
+        queries = self.generator.features(self.common(translation), c.nce_layers)
+        if turned:
+            queries = [query.flip(-1) for query in queries]
+        return self.sampler.contrast(queries, keys, batch.generator, c.temperature)

@@ -1,19 +1,20 @@
 """CycleGAN: unpaired translation by two generators that undo each other (Zhu et al. 2017).
 
-Each generator is judged by the discriminator of the modality it writes, must return what the other made of an image
-to that image, and must leave an image of its own modality as it is. Generators learn first, then discriminators, on
-fakes from a history of 50.
+The discriminator of a modality judges the generator that writes it. Each generator must turn the other's output back
+into the original image (cycle loss) and leave an image of its own modality unchanged (identity loss). In each step the
+generators learn first, then the discriminators, on fakes from a history of 50.
 
-The schedule is the published 100 + 100 epochs, counted in images of horse2zebra (1334 an epoch). The published resize
-to 286 and crop to 256 is the sampler's random window here.
+The schedule is the published 100 + 100 epochs, counted in images of horse2zebra (1334 an epoch). The sampler's random
+window replaces the published resize to 286 and crop to 256.
 
-When the modalities have different numbers of channels, both generators read as many as the richer one has, so that an
-image of either fits, and the identity term exists for both.
+When the modalities have different numbers of channels, both generators read as many as the richer one has: an image of
+either modality fits, and the identity loss exists for both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -21,22 +22,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from regbench import Batch, Context, Objective, PairInfo, Shared, Stage, Steps
-from regbench.ops import PatchGAN, check_patchgan
+from regbench.ops import PatchGAN, check_patchgan, discriminator_loss, generator_loss
 from regbench.schedules import constant_then_linear
-from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator
-from regbench_translators.blocks.gan import critic_loss, generator_loss
+from regbench_translators.blocks.base import ADAM, AdversarialConfig, ImageTranslator, total
 from regbench_translators.blocks.initial import initialise
 from regbench_translators.blocks.pool import ImagePool
 from regbench_translators.blocks.resnet import ResNetGenerator, comparable
-
-_SMALL = {"width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2}
+from regbench_translators.presets import CYCLEGAN_PRESETS
 
 
 class CycleGANConfig(AdversarialConfig):
-    """Defaults are the published ones."""
+    """The defaults are the published ones."""
 
     steps: Steps = Field(266_800, ge=1, description="200 epochs of 1334 images")
-    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
+    decay: float = Field(0.5, ge=0, le=1, description="last share of the steps, in which the rate falls to zero")
     blocks: int = Field(9, ge=1, description="residual blocks of each generator")
     critic_layers: int = Field(3, ge=1, description="halvings of each discriminator")
     antialias: bool = Field(False, description="blurred sampling, as in CUT's own CycleGAN")
@@ -44,15 +43,11 @@ class CycleGANConfig(AdversarialConfig):
     lambda_cycle: float = Field(10.0, ge=0)
     lambda_identity: float = Field(0.5, ge=0, description="in units of lambda_cycle")
 
-    presets = {
-        "quick": {"steps": 440, "batch": 2, "width": 16, "blocks": 4, "critic_width": 16, "lr": 5e-4},
-        "smoke": _SMALL | {"steps": 6, "batch": 2, "pool": 4},
-        "tiny": _SMALL | {"steps": 4, "batch": 2, "width": 4, "blocks": 1, "pool": 3},
-    }
+    presets = CYCLEGAN_PRESETS
 
 
 class CycleGAN(ImageTranslator):
-    """Two generators, two discriminators, two histories."""
+    """Two generators, and for each modality a discriminator and a history of fakes."""
 
     Config = CycleGANConfig
     config: CycleGANConfig
@@ -65,11 +60,11 @@ class CycleGAN(ImageTranslator):
         def generator(outputs: int) -> ResNetGenerator:
             return ResNetGenerator(self.common_channels, outputs, c.width, c.blocks, c.antialias)
 
-        def critic(channels: int) -> PatchGAN:
+        def discriminator(channels: int) -> PatchGAN:
             return PatchGAN(channels, c.critic_width, c.critic_layers, c.antialias)
 
         self.generators = nn.ModuleDict({"to_target": generator(t), "to_source": generator(s)})
-        self.critics = nn.ModuleDict({"source": critic(s), "target": critic(t)})
+        self.critics = nn.ModuleDict({"source": discriminator(s), "target": discriminator(t)})
         sides = (info.patch, info.patch)
         self.history = nn.ModuleDict(
             {"source": ImagePool(c.pool, (s, *sides)), "target": ImagePool(c.pool, (t, *sides))}
@@ -77,26 +72,31 @@ class CycleGAN(ImageTranslator):
         initialise(self, "normal")
 
     def render(self, source: Tensor, target: Tensor, generator: torch.Generator | None) -> Tensor:
-        """One pass of the generator; the target is not looked at."""
+        """One pass of the generator, without looking at the target."""
         return self._to_target(source)
 
     def features(self, image: Tensor) -> Sequence[Tensor]:
-        """Of the generator that renders targets, at the layers CUT compares; CycleGAN itself compares none."""
+        """Features of the generator that writes the target modality, at the layers CUT compares."""
         generator = self.generators["to_target"]
         assert isinstance(generator, ResNetGenerator)
         return generator.features(self.encodable(image), comparable(list(generator.encoder)))
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
-        """Generators, then discriminators, in each step."""
+        """One stage: in each step the generators learn, then the discriminators."""
         c = self.config
         steps = steps or c.steps
-        lr = constant_then_linear(c.lr, steps, round(c.decay * steps))
-        (generators, critics) = self.parts(ctx, "generators", "critics")
-        objectives = (
-            Objective((generators,), self._generator_loss, ADAM, lr, precision=ctx.precision),
-            Objective((critics,), self._critic_loss, ADAM, lr, precision=ctx.precision),
+        generators, discriminators = self.module_names(ctx, "generators", "critics")
+        objective = partial(
+            Objective,
+            optimiser=ADAM,
+            lr=constant_then_linear(c.lr, steps, round(c.decay * steps)),
+            precision=ctx.precision,
         )
-        return (self.adversarial_stage(ctx, "cyclegan", steps, objectives, self._fakes, also_train=("history",)),)
+        objectives = (
+            objective(updates=(generators,), loss=self._generator_loss),
+            objective(updates=(discriminators,), loss=self._discriminator_loss),
+        )
+        return (self.adversarial_stage(ctx, "cyclegan", steps, objectives, shared=self._fakes, also_train=("history",)),)
 
     def _to_target(self, image: Tensor) -> Tensor:
         return self.generators["to_target"](self.common(image))
@@ -115,7 +115,7 @@ class CycleGAN(ImageTranslator):
 
     def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         c, source, target = self.config, shared["source"], shared["target"]
-        adversarial = sum(
+        adversarial = total(
             generator_loss(self.critics[side](shared[f"fake_{side}"]), c.gan) for side in ("source", "target")
         )
         cycle = F.l1_loss(self._to_source(shared["fake_target"]), source) + F.l1_loss(
@@ -128,10 +128,12 @@ class CycleGAN(ImageTranslator):
             loss = loss + c.lambda_identity * c.lambda_cycle * losses["identity"]
         return {"loss": loss, **losses}
 
-    def _critic_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
+    def _discriminator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         losses = {}
         for side in ("source", "target"):
-            fake = self.history[side].swap(shared[f"fake_{side}"], batch.step, batch.generator)
-            critic = self.critics[side]
-            losses[side] = 0.5 * critic_loss(critic(shared[side]), critic(fake), self.config.gan)
+            history, discriminator = self.history[side], self.critics[side]
+            assert isinstance(history, ImagePool)
+            fake = history.swap(shared[f"fake_{side}"], batch.step, batch.generator)
+            real_verdict, fake_verdict = discriminator(shared[side]), discriminator(fake)
+            losses[side] = 0.5 * discriminator_loss(real_verdict, fake_verdict, self.config.gan)
         return {"loss": losses["source"] + losses["target"], **losses}

@@ -1,4 +1,4 @@
-"""The source as it is: what a translation has to beat."""
+"""The source, unchanged: the control that every translation has to beat."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from regbench import Translator
 
 
 class Identity(Translator):
-    """Returns the source unchanged. Without parameters, differentiable."""
+    """Returns the source unchanged. It has no parameters and is differentiable."""
 
     def translate(self, source: Tensor, target: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1], the source itself."""

@@ -1,4 +1,4 @@
-"""What this distribution offers."""
+"""The entry point of this distribution: it registers the translators."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ def register_translators(register: Register) -> None:
         paper="Yu et al., SSHNet, CVPR 2025, as in its code",
         provides=("differentiable",),
     )
-    learns = ("unpaired_training", "differentiable")
-    compares = (*learns, "features")
+    trainable = ("unpaired_training", "differentiable")
+    with_features = (*trainable, "features")
     register(
         "cyclegan",
         "regbench_translators.cyclegan:CycleGAN",
         summary="two generators that undo each other (11.4 M each)",
         paper="Zhu et al. 2017",
-        provides=compares,
+        provides=with_features,
     )
     register(
         "cut",
         "regbench_translators.cut:CUT",
         summary="one generator, patches of the translation compared with those of the input (11.4 M)",
         paper="Park et al. 2020",
-        provides=compares,
+        provides=with_features,
     )
     register(
         "fastcut",
@@ -69,28 +69,28 @@ def register_translators(register: Register) -> None:
             "lambda_nce": 10.0,
             "flip_equivariance": True,
         },
-        provides=compares,
+        provides=with_features,
     )
     register(
         "unsb",
         "regbench_translators.unsb:UNSB",
         summary="Schroedinger bridge of five times, walked by one generator (13.5 M)",
         paper="Kim et al. 2024",
-        provides=compares,
+        provides=with_features,
     )
     register(
         "munit",
         "regbench_translators.munit:MUNIT",
         summary="content of the source, style of the target (15.0 M a modality)",
         paper="Huang et al. 2018",
-        provides=learns,
+        provides=trainable,
     )
     register(
         "ugatit",
         "regbench_translators.ugatit:UGATIT",
         summary="attention by class activation maps and adaptive norms (77.6 M a generator at 128 px)",
         paper="Kim et al. 2020",
-        provides=learns,
+        provides=trainable,
     )
     register(
         "ugatit-light",
@@ -98,5 +98,5 @@ def register_translators(register: Register) -> None:
         summary="U-GAT-IT whose norms are read from means (10.6 M a generator, any size)",
         paper="Kim et al. 2020",
         config={"light": True},
-        provides=learns,
+        provides=trainable,
     )

@@ -1,11 +1,12 @@
 """The transformer U-Net that SSHNet trains as modality transfer network (Yu et al., CVPR 2025, as in its code).
 
-7,574,363 parameters at 128 px. Swin blocks (Liu et al., ICCV 2021, those of timm) at five levels, windows of 8 x 8,
-every second block shifted by half a window; a 3x3 convolution and pixel unshuffle halve the size, a 3x3 convolution and
-pixel shuffle double it, and a 1x1 convolution merges the skip. It holds no batch norm: training and inference compute
-the same. Like ``unet`` it is trained inside a strategy such as ``sshnet``.
+The network has 7,574,363 parameters at 128 px: timm's Swin blocks (Liu et al., ICCV 2021) at five levels, with windows
+of 8 x 8 and every second block shifted by half a window. A 3x3 convolution and pixel unshuffle halve the size, a 3x3
+convolution and pixel shuffle double it, and a 1x1 convolution merges the skip. Without batch norm, training and
+inference compute the same. Like ``unet``, it is trained inside a strategy such as ``sshnet``.
 
-The table of relative positions of a level follows its map: weights fit the patch they were trained at.
+The table of relative positions of a level has the size of its window, which never exceeds the level's map: weights fit
+the patch size they were trained at.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 
 from regbench import PairInfo
 from regbench_translators.blocks.transfer import TransferConfig, TransferNet
+from regbench_translators.presets import SWIN_UNET_PRESETS
 
 
 class SwinUNetConfig(TransferConfig):
-    """Defaults are the published network."""
+    """The defaults are the published network."""
 
     dim: int = Field(16, ge=2, multiple_of=2, description="channels at full resolution; each level down doubles them")
     blocks: tuple[int, ...] = Field((2, 2, 2, 2, 6), min_length=1, description="Swin blocks of each level")
@@ -28,11 +30,7 @@ class SwinUNetConfig(TransferConfig):
     window: int = Field(8, ge=2, multiple_of=2, description="side of the attention windows")
     mlp_ratio: float = Field(4.0, gt=0, description="hidden channels of the blocks in units of their channels")
 
-    presets = {
-        "quick": {"dim": 8, "blocks": (1, 1, 2, 2)},
-        "smoke": {"dim": 8, "blocks": (1, 2)},
-        "tiny": {"dim": 8, "blocks": (1, 1)},
-    }
+    presets = SWIN_UNET_PRESETS
 
     @model_validator(mode="after")
     def _heads_fit(self) -> SwinUNetConfig:
@@ -45,7 +43,7 @@ class SwinUNet(TransferNet):
     """RGB to RGB, for one patch size.
 
     Raises:
-        ValueError: the patch does not halve as often as there are levels to go down.
+        ValueError: the patch is not a multiple of 2^(levels - 1).
     """
 
     Config = SwinUNetConfig
@@ -56,10 +54,10 @@ class SwinUNet(TransferNet):
 
 
 class TransformerUNet(nn.Module):
-    """The network: ``(B, 3, side, side)`` to the same.
+    """The network.
 
     Args:
-        config: sizes.
+        config: widths, depths and windows.
         side: of the images, px.
     """
 
@@ -81,19 +79,19 @@ class TransformerUNet(nn.Module):
         self.head = nn.Conv2d(config.dim, 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps travel channels first; inside a level, channels last."""
-        x = _attended(self.encoder[0], self.stem(x))
+        """``(B, 3, side, side)`` to the same."""
+        x = _apply(self.encoder[0], self.stem(x))
         skips: list[Tensor] = []
         for reduce, level in zip(self.reduce, list(self.encoder)[1:], strict=True):
             skips.append(x)
-            x = _attended(level, reduce(x))
+            x = _apply(level, reduce(x))
         for enlarge, merge, level in zip(self.enlarge, self.merge, self.decoder, strict=True):
-            x = _attended(level, merge(torch.cat([enlarge(x), skips.pop()], dim=1)))
+            x = _apply(level, merge(torch.cat([enlarge(x), skips.pop()], dim=1)))
         return self.head(x)
 
 
 def _level(config: SwinUNetConfig, dim: int, side: int, blocks: int) -> nn.Sequential:
-    """Blocks of one level; where the window covers the map, timm shrinks it to the map and shifts nothing."""
+    """Blocks of one level; a window larger than the map is shrunk to it by timm, and nothing is shifted."""
     return nn.Sequential(
         *(
             SwinTransformerBlock(
@@ -109,5 +107,6 @@ def _level(config: SwinUNetConfig, dim: int, side: int, blocks: int) -> nn.Seque
     )
 
 
-def _attended(level: nn.Module, x: Tensor) -> Tensor:
+def _apply(level: nn.Module, x: Tensor) -> Tensor:
+    """Blocks of a level on ``(B, C, H, W)``; timm's Swin blocks take ``(B, H, W, C)``."""
     return level(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

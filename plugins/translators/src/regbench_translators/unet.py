@@ -1,9 +1,9 @@
 """The convolutional U-Net that SSHNet offers as modality transfer network (Yu et al., CVPR 2025, as in its code).
 
-1,942,611 parameters. Each level is two 3x3 convolutions with batch norm and ReLU; on the way up a transposed
-convolution doubles the size and the skip is concatenated. It is trained inside a strategy such as ``sshnet``: from
-unaligned images alone it could learn nothing, because nothing says what its output should look like. Batch norm sees
-every image it translates in train mode and keeps running statistics of all of them.
+The network has 1,942,611 parameters. Each level is two 3x3 convolutions with batch norm and ReLU; on the way up a
+transposed convolution doubles the size and the skip is concatenated. It is trained inside a strategy such as
+``sshnet``: unaligned images alone do not say what its output should look like. In train mode, every image it translates
+enters the running statistics of batch norm.
 """
 
 from __future__ import annotations
@@ -16,25 +16,22 @@ from torch import Tensor, nn
 
 from regbench import PairInfo
 from regbench_translators.blocks.transfer import TransferConfig, TransferNet
+from regbench_translators.presets import UNET_PRESETS
 
 
 class UNetConfig(TransferConfig):
-    """Defaults are the published network."""
+    """The defaults are the published network."""
 
     widths: tuple[int, ...] = Field((16, 32, 64, 128, 256), min_length=1, description="channels of each level")
 
-    presets = {
-        "quick": {"widths": (16, 32, 64, 128)},
-        "smoke": {"widths": (8, 16, 32)},
-        "tiny": {"widths": (4, 8)},
-    }
+    presets = UNET_PRESETS
 
 
 class UNet(TransferNet):
     """RGB to RGB.
 
     Raises:
-        ValueError: the patch does not halve as often as there are levels to go down.
+        ValueError: the patch is not a multiple of 2^(levels - 1).
     """
 
     Config = UNetConfig
@@ -44,7 +41,7 @@ class UNet(TransferNet):
 
 
 class ConvolutionalUNet(nn.Module):
-    """The network: ``(B, 3, H, W)`` to the same.
+    """The network.
 
     Args:
         widths: channels of each level, from full resolution down.
@@ -60,7 +57,7 @@ class ConvolutionalUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 3, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """H and W must be multiples of 2^(levels - 1)."""
+        """``(B, 3, H, W)`` to the same; H and W must be multiples of 2^(levels - 1)."""
         skips: list[Tensor] = []
         for i, level in enumerate(self.down):
             x = level(self.pool(x) if i else x)
@@ -72,7 +69,7 @@ class ConvolutionalUNet(nn.Module):
 
 
 def two_convolutions(inputs: int, outputs: int) -> nn.Sequential:
-    """3x3 convolution without bias, batch norm, ReLU, twice."""
+    """Twice: 3x3 convolution without bias, batch norm, ReLU."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]

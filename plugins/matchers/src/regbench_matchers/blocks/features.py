@@ -1,4 +1,4 @@
-"""Local features for learned matchers: one form for SuperPoint, DISK, ALIKED and SIFT."""
+"""Local features for learned matchers: one interface to SuperPoint, DISK, ALIKED and SIFT."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Features:
 
 
 def build(kind: str, count: int) -> nn.Module:
-    """The network of one kind of features, its weights random (SIFT has none).
+    """A network that extracts one kind of features, with random weights (SIFT has none).
 
     Args:
         kind: ``superpoint``, ``disk``, ``aliked`` or ``sift``.
@@ -54,13 +54,13 @@ def extract(network: nn.Module, image: Tensor, count: int) -> Features:
         frames, _, descriptors = network(to_grey(image))
         filled = kf.laf_is_filled(frames)[0]
         frames = frames[:, filled]
-        # LightGlue was trained with COLMAP's keypoints: sigma, and an angle that turns the other way.
+        # LightGlue was trained with COLMAP's keypoints, whose scale is a sigma and whose angle has the other sign.
         scale = kf.get_laf_scale(frames)[..., 0, 0] / 6
         angle = -kf.get_laf_orientation(frames)[..., 0] * (math.pi / 180)
         points = kf.get_laf_center(frames)
         return Features(points, descriptors[:, filled], scale, angle)
     if isinstance(network, kf.DISK):
-        found = network(image, count, pad_if_not_divisible=True)[0]
+        features = network(image, count, pad_if_not_divisible=True)[0]
     else:
-        found = network(image)[0]
-    return Features(found.keypoints[None], found.descriptors[None])
+        features = network(image)[0]
+    return Features(features.keypoints[None], features.descriptors[None])

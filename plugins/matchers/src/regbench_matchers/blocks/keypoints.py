@@ -1,4 +1,4 @@
-"""Detect, describe, match, solve: the path of OpenCV's keypoint methods, one pair of grey images at a time."""
+"""Base of OpenCV's keypoint methods: detect, describe, match and solve, one pair of grey images at a time."""
 
 from __future__ import annotations
 
@@ -17,12 +17,21 @@ from regbench_matchers.blocks.robust import RobustConfig, robust_homography
 class KeypointMatcher(Registrator):
     """Keypoints of both images, nearest neighbours, a robust homography.
 
-    A pair fails when fewer than four matches survive, no homography is found or one of too few inliers, or it folds
-    the source. A subclass hands over a detector of OpenCV, the distance of its descriptors, and how neighbours are
-    tested.
+    A pair fails if fewer than four matches pass the tests, if the homography has too few inliers or does not exist, or
+    if it folds the source.
+
+    Args:
+        config: settings, at least of the robust estimator.
+        info: facts of the pairs.
+        detector: of OpenCV, with ``detectAndCompute``.
+        distances: from source and target descriptors ``(N, D)``, ``(M, D)`` to their distances ``(N, M)``.
+        ratio: largest ratio of first to second distance; 1 allows all.
+        mutual: keep only pairs that are each other's nearest.
+        inliers: a pair with fewer fails.
     """
 
     any_size = True
+    config: RobustConfig
 
     def __init__(
         self,
@@ -40,16 +49,16 @@ class KeypointMatcher(Registrator):
         self._ratio, self._mutual, self._inliers = ratio, mutual, inliers
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where an answer was found."""
+        """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography."""
         return register_each(source, target, self._estimate)
 
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
-        points_s, found_s = self._detector.detectAndCompute(source, None)
-        points_t, found_t = self._detector.detectAndCompute(target, None)
-        if found_s is None or found_t is None:
+        keypoints_s, descriptors_s = self._detector.detectAndCompute(source, None)
+        keypoints_t, descriptors_t = self._detector.detectAndCompute(target, None)
+        if descriptors_s is None or descriptors_t is None:
             return None
-        i, j = nearest(self._distances(found_s, found_t), ratio=self._ratio, mutual=self._mutual)
-        from_ = np.array([points_s[k].pt for k in i], np.float64).reshape(-1, 2)
-        to = np.array([points_t[k].pt for k in j], np.float64).reshape(-1, 2)
-        solved = robust_homography(from_, to, self.config)
-        return solved[0] if solved is not None and solved[1] >= self._inliers else None
+        i, j = nearest(self._distances(descriptors_s, descriptors_t), ratio=self._ratio, mutual=self._mutual)
+        points_s = np.array([keypoints_s[k].pt for k in i], np.float64).reshape(-1, 2)
+        points_t = np.array([keypoints_t[k].pt for k in j], np.float64).reshape(-1, 2)
+        solution = robust_homography(points_s, points_t, self.config)
+        return solution.homography if solution is not None and solution.inliers >= self._inliers else None

@@ -1,4 +1,4 @@
-"""Nearest neighbours of descriptors, with the two customary tests."""
+"""Nearest neighbours of descriptors, with the ratio test and the mutual test."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ def hamming(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> Distances:
 
 
 def _squared(source: NDArray[Any], target: NDArray[Any]) -> Distances:
-    # One matrix product, in float64: SIFT's squared distances are whole numbers beyond what float32 holds.
+    # float64, because SIFT's squared distances are whole numbers too large for float32.
     a, b = source.astype(np.float64), target.astype(np.float64)
     return np.maximum((a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * (a @ b.T), 0.0)
 
 
-def nearest(found: Distances, *, ratio: float = 1.0, mutual: bool = False) -> tuple[Indices, Indices]:
+def nearest(distances: Distances, *, ratio: float = 1.0, mutual: bool = False) -> tuple[Indices, Indices]:
     """For each source descriptor its nearest target descriptor.
 
     Args:
-        found: ``(N, M)``, distances; either may be 0.
+        distances: ``(N, M)``; N and M may be 0.
         ratio: largest ratio of first to second distance (Lowe 2004); 1 switches the test off.
         mutual: keep only pairs that are each other's nearest.
 
     Returns:
         Two index arrays of the same length, into source and target.
     """
-    n, m = found.shape
+    n, m = distances.shape
     i = np.arange(n)
     if n == 0 or m == 0 or (ratio < 1 and m < 2):
         return i[:0], i[:0]
-    j = found.argmin(axis=1)
+    j = distances.argmin(axis=1)
     keep = np.ones(n, bool)
     if ratio < 1:
-        first, second = np.partition(found, 1, axis=1)[:, :2].T
+        first, second = np.partition(distances, 1, axis=1)[:, :2].T
         keep &= first < ratio * second
     if mutual:
-        keep &= found.argmin(axis=0)[j] == i
+        keep &= distances.argmin(axis=0)[j] == i
     return i[keep], j[keep]

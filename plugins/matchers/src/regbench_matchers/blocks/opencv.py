@@ -1,4 +1,4 @@
-"""Between torch batches and methods that take one pair at a time, OpenCV's above all."""
+"""Batches of tensors to and from methods that register one pair at a time, such as OpenCV's."""
 
 from __future__ import annotations
 
@@ -27,32 +27,33 @@ def register_each(source: Tensor, target: Tensor, estimate: Callable[[Grey, Grey
     Args:
         source: ``(B, 3, H, W)`` in [0, 1].
         target: ``(B, 3, H', W')``.
-        estimate: grey source and target to a ``(3, 3)`` homography of pixels, or None where there is no answer.
+        estimate: grey source and target to a ``(3, 3)`` homography of pixels, or None if it fails.
 
     Returns:
-        As :func:`collect`.
+        The registration of the batch, see :func:`collect`.
     """
     pairs = zip(grey_images(source), grey_images(target), strict=True)
     return collect((estimate(a, b) for a, b in pairs), source)
 
 
 def collect(homographies: Iterable[Matrix | None], source: Tensor) -> Registration:
-    """The registration of a batch from one answer a pair.
+    """The registration of a batch from the homographies of its pairs.
 
     Args:
-        homographies: ``(3, 3)`` maps of source pixels to target pixels, or None, one for each image of ``source``.
+        homographies: for each pair the ``(3, 3)`` map of source pixels to target pixels, or None if it failed.
         source: ``(B, 3, H, W)``, for its size and device.
 
     Returns:
-        One iteration; ``ok`` is False and the displacement zero where there is no answer or it folds the image.
+        One estimate, ``(1, B, 4, 2)`` pixels. For pairs without a homography, or with one that folds the image, ``ok``
+        is False and the displacement zero.
     """
     size = (source.shape[-2], source.shape[-1])
     displacement = torch.zeros(source.shape[0], 4, 2, dtype=torch.float64)
     ok = torch.zeros(source.shape[0], dtype=torch.bool)
-    for i, found in enumerate(homographies):
-        if found is None or not np.isfinite(found).all():
+    for i, homography in enumerate(homographies):
+        if homography is None or not np.isfinite(homography).all():
             continue
-        moved = geometry.displacement_from_homography(torch.from_numpy(found), size)
+        moved = geometry.displacement_from_homography(torch.from_numpy(homography), size)
         if moved.isfinite().all() and geometry.is_convex(moved, size):
             displacement[i], ok[i] = moved, True
     device = source.device

@@ -1,4 +1,4 @@
-"""Learned matchers: published networks whose weights somebody has to fetch first."""
+"""Base of the learned matchers: published networks, whose weights a user downloads."""
 
 from __future__ import annotations
 
@@ -20,52 +20,55 @@ from regbench.weights.published import hub_cache, read_published
 from regbench_matchers.blocks.opencv import Matrix, collect
 from regbench_matchers.blocks.robust import RobustConfig, robust_homography
 
-_FLAT = 1 / 255
+_FLAT = 1 / 255  # an image whose values span less has no content
 
 
 class PretrainedConfig(RobustConfig):
-    """Settings every learned matcher has."""
+    """Settings that every learned matcher has."""
 
-    weights: str | None = Field(None, description="published file, or the folder of several; unset: torch.hub's cache")
-    upscale: float = Field(1.0, ge=1, le=16, description="images are enlarged by this before they are matched")
-    inliers: int = Field(4, ge=4, description="fewer are a failure")
+    weights: str | None = Field(
+        None, description="published file, or the folder of several; torch.hub's cache by default"
+    )
+    upscale: float = Field(1.0, ge=1, le=16, description="factor by which images are enlarged before they are matched")
+    inliers: int = Field(4, ge=4, description="a pair with fewer fails")
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedFile:
     """One file of published weights.
 
     Attributes:
-        part: which submodule of the matcher it fills.
-        files: names it goes by; the first is the one its authors gave it.
-        source: where to get it.
-        keys: how its keys become ours: (regular expression, replacement), applied in order.
+        submodule: the submodule of the matcher that it fills.
+        names: names of the file; the first is its authors'.
+        source: where a user gets it.
+        keys: how its keys become ours, see :mod:`regbench_matchers.published_keys`.
     """
 
-    part: str
-    files: tuple[str, ...]
+    submodule: str
+    names: tuple[str, ...]
     source: str
     keys: tuple[tuple[str, str], ...] = ()
 
 
 class PretrainedMatcher(Registrator):
-    """A published network gives correspondences, USAC_MAGSAC the homography.
+    """Correspondences by a published network, homography by USAC_MAGSAC.
 
-    Weights are taken from ``weights``, else from torch.hub's cache, if they lie there; nothing is ever downloaded.
-    Weights of the whole matcher in one safetensors file may also be loaded afterwards (``--weights``), which puts
-    their hash in the result. Without any, the matcher can be built but not used. The networks stay in eval mode and
-    get no gradient: this is a matcher, not a registrator to train.
+    Weights are read from ``config.weights`` or else from torch.hub's cache; nothing is ever downloaded. Weights of the
+    whole matcher may also be loaded later from one safetensors file (``--weights``), which records their hash in the
+    result. Without weights, the matcher can be built but not used. The networks stay in eval mode and get no gradient,
+    because these matchers are not trained. A subclass implements :meth:`published` and :meth:`correspondences`.
 
     Args:
         config: its settings.
         info: facts of the pairs.
-        networks: the parts, by the names :meth:`published` uses.
+        networks: the submodules, by the names :meth:`published` uses.
 
     Raises:
-        DataError: ``config.weights`` names a place without the files, or files that do not fit.
+        DataError: the files are not at ``config.weights``, or do not fit.
     """
 
     any_size = True
+    config: PretrainedConfig
 
     def __init__(self, config: PretrainedConfig, info: PairInfo, **networks: nn.Module) -> None:
         super().__init__(config, info)
@@ -77,13 +80,13 @@ class PretrainedMatcher(Registrator):
         except DataError as error:
             if config.weights is not None:
                 raise
-            self._missing = str(error)  # said when it is used: it may still be given weights
+            self._missing = str(error)  # raised in forward, unless weights are loaded before
             return
         for file, path in zip(self.published(), paths, strict=True):
-            _fill(self.get_submodule(file.part), file, path)
+            _fill(self.get_submodule(file.submodule), file, path)
 
     @abstractmethod
-    def published(self) -> Sequence[Published]:
+    def published(self) -> Sequence[PublishedFile]:
         """The files that together fill this matcher."""
 
     @abstractmethod
@@ -99,16 +102,16 @@ class PretrainedMatcher(Registrator):
         """
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
-        """One iteration, ``(1, B, 4, 2)`` pixels; ``ok`` says where an answer was found.
+        """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography.
 
         Raises:
-            DataError: there are no weights; the message says which file to put where.
+            DataError: there are no weights; the message says which file is needed and where.
         """
         if self._missing is not None:
             raise DataError(self._missing)
         with torch.no_grad():
-            found = [self._estimate(source[i : i + 1], target[i : i + 1]) for i in range(source.shape[0])]
-        return collect(found, source)
+            homographies = [self._estimate(source[i : i + 1], target[i : i + 1]) for i in range(source.shape[0])]
+        return collect(homographies, source)
 
     def train(self, mode: bool = True) -> PretrainedMatcher:
         """Set the mode of the matcher; its networks stay in eval mode."""
@@ -119,35 +122,35 @@ class PretrainedMatcher(Registrator):
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Load weights of the whole matcher, as ``--weights`` does."""
-        found = super().load_state_dict(*args, **kwargs)
+        keys = super().load_state_dict(*args, **kwargs)
         self._missing = None
-        return found
+        return keys
 
     def _estimate(self, source: Tensor, target: Tensor) -> Matrix | None:
         if any(image.amax() - image.amin() < _FLAT for image in (source, target)):
-            return None  # on nothing, a network matches its own zero padding
+            return None  # in an image without content a network matches its own zero padding
         large = [_enlarged(image, self.config.upscale) for image in (source, target)]
-        found = self.correspondences(large[0], large[1])
+        matches = self.correspondences(large[0], large[1])
         points = []
-        for point, image, before in zip(found, large, (source, target), strict=True):
-            # Pixel centres: x' = (x + 1/2) s - 1/2.
-            scale = [image.shape[axis] / before.shape[axis] for axis in (-1, -2)]
-            points.append((point.double().cpu().numpy() + 0.5) / np.array(scale) - 0.5)
-        solved = robust_homography(points[0], points[1], self.config)
-        return solved[0] if solved is not None and solved[1] >= self.config.inliers else None
+        for enlarged_points, enlarged, original in zip(matches, large, (source, target), strict=True):
+            scale = [enlarged.shape[axis] / original.shape[axis] for axis in (-1, -2)]
+            # Pixel centres lie at whole numbers: the enlarged x is (x + 1/2) scale - 1/2.
+            points.append((enlarged_points.double().cpu().numpy() + 0.5) / np.array(scale) - 0.5)
+        solution = robust_homography(points[0], points[1], self.config)
+        return solution.homography if solution is not None and solution.inliers >= self.config.inliers else None
 
-    def _find(self, file: Published) -> Path:
+    def _find(self, file: PublishedFile) -> Path:
         given = None if self.config.weights is None else Path(self.config.weights)
         if given is not None and given.is_file():
             if len(self.published()) == 1:
                 return given
             given = given.parent
         folder = given or hub_cache()
-        for name in file.files:
+        for name in file.names:
             if (folder / name).is_file():
                 return folder / name
         raise DataError(
-            f"{type(self).__name__} has no weights: put {file.files[0]} (from {file.source}) into {folder}, "
+            f"{type(self).__name__} has no weights: put {file.names[0]} (from {file.source}) into {folder}, "
             "or name its folder with --set registrator.weights=DIR"
         )
 
@@ -159,8 +162,12 @@ def _enlarged(image: Tensor, factor: float) -> Tensor:
     return F.interpolate(image, size=size, mode="bicubic", align_corners=False).clamp(0, 1)
 
 
-def _fill(network: nn.Module, published: Published, path: Path) -> None:
-    """Load a published file; derived buffers may be absent from it, nothing that was learned may."""
+def _fill(network: nn.Module, published: PublishedFile, path: Path) -> None:
+    """Load a published file into a network; only buffers that are not learned may be missing from it.
+
+    Raises:
+        DataError: the file does not fit the network, or learned tensors are missing from it.
+    """
     renamed = {}
     for key, value in read_published(path).items():
         for pattern, replacement in published.keys:
@@ -171,6 +178,6 @@ def _fill(network: nn.Module, published: Published, path: Path) -> None:
     try:
         missing = set(network.load_state_dict(renamed, strict=False).missing_keys) & learned
     except RuntimeError as error:
-        raise DataError(f"{path}: does not fit: {' '.join(str(error).split())[:300]}") from error
+        raise DataError(f"{path}: does not fit the network: {' '.join(str(error).split())[:300]}") from error
     if missing:
-        raise DataError(f"{path}: is not {published.files[0]}: {len(missing)} tensors such as {min(missing)} missing")
+        raise DataError(f"{path}: not {published.names[0]}: {len(missing)} tensors are missing, such as {min(missing)}")

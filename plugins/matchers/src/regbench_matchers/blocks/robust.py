@@ -1,8 +1,9 @@
-"""The robust step every keypoint method ends with: a homography of correspondences by MAGSAC++."""
+"""The last step of every keypoint method: a robust homography of its correspondences, by MAGSAC++."""
 
 from __future__ import annotations
 
 from math import lgamma, log, log10, pi
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,44 +17,51 @@ Points = NDArray[np.float64]
 
 
 class RobustConfig(ComponentConfig):
-    """Settings of the robust estimator, shared by all that match points."""
+    """Settings of the robust estimator, which every method that matches points has."""
 
     threshold: float = Field(3.0, gt=0, description="largest reprojection error of an inlier, px")
     iterations: int = Field(2000, ge=1, description="of the robust estimator")
 
 
-def robust_homography(source: Points, target: Points, config: RobustConfig) -> tuple[Matrix, int] | None:
+class Solution(NamedTuple):
+    """A homography ``(3, 3)`` of source pixels to target pixels, and the number of its inliers."""
+
+    homography: Matrix
+    inliers: int
+
+
+def robust_homography(source: Points, target: Points, config: RobustConfig) -> Solution | None:
     """Homography of correspondences by USAC_MAGSAC (Barath et al., CVPR 2020), at confidence 0.999.
 
     Args:
         source: ``(N, 2)`` pixels, x then y.
-        target: ``(N, 2)``, the point each of them was matched with.
+        target: ``(N, 2)`` pixels, matched with ``source`` row by row.
         config: threshold and iterations.
 
     Returns:
-        The ``(3, 3)`` map of source pixels to target pixels and the number of its inliers; None for fewer than four
-        correspondences or where no homography is found.
+        The homography and its inliers; None for fewer than four correspondences or if there is no homography.
     """
     if len(source) < 4:
         return None
-    # OpenCV draws its samples from a global generator: the answer for a pair must not depend on pairs before it.
+    # OpenCV draws samples from a global generator: seeded, the result of a pair does not depend on earlier pairs.
     cv2.setRNGSeed(0)
-    found, inliers = cv2.findHomography(
+    homography, inliers = cv2.findHomography(
         source, target, cv2.USAC_MAGSAC, config.threshold, maxIters=config.iterations, confidence=0.999
     )
-    return None if found is None else (found.astype(np.float64), int(inliers.sum()))
+    return None if homography is None else Solution(homography.astype(np.float64), int(inliers.sum()))
 
 
 def expected_by_chance(inliers: int, matches: int, threshold: float, size: tuple[int, int]) -> float:
-    """Decimal logarithm of how many homographies agree as well with matches thrown at random.
+    """Decimal logarithm of the expected number of homographies that have as many inliers among random matches.
 
-    The number of false alarms of Moisan and Stival (IJCV 2004) for homographies: four matches make a hypothesis, any
-    other lies within ``threshold`` of where that puts it with the probability of a disc in the image,
-    ``(N - 4) C(N, k) C(k, 4) p^(k - 4)``. Below zero, chance is no explanation.
+    This is the number of false alarms of Moisan and Stival (IJCV 2004) for homographies,
+    ``(N - 4) C(N, k) C(k, 4) p^(k - 4)``. Four matches define a homography. A further random match lies within
+    ``threshold`` of its prediction with probability p, the area of that disc relative to the image. If the logarithm is
+    below zero, chance does not explain the inliers.
 
     Args:
-        inliers: k, of the homography.
-        matches: N, all of them.
+        inliers: k, the number of inliers of the homography.
+        matches: N, the number of all matches.
         threshold: largest reprojection error of an inlier, px.
         size: height and width of the target, px.
     """

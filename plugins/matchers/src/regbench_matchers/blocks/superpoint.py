@@ -12,22 +12,12 @@ _CELL = 8
 _BORDER = 4  # px at the rim without keypoints
 _RADIUS = 4  # of non-maximum suppression, px
 
-# How the keys of superpoint_v1.pth become ours.
-PUBLISHED_KEYS = (
-    *((rf"^conv{n}{ab}\.", f"encoder.{2 * (n - 1) + i}.") for n in range(1, 5) for i, ab in enumerate("ab")),
-    *(
-        (rf"^conv{p}{ab}\.", f"{ours}.{i}.")
-        for p, ours in (("P", "detector"), ("D", "descriptor"))
-        for i, ab in enumerate("ab")
-    ),
-)
-
 
 class SuperPoint(nn.Module):
     """SuperPoint (DeTone, Malisiewicz and Rabinovich, CVPR Workshops 2018), at its published size.
 
-    Eight convolutions, the resolution halved after every second but the last; a detection head of 65 classes per cell
-    of 8 x 8 px (the pixels and "none"), and a semi-dense descriptor of 256 dimensions.
+    The encoder has eight convolutions and halves the resolution after every second one but the last. The detection head
+    has 65 classes per cell of 8 x 8 px (its pixels and "none"); the descriptor head gives 256 dimensions per cell.
 
     Args:
         count: strongest keypoints kept.
@@ -46,7 +36,7 @@ class SuperPoint(nn.Module):
         """Keypoints of one image.
 
         Args:
-            grey: ``(1, 1, H, W)`` in [0, 1]; pixels beyond the last whole cell of 8 px are not looked at for points.
+            grey: ``(1, 1, H, W)`` in [0, 1]; pixels beyond the last whole cell of 8 px hold no keypoints.
 
         Returns:
             Points ``(1, N, 2)`` at whole pixels, strongest first, descriptors ``(1, N, 256)`` of length 1 and
@@ -71,9 +61,9 @@ class SuperPoint(nn.Module):
 
 
 def suppress(heat: Tensor, radius: int) -> Tensor:
-    """Keep maxima of a map ``(H, W)`` within ``radius`` px, the rest zero.
+    """Set a map ``(H, W)`` to zero except at its maxima within ``radius`` px.
 
-    What was hidden only by a suppressed neighbour gets two more chances, as the authors do it.
+    As in the authors' code, two further rounds restore maxima that only a suppressed neighbour had hidden.
     """
 
     def largest(x: Tensor) -> Tensor:
@@ -90,12 +80,12 @@ def suppress(heat: Tensor, radius: int) -> Tensor:
 def sample(dense: Tensor, points: Tensor) -> Tensor:
     """Descriptors ``(N, C)`` of length 1 at pixels ``(N, 2)``, from a map ``(1, C, h, w)`` of 8 px cells.
 
-    The range from the first cell's centre to the last pixel is spread over the map, as the published weights were
-    used; an exact reading would end at the last cell's centre.
+    The map is stretched from the first cell's centre to the last pixel, as in the code the weights were published with;
+    the exact range would end at the last cell's centre.
     """
     h, w = dense.shape[-2:]
     first = (_CELL - 1) / 2
     span = torch.tensor([w, h], dtype=points.dtype, device=points.device) * _CELL - 1 - first
     grid = (points - first) / span * 2 - 1
-    found = F.grid_sample(dense, grid[None, None], align_corners=True)  # (1, C, 1, N)
-    return F.normalize(found[0, :, 0].T, dim=1)
+    sampled = F.grid_sample(dense, grid[None, None], align_corners=True)  # (1, C, 1, N)
+    return F.normalize(sampled[0, :, 0].T, dim=1)

@@ -1,8 +1,8 @@
 """The network of ReDFeat: an adapter for each modality, a shared encoder and detector, all at full resolution.
 
-Nothing is ever halved: where other encoders take a stride, dilations double. At the published size an adapter has
-287,008 parameters, the encoder 442,752, the detector 104,097; 1,120,865 in all, as the released layers sum up to (the
-paper prints no figure).
+No map is halved: where other encoders use a stride, dilations double. At the published size an adapter has 287,008
+parameters, the encoder 442,752 and the detector 104,097. The total of 1,120,865 is that of the released layers; the
+paper gives no number.
 """
 
 from __future__ import annotations
@@ -14,22 +14,6 @@ from typing import cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-# How the keys of the authors' checkpoints become ours; their first modality is our source.
-PUBLISHED_KEYS = (
-    (r"^(?:module\.)?ada([12])\.ops\.", r"adapters.\1."),
-    (r"^adapters\.1\.", "adapters.0."),
-    (r"^adapters\.2\.", "adapters.1."),
-    (r"^(?:module\.)?enc\.ops\.", "encoder."),
-    (r"^(?:module\.)?det\.PriorEstimator\.0\.", "prior."),
-    (r"^(?:module\.)?det\.ConditionalEstimator\.preconv\.", "conditional.reduce."),
-    (r"^(?:module\.)?det\.ConditionalEstimator\.postconv\.0\.", "conditional.last."),
-    *(
-        (rf"^(?:module\.)?det\.ConditionalEstimator\.layer{n + 1}\.", f"conditional.peaks.{n}.response.")
-        for n in range(3)
-    ),
-    *((rf"^(?:module\.)?det\.ConditionalEstimator\.bn{n + 1}\.", f"conditional.peaks.{n}.norm.") for n in range(3)),
-)
 
 
 class Network(nn.Module):
@@ -86,7 +70,7 @@ def _adapter(width: int) -> nn.ModuleList:
 
 
 class _Conditional(nn.Module):
-    """How likely each pixel is a keypoint: a wide field of view, then three learned suppressions of what is no peak."""
+    """The probability that a pixel is a keypoint: dilated convolutions, then three learned non-maximum suppressions."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -104,15 +88,14 @@ class _Conditional(nn.Module):
         x = self.reduce(self.dropout(x))
         for peak in self.peaks:
             x = peak(x)
-        found: Tensor = self.last(x).float().softmax(dim=1)[:, :1]
-        return found
+        return self.last(x).float().softmax(dim=1)[:, :1]
 
 
-_LARGEST = math.log(1e4)  # of the exponential scale
+_LARGEST = math.log(1e4)  # responses are clamped to this before their exponential
 
 
 class _Peak(nn.Module):
-    """A response over the mean of its neighbours, on an exponential scale: a suppression of non-maxima that learns."""
+    """Learned suppression of non-maxima: the exponential of a response over the mean of its neighbourhood."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -124,20 +107,29 @@ class _Peak(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        # In float32, a mean of 9 needs more than bf16's 8 bits; clamped before, as the gradient of exp overflows after.
+        # float32, because a mean of 9 needs more than bf16's 8 bits. Clamped before exp, whose gradient would overflow.
         x = self.response(x).float().clamp(max=_LARGEST).exp()
-        found: Tensor = self.norm(x / (F.avg_pool2d(x, 3, stride=1, padding=1) + 1e-5))
-        return found
+        return self.norm(x / (F.avg_pool2d(x, 3, stride=1, padding=1) + 1e-5))
 
 
 def standardised(image: Tensor) -> Tensor:
-    """Mean zero and standard deviation one, each image and channel on its own."""
+    """Images ``(B, C, H, W)`` with mean zero and standard deviation one in each image and channel."""
     mean, spread = image.mean(dim=(-2, -1), keepdim=True), image.std(dim=(-2, -1), keepdim=True)
     return (image - mean) / (spread + 1e-5)
 
 
 def peaks(score: Tensor, border: int, least: float, count: int) -> Tensor:
-    """The strongest local maxima (3 x 3) of a score map ``(H, W)``: ``(N, 2)`` pixels, x then y, strongest first."""
+    """The strongest local maxima (3 x 3) of a score map.
+
+    Args:
+        score: ``(H, W)``.
+        border: px at the rim without maxima.
+        least: least score.
+        count: largest number of maxima.
+
+    Returns:
+        ``(N, 2)`` pixels, x then y, strongest first.
+    """
     largest = F.max_pool2d(score[None, None], 3, stride=1, padding=1)[0, 0]
     kept = (score == largest) & (score >= least)
     inner = torch.zeros_like(kept)

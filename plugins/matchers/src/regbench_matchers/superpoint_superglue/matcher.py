@@ -10,17 +10,16 @@ from torch import Tensor
 
 from regbench import PairInfo
 from regbench.ops import to_grey
-from regbench_matchers.blocks.pretrained import PretrainedConfig, PretrainedMatcher, Published
-from regbench_matchers.blocks.superpoint import PUBLISHED_KEYS as SUPERPOINT_KEYS
+from regbench_matchers.blocks.pretrained import PretrainedConfig, PretrainedMatcher, PublishedFile
 from regbench_matchers.blocks.superpoint import SuperPoint
-from regbench_matchers.superpoint_superglue.superglue import PUBLISHED_KEYS as SUPERGLUE_KEYS
+from regbench_matchers.published_keys import SUPERGLUE_KEYS, SUPERPOINT_KEYS
 from regbench_matchers.superpoint_superglue.superglue import SuperGlue
 
 _SOURCE = "https://github.com/magicleap/SuperGluePretrainedNetwork, models/weights; not for commercial use"
 
 
 class SuperPointSuperGlueConfig(PretrainedConfig):
-    """Which of the published models, and how many keypoints."""
+    """The published model to use, and its keypoints."""
 
     model: Literal["outdoor", "indoor"] = Field("outdoor", description="what SuperGlue was trained on")
     count: int = Field(1024, ge=4, description="strongest keypoints kept")
@@ -30,7 +29,7 @@ class SuperPointSuperGlueConfig(PretrainedConfig):
 class SuperPointSuperGlue(PretrainedMatcher):
     """SuperPoint (DeTone et al., 2018) and SuperGlue (Sarlin et al., CVPR 2020) on grey images.
 
-    Both networks are written from their papers; the weights their authors published fit them.
+    Both networks are written from their papers and take the weights that their authors published.
     """
 
     Config = SuperPointSuperGlueConfig
@@ -43,16 +42,21 @@ class SuperPointSuperGlue(PretrainedMatcher):
         matcher = SuperGlue(threshold=config.confidence)
         super().__init__(config, info, extractor=SuperPoint(config.count), matcher=matcher)
 
-    def published(self) -> Sequence[Published]:
-        """Both checkpoints."""
+    def published(self) -> Sequence[PublishedFile]:
+        """The checkpoints of SuperPoint and SuperGlue."""
         return (
-            Published("extractor", ("superpoint_v1.pth",), _SOURCE, SUPERPOINT_KEYS),
-            Published("matcher", (f"superglue_{self.config.model}.pth",), _SOURCE, SUPERGLUE_KEYS),
+            PublishedFile(submodule="extractor", names=("superpoint_v1.pth",), source=_SOURCE, keys=SUPERPOINT_KEYS),
+            PublishedFile(
+                submodule="matcher",
+                names=(f"superglue_{self.config.model}.pth",),
+                source=_SOURCE,
+                keys=SUPERGLUE_KEYS,
+            ),
         )
 
     def correspondences(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Keypoints of both images that SuperGlue pairs."""
-        a, b = (self.extractor(to_grey(image)) for image in (source, target))  # points, descriptors, scores
+        """The keypoints of both images that SuperGlue matches."""
+        points, descriptors, scores = zip(*(self.extractor(to_grey(image)) for image in (source, target)), strict=True)
         sizes = ((source.shape[-2], source.shape[-1]), (target.shape[-2], target.shape[-1]))
-        i, j = self.matcher(*zip(a, b, strict=True), sizes)
-        return a[0][0, i], b[0][0, j]
+        i, j = self.matcher(points, descriptors, scores, sizes)
+        return points[0][0, i], points[1][0, j]

@@ -9,18 +9,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-# How the keys of superglue_indoor.pth and superglue_outdoor.pth become ours.
-PUBLISHED_KEYS = (
-    (r"^kenc\.encoder\.", "position."),
-    (r"^gnn\.layers\.", "layers."),
-    (r"\.attn\.proj\.0\.", ".query."),
-    (r"\.attn\.proj\.1\.", ".key."),
-    (r"\.attn\.proj\.2\.", ".value."),
-    (r"\.attn\.merge\.", ".merge."),
-    (r"^final_proj\.", "project."),
-    (r"^bin_score$", "dustbin"),
-)
-
 
 class SuperGlue(nn.Module):
     """SuperGlue (Sarlin et al., CVPR 2020), at its published size.
@@ -56,11 +44,11 @@ class SuperGlue(nn.Module):
             points: ``(1, N, 2)`` and ``(1, M, 2)`` pixels.
             descriptors: ``(1, N, width)`` and ``(1, M, width)``, of length 1.
             scores: ``(1, N)`` and ``(1, M)``, of the detector.
-            sizes: (height, width) of both images.
+            sizes: (height, width) of both images, px.
 
         Returns:
-            Two index vectors of the same length, into the points of either image: pairs that are each other's most
-            probable match (section 3.3), above the threshold.
+            Two index vectors of the same length, into the points of the first and of the second image: pairs that are
+            each other's most probable match (section 3.3) with a probability above the threshold.
         """
         if min(p.shape[1] for p in points) == 0:
             none = torch.empty(0, dtype=torch.long, device=points[0].device)
@@ -84,7 +72,7 @@ class SuperGlue(nn.Module):
 
 
 class _Attention(nn.Module):
-    """A message from ``source`` to ``x``, both ``(1, width, N)``; query, key and value of one head lie interleaved."""
+    """A message to ``x`` ``(1, width, N)`` from ``source`` ``(1, width, M)``; the channels of the heads interleave."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -99,8 +87,7 @@ class _Attention(nn.Module):
         )
         weight = (query.mT @ key / math.sqrt(query.shape[2])).softmax(dim=-1)  # (1, heads, N, M)
         message = (value @ weight.mT).transpose(1, 2).flatten(1, 2)
-        found: Tensor = self.mlp(torch.cat([x, self.merge(message)], dim=1))
-        return found
+        return self.mlp(torch.cat([x, self.merge(message)], dim=1))
 
 
 def _mlp(sizes: Sequence[int]) -> nn.Sequential:
@@ -111,14 +98,14 @@ def _mlp(sizes: Sequence[int]) -> nn.Sequential:
 
 
 def transport(affinity: Tensor, dustbin: Tensor, iterations: int) -> Tensor:
-    """Log of the optimal partial assignment (section 3.2).
+    """Logarithm of the optimal partial assignment (section 3.2), by Sinkhorn's algorithm.
 
-    Each point has mass 1, the dustbins take what stays unmatched: M of the source's side, N of the target's.
+    Each point has mass 1. The dustbins take what stays unmatched: the first image's has mass M, the second's N.
 
     Args:
         affinity: ``(1, N, M)``.
         dustbin: the affinity of a point to the dustbin, a scalar.
-        iterations: of Sinkhorn's algorithm, in log space.
+        iterations: of the algorithm, in log space.
 
     Returns:
         ``(1, N + 1, M + 1)`` logarithms; rows of points sum to 1, and so do columns after the last iteration.

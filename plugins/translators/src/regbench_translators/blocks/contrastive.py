@@ -1,4 +1,4 @@
-"""Settings of translators that compare patches (PatchNCE): CUT, and UNSB, which is built on it."""
+"""Settings of the translators that compare patches (PatchNCE): CUT, and UNSB, which is built on it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from pydantic import Field
 from regbench import Steps
 from regbench_translators.blocks.base import AdversarialConfig
 
-SMALL = {
-    "width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2, "nce_layers": (0, 4, 8, 12), "codes": 16,
-    "patches": 16,
-}  # fmt: skip
-"""Sizes of the smoke and tiny presets."""
-
 
 class ContrastiveConfig(AdversarialConfig):
-    """Defaults are CUT's published ones."""
+    """The defaults are CUT's published ones."""
 
     steps: Steps = Field(533_600, ge=1, description="400 epochs of 1334 images")
-    decay: float = Field(0.5, ge=0, le=1, description="share of the steps, the last, in which the rate falls to zero")
+    decay: float = Field(0.5, ge=0, le=1, description="last share of the steps, in which the rate falls to zero")
     blocks: int = Field(9, ge=1, description="residual blocks of the generator")
     critic_layers: int = Field(3, ge=1, description="halvings of a discriminator")
     nce_layers: tuple[int, ...] = Field((0, 4, 8, 12, 16), description="layers of the encoder that are compared")

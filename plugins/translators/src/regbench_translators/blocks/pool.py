@@ -1,4 +1,4 @@
-"""A history of generated images, so that a discriminator does not forget what it has seen (Shrivastava et al. 2017)."""
+"""A history of generated images that keeps a discriminator from forgetting older ones (Shrivastava et al. 2017)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from regbench import whole_batch
 
 
 class ImagePool(nn.Module):
-    """The last fakes, some of them swapped in for new ones; part of the weights, so that a resume finds it again.
+    """A store of earlier fakes, some of which replace new ones. The store is saved with the weights, for a resume.
 
-    How full it is follows from the step, so nothing is read back from the device.
+    The number of stored images follows from the step, so that nothing is read back from the device.
 
     Args:
-        size: images it holds; 0 hands every image on.
+        size: images it holds; with 0 it returns every image unchanged.
         shape: ``(C, H, W)`` of an image.
     """
 
@@ -27,10 +27,10 @@ class ImagePool(nn.Module):
 
     @torch.no_grad()
     def swap(self, fakes: Tensor, step: int, generator: torch.Generator) -> Tensor:
-        """Images for the discriminator ``(B, C, H, W)``, detached.
+        """Images for the discriminator, ``(B, C, H, W)``, detached.
 
-        Until the pool is full each image is stored and handed on; from then on, with probability one half, it takes
-        the place of a stored one, which is handed out instead. Processes that share a batch all hold the same pool.
+        Until the pool is full, each image is stored and returned. From then on, with probability one half, an image
+        takes the place of a stored one, which is returned instead. Processes that share a batch hold the same pool.
 
         Args:
             fakes: the new images.
@@ -40,7 +40,7 @@ class ImagePool(nn.Module):
         fakes = fakes.detach()
         if not self.size:
             return fakes
-        fakes, handed = whole_batch.gather(fakes), []
+        fakes, returned = whole_batch.gather(fakes), []
         draws = torch.rand(len(fakes), 2, generator=generator).tolist()
         for i, (image, (coin, place)) in enumerate(zip(fakes, draws, strict=True)):
             seen = step * len(fakes) + i
@@ -49,5 +49,5 @@ class ImagePool(nn.Module):
             elif coin < 0.5:
                 slot = int(place * self.size)
                 image, self.images[slot] = self.images[slot].clone(), image
-            handed.append(image)
-        return whole_batch.own(torch.stack(handed).to(fakes.dtype))
+            returned.append(image)
+        return whole_batch.own(torch.stack(returned).to(fakes.dtype))

@@ -1,8 +1,8 @@
-"""The ResNet generator of CycleGAN and CUT (Johnson et al. 2016), one flat list of layers whose features can be read.
+"""The ResNet generator of CycleGAN and CUT (Johnson et al. 2016), whose encoder's features can be read by layer.
 
-The anti-aliased form of CUT blurs before it halves and interpolates before it convolves; CycleGAN's has strided and
-transposed convolutions. Both have the same number of parameters, 11.378 M at width 64 with nine blocks and 3 channels.
-Normalisation is per image, without parameters and running statistics, so that train and eval mode are one.
+CUT's form is anti-aliased: it blurs before it halves and interpolates before it convolves. CycleGAN's form has strided
+and transposed convolutions. Both have the same number of parameters, 11.378 M at width 64 with nine blocks and 3
+channels. Instance norm has neither parameters nor running statistics, so that train and eval mode compute the same.
 """
 
 from __future__ import annotations
@@ -12,9 +12,6 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from regbench.ops import BlurDown, blur_up
-
-STRIDE = 4
-"""Sides of what it is given must be multiples of this."""
 
 
 class ResBlock(nn.Module):
@@ -69,25 +66,25 @@ def _norm(channels: int) -> list[nn.Module]:
 
 
 def channels_after(layers: Iterable[nn.Module], inputs: int) -> list[int]:
-    """Channels of the features after each layer."""
-    found = []
+    """Channels of the features after each layer; ``inputs`` are those before the first."""
+    channels = []
     for layer in layers:
         inputs = getattr(layer, "out_channels", inputs)
-        found.append(inputs)
-    return found
+        channels.append(inputs)
+    return channels
 
 
 def check_taps(taps: Sequence[int], layers: int) -> None:
-    """Layers whose features are read must exist; raises ValueError."""
+    """Raise ValueError if a layer whose features are to be read does not exist."""
     if not taps or min(taps) < 0 or max(taps) >= layers:
-        raise ValueError(f"nce_layers={list(taps)} must name layers of the encoder, 0 to {layers - 1}; name others")
+        raise ValueError(f"nce_layers={list(taps)} must name layers of the encoder, 0 to {layers - 1}")
 
 
 def comparable(layers: Sequence[nn.Module]) -> tuple[int, ...]:
-    """The layers of an encoder that CUT compares, found by what they are, since their numbers depend on the sampling.
+    """Indices of the encoder layers that CUT compares, found by kind, since their numbers depend on the sampling.
 
-    The padded image, the two convolutions that double the channels, the first residual block and the fifth (the last
-    where there are fewer): 0, 4, 8, 12, 16 in CUT's own encoder.
+    These are the padded image, the two convolutions that double the channels, the first residual block and the fifth
+    (the last where there are fewer): 0, 4, 8, 12, 16 in CUT's own encoder.
     """
     convolutions = [n for n, layer in enumerate(layers) if isinstance(layer, nn.Conv2d)]
     blocks = [n for n, layer in enumerate(layers) if isinstance(layer, ResBlock)]
@@ -117,17 +114,17 @@ class ResNetGenerator(nn.Module):
         return self.decoder(self.encoder(image))
 
     def features(self, image: Tensor, taps: Sequence[int]) -> list[Tensor]:
-        """What the encoder's layers ``taps`` give, by their index in the published list, 0 the padded image."""
+        """Outputs of the encoder's layers ``taps``: indices in the published list, whose 0 is the padded image."""
         return read_features(image, self.encoder, taps)
 
 
 def read_features(image: Tensor, layers: Iterable[nn.Module], taps: Sequence[int]) -> list[Tensor]:
-    """Run layers in order and keep the results of some; stops after the last of them."""
-    found: dict[int, Tensor] = {}
+    """Outputs of the layers ``taps``; layers after the last of them are not run."""
+    outputs: dict[int, Tensor] = {}
     for number, layer in enumerate(layers):
         image = layer(image)
         if number in taps:
-            found[number] = image
+            outputs[number] = image
         if number == max(taps):
             break
-    return [found[number] for number in taps]
+    return [outputs[number] for number in taps]

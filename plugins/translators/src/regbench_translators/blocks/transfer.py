@@ -1,4 +1,4 @@
-"""A translator that is one image-to-image network: what SSHNet calls a modality transfer network."""
+"""Base of the translators that are one image-to-image network: SSHNet's modality transfer networks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from regbench import ComponentConfig, PairInfo, Translator
 
 
 class TransferConfig(ComponentConfig):
-    """What every transfer network can be told."""
+    """Settings that every transfer network has."""
 
     output: Literal["clamped", "linear"] = Field(
         "clamped", description="images in [0, 1] with the gradient of the linear output, or that output as published"
@@ -23,18 +23,20 @@ class TransferNet(Translator):
     """Renders the source by one network, without looking at the target.
 
     The published networks end in a linear layer whose values may leave [0, 1]. Every interface of regbench carries
-    images in [0, 1], and a registrator must see in training what it sees later: so values are clamped, always, and the
-    gradient passes as if they were not (a pixel beyond the range could otherwise never come back).
+    images in [0, 1], and a registrator must see the same images in training as in use. Values are therefore clamped in
+    both, and the gradient passes unchanged: with the clamp's own gradient a pixel beyond the range could not return.
 
     Args:
         config: its settings.
         info: facts of the pairs.
         network: ``(B, 3, H, W)`` to ``(B, 3, H, W)``.
-        halvings: how often the network halves its image.
+        halvings: number of times the network halves its image.
 
     Raises:
-        ValueError: the patch does not halve that often.
+        ValueError: the patch is not a multiple of 2^halvings.
     """
+
+    config: TransferConfig
 
     def __init__(self, config: TransferConfig, info: PairInfo, network: nn.Module, halvings: int) -> None:
         super().__init__(config, info)
@@ -44,13 +46,16 @@ class TransferNet(Translator):
 
     def translate(self, source: Tensor, target: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
         """``(B, 3, H, W)``, in [0, 1] unless ``output`` is linear; target and generator are not used."""
-        found = self.network(source).to(source.dtype)
-        return _Clamp.apply(found) if self.config.output == "clamped" else found
+        image: Tensor = self.network(source).to(source.dtype)
+        return clamped(image) if self.config.output == "clamped" else image
+
+
+def clamped(image: Tensor) -> Tensor:
+    """Values clamped to [0, 1]; the gradient passes unchanged."""
+    return _Clamp.apply(image)
 
 
 class _Clamp(torch.autograd.Function):
-    """To [0, 1]; the gradient passes unchanged."""
-
     @staticmethod
     def forward(ctx: Any, image: Tensor) -> Tensor:
         return image.clamp(0, 1)

@@ -1,4 +1,4 @@
-"""The diffusion process: a linear schedule, its forward form, and the one-step (Tweedie) estimate."""
+"""The diffusion process: linear schedule, forward process, and the one-step (Tweedie) estimate of the clean image."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 class Schedule(nn.Module):
     """DDPM's linear schedule: T steps, beta from 1e-4 to 2e-2 (Ho et al. 2020); all of it in float32.
 
-    The one-step estimate multiplies the error of eps by sqrt((1 - abar) / abar): 1.2 at t = 300, 6.2 at 600, 157 at
-    999. That is why CoLReg's unstated t2 is read as the middle of the process.
+    The one-step estimate multiplies an error of the predicted noise by sqrt((1 - abar) / abar): by 1.2 at t = 300, 6.2
+    at 600 and 157 at 999. CoLReg does not state its t2; this gain is why the middle of the process is taken.
     """
 
     abar: Tensor
@@ -28,7 +28,7 @@ class Schedule(nn.Module):
         return abar.sqrt(), (1 - abar).sqrt()
 
     def noised(self, x: Tensor, noise: Tensor, step: Tensor) -> Tensor:
-        """Forward process (eq. 5): x_t ``(B, C, H, W)`` at steps ``(B,)``."""
+        """Forward process (eq. 5): x_t ``(B, C, H, W)`` of the clean image ``x`` at steps ``(B,)``."""
         keep, add = self._factors(step)
         return keep * x + add * noise
 
@@ -39,6 +39,6 @@ class Schedule(nn.Module):
         return keep * noisy - add * predicted if kind == "v" else (noisy - add * predicted) / keep
 
     def noise(self, noisy: Tensor, predicted: Tensor, step: Tensor, kind: str) -> Tensor:
-        """The noise a prediction of ``kind`` ``eps`` or ``v`` stands for."""
+        """The noise that a prediction of ``kind`` ``eps`` or ``v`` implies."""
         keep, add = self._factors(step)
         return add * noisy.float() + keep * predicted.float() if kind == "v" else predicted.float()

@@ -1,7 +1,7 @@
-"""The learnable MIM encoders: a small U-Net from a grey image to a map that looks like a MIM.
+"""The learnable MIM encoders: a small U-Net from a grey image to a map that resembles a maximum index map (MIM).
 
-Both encoders have one shape, because Algorithm 1 loads the weights of one into the other. Group norm, no batch norm:
-what an encoder says of an image must not depend on its batch.
+Source and target encoder have the same shape, because Algorithm 1 loads the weights of one into the other. Group norm
+instead of batch norm keeps the map of an image independent of its batch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The noise predictor: an ADM-style U-Net (Dhariwal and Nichol 2021) with time by scale and shift.
 
-Own code rather than diffusers': one network and forty lines of schedule are all that is needed.
+It is written here rather than taken from diffusers, because one network and a short schedule are all that is needed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 
 def _groups(channels: int) -> int:
-    """32 groups as ADM; as many as divide the channels of narrow networks."""
+    """ADM's 32 groups, or the most of them that divide the channels of a narrow network."""
     return math.gcd(32, channels)
 
 
 def _zero(module: nn.Module) -> nn.Module:
-    """Start as nothing: each residual branch and the output grow from zero."""
+    """The module with all weights zero: residual branches and the output start at zero, as in ADM."""
     for parameter in module.parameters():
         nn.init.zeros_(parameter)
     return module
 
 
 class ResBlock(nn.Module):
-    """Two 3x3 convolutions; time scales and shifts the normalised middle."""
+    """Two 3x3 convolutions; the time features scale and shift the normalised map between them."""
 
     def __init__(self, inputs: int, outputs: int, time: int, dropout: float) -> None:
         super().__init__()
@@ -58,9 +58,9 @@ class Attention(nn.Module):
         """``(B, C, H, W)`` to the same."""
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x).flatten(2)).reshape(b, 3, self.heads, c // self.heads, h * w)
-        q, k, v = (part.transpose(-1, -2) for part in qkv.unbind(dim=1))
-        found = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, h * w)
-        return x + self.project(found).reshape(b, c, h, w)
+        q, k, v = (projected.transpose(-1, -2) for projected in qkv.unbind(dim=1))
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, h * w)
+        return x + self.project(attended).reshape(b, c, h, w)
 
 
 class Level(nn.Module):
@@ -72,15 +72,15 @@ class Level(nn.Module):
         self.attention = Attention(outputs) if attends else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """As :class:`ResBlock`."""
+        """``(B, inputs, H, W)`` and time features ``(B, time)`` to ``(B, outputs, H, W)``."""
         return self.attention(self.block(x, time))
 
 
 class UNet(nn.Module):
-    """Down and up again with skips; the middle always attends when any level may.
+    """Encoder and decoder with skips; the middle attends whenever levels may.
 
     Args:
-        inputs: channels of image, reference and map together.
+        inputs: channels of noisy image, reference and map together.
         outputs: channels of the prediction.
         base: channels of the first level.
         multipliers: channels of each level in units of ``base``; each level but the last halves the size.
@@ -136,22 +136,22 @@ class UNet(nn.Module):
 
         H and W must be multiples of 2^(levels - 1).
         """
-        time = self.time(step_features(step, self.base).to(self.time[0].weight.dtype))
+        time = self.time(step_features(step, self.base).to(self.stem.weight.dtype))
         h = self.stem(x)
         skips = [h]
         for level in self.down:
-            for layer in level:
+            for layer in level.children():
                 h = layer(h) if isinstance(layer, nn.Conv2d) else layer(h, time)
                 skips.append(h)
         for layer in self.middle:
             h = layer(h, time)
         for level in self.up:
-            for layer in level:
+            for layer in level.children():
                 if isinstance(layer, nn.Conv2d):
                     h = layer(F.interpolate(h, scale_factor=2.0, mode="nearest"))
                 else:
                     h = layer(torch.cat([h, skips.pop()], dim=1), time)
-        # The one-step estimate multiplies an error of the prediction by up to 6: no half precision in the last layer.
+        # The one-step estimate multiplies an error of the prediction by up to 6: the last layer needs float32.
         with torch.autocast(h.device.type, enabled=False):
             return self.head(F.silu(self.norm(h.float())))
 

@@ -1,16 +1,14 @@
-"""MUNIT's networks: an image is a content map and a style code, and a decoder puts the two together.
+"""MUNIT's networks: two encoders split an image into a content map and a style code; a decoder joins them again.
 
-Every convolution reflects the border. Content is normalised, style is not; the decoder's residual blocks take their
-normalisation's scale and shift from the style (AdaIN, Huang and Belongie 2017).
+Every convolution reflects the border. The content encoder normalises, the style encoder does not. The decoder's
+residual blocks take the scale and shift of their normalisation from the style (AdaIN, Huang and Belongie 2017).
 """
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from regbench import whole_batch
 from regbench.ops.patchgan import LEAK
 from regbench_translators.blocks.resnet import ResBlock
 
@@ -39,7 +37,7 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(nn.Module):
-    """Four halvings without normalisation, which would take the style away, then the mean over the image."""
+    """Four halvings without normalisation, which would remove the style, then the mean over the image."""
 
     def __init__(self, channels: int, width: int, style: int) -> None:
         super().__init__()
@@ -65,7 +63,7 @@ def adain(x: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
 
 
 class StyledBlock(nn.Module):
-    """A residual block whose two normalisations take their scale and shift from outside."""
+    """A residual block whose two normalisations take their scale and shift from the style."""
 
     parameters_per_channel = 4
 
@@ -74,44 +72,48 @@ class StyledBlock(nn.Module):
         self.first, self.second = _conv(channels, channels, 3), _conv(channels, channels, 3)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """``(B, C, H, W)`` under ``(B, 4 C)``: bias and weight of the first norm, then of the second."""
+        """``(B, C, H, W)`` to the same; style ``(B, 4 C)``: bias and weight of the first norm, then of the second."""
         bias1, weight1, bias2, weight2 = style.chunk(4, dim=1)
         h = F.relu(adain(self.first(x), bias1, weight1))
         return x + adain(self.second(h), bias2, weight2)
 
 
 class Decoder(nn.Module):
-    """Styled residual blocks, two doublings with layer norm, an image; the style goes through a perceptron first."""
+    """Residual blocks, normalised as a perceptron reads from the style, then two doublings with layer norm."""
 
     def __init__(self, channels: int, width: int, blocks: int, style: int, hidden: int) -> None:
         super().__init__()
         wide = 4 * width
         self.blocks = nn.ModuleList(StyledBlock(wide) for _ in range(blocks))
         self.perceptron = nn.Sequential(
-            nn.Linear(style, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
+            nn.Linear(style, hidden),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
             nn.Linear(hidden, blocks * StyledBlock.parameters_per_channel * wide),
-        )  # fmt: skip
+        )
         stack: list[nn.Module] = []
         for inputs in (wide, wide // 2):
-            norm = nn.GroupNorm(1, inputs // 2)  # over all of an image, as MUNIT's layer norm
+            norm = nn.GroupNorm(1, inputs // 2)  # one group is MUNIT's layer norm: over channels and pixels
             stack += [nn.Upsample(scale_factor=2), _conv(inputs, inputs // 2, 5), norm, nn.ReLU(inplace=True)]
         self.up = nn.Sequential(*stack, _conv(width, channels, 7), nn.Tanh())
 
     def reset_norms(self) -> None:
-        """Scales of the layer norms from U(0, 1), as published."""
+        """Draw the scales of the layer norms from U(0, 1), as published."""
         for module in self.up:
             if isinstance(module, nn.GroupNorm):
                 nn.init.uniform_(module.weight)
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
         """``(B, 4 width, h, w)`` and ``(B, style)`` to ``(B, channels, 4 h, 4 w)`` in (-1, 1)."""
-        for block, part in zip(self.blocks, self.perceptron(style).chunk(len(self.blocks), dim=1), strict=True):
-            content = block(content, part)
+        of_blocks = self.perceptron(style).chunk(len(self.blocks), dim=1)
+        for block, of_block in zip(self.blocks, of_blocks, strict=True):
+            content = block(content, of_block)
         return self.up(content)
 
 
 class Modality(nn.Module):
-    """One modality's encoders and decoder; 15.026 M parameters as published, with 3 channels."""
+    """Encoders and decoder of one modality; 15.026 M parameters at the published size, with 3 channels."""
 
     def __init__(self, channels: int, width: int, blocks: int, style: int, hidden: int) -> None:
         super().__init__()
@@ -120,21 +122,21 @@ class Modality(nn.Module):
         self.decoder = Decoder(channels, width, blocks, style, hidden)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Content and style of an image."""
+        """An image ``(B, channels, H, W)`` to its content ``(B, 4 width, H / 4, W / 4)`` and style ``(B, style)``."""
         return self.content(image), self.style(image)
 
     def decode(self, content: Tensor, style: Tensor) -> Tensor:
-        """The image of a content and a style."""
+        """Content ``(B, 4 width, h, w)`` and style ``(B, style)`` to ``(B, channels, 4 h, 4 w)`` in (-1, 1)."""
         return self.decoder(content, style)
 
 
-class MultiScaleCritic(nn.Module):
-    """The same small discriminator, with weights of its own, at several sizes of the image.
+class MultiScaleDiscriminator(nn.Module):
+    """One small discriminator for each of several sizes of the image.
 
     Args:
         channels: of the image.
         width: channels of the first layer.
-        scales: sizes, each half of the one before; 8.271 M parameters with three, as published.
+        scales: number of sizes, each half of the one before; 8.271 M parameters with three, as published.
     """
 
     def __init__(self, channels: int, width: int, scales: int) -> None:
@@ -150,15 +152,9 @@ class MultiScaleCritic(nn.Module):
         return nn.Sequential(*stack, nn.Conv2d(channels, 1, 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """``(B, channels, H, W)`` to verdicts of each scale; at 128 px 8 x 8, 4 x 4, 2 x 2."""
-        found = []
+        """``(B, channels, H, W)`` to verdicts ``(B, 1, h, w)`` of each scale; at 128 px 8 x 8, 4 x 4, 2 x 2."""
+        verdicts = []
         for scale in self.scales:
-            found.append(scale(image))
+            verdicts.append(scale(image))
             image = F.avg_pool2d(image, 3, stride=2, padding=1, count_include_pad=False)
-        return found
-
-
-def normal_style(like: Tensor, size: int, generator: torch.Generator | None) -> Tensor:
-    """A style ``(B, size)`` from the prior N(0, I)."""
-    style = whole_batch.draw(lambda n: torch.randn(n, size, generator=generator), len(like))
-    return style.to(like.device, non_blocking=True)
+        return verdicts

@@ -1,4 +1,4 @@
-"""U-GAT-IT's networks: a classifier's weights as attention, and a norm that learns what to normalise over."""
+"""U-GAT-IT's networks: attention by a classifier's weights, and a norm that learns to mix instance and layer norm."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class LayerInstanceNorm(nn.Module):
 
     Args:
         channels: of the features.
-        rho: at first.
-        affine: with a scale and shift of its own; without, both are given with each call.
+        rho: its initial value.
+        affine: True for a scale and shift of its own; False if each call gives them.
     """
 
     def __init__(self, channels: int, rho: float, affine: bool) -> None:
@@ -27,7 +27,7 @@ class LayerInstanceNorm(nn.Module):
         self.beta = nn.Parameter(torch.zeros(1, channels)) if affine else None
 
     def forward(self, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
-        """``(B, C, H, W)``; scale and shift ``(B, C)``."""
+        """``(B, C, H, W)`` to the same; scale ``gamma`` and shift ``beta`` ``(B, C)`` unless ``affine``."""
         gamma, beta = (gamma, beta) if self.gamma is None else (self.gamma, self.beta)
         assert gamma is not None
         assert beta is not None
@@ -41,7 +41,7 @@ class LayerInstanceNorm(nn.Module):
 
 
 def _standard(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Zero mean and unit (unbiased) variance over ``dims``."""
+    """``x`` with zero mean and unit (unbiased) variance over ``dims``."""
     variance, mean = torch.var_mean(x, dim=dims, keepdim=True)
     return (x - mean) * torch.rsqrt(variance + 1e-5)
 
@@ -56,17 +56,18 @@ class AdaptiveBlock(nn.Module):
         self.norm1, self.norm2 = (LayerInstanceNorm(channels, 0.9, affine=False) for _ in range(2))
 
     def forward(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """``(B, C, H, W)`` under ``(B, C)`` each."""
+        """``(B, C, H, W)`` to the same; scale and shift of both norms ``(B, C)``."""
         h = F.relu(self.norm1(self.first(x), gamma, beta))
         return x + self.norm2(self.second(h), gamma, beta)
 
 
 class Attention(nn.Module):
-    """Class activation maps: features, weighted as an auxiliary classifier of the two modalities weighs them.
+    """Class activation maps: features weighted by the weights of an auxiliary classifier of the two modalities.
 
     Args:
         channels: of the features.
-        normalised: spectral norm on the two classifiers. Attention then takes their raw weights, as published.
+        normalised: spectral norm on the two classifiers; as published, the features are weighted by the weights before
+            that norm.
     """
 
     def __init__(self, channels: int, normalised: bool) -> None:
@@ -82,9 +83,12 @@ class Attention(nn.Module):
         attended, logits = [], []
         for head, pooled in ((self.average, x.mean(dim=(2, 3))), (self.maximum, x.amax(dim=(2, 3)))):
             logits.append(head(pooled))
-            weight = head.parametrizations.weight.original if self.normalised else head.weight
-            attended.append(x * weight[..., None, None])
+            attended.append(x * self._weight(head)[..., None, None])
         return self.merge(torch.cat(attended, dim=1)), torch.cat(logits, dim=1)
+
+    def _weight(self, classifier: nn.Module) -> Tensor:
+        """The classifier's weight ``(1, C)``, before any spectral norm."""
+        return classifier.get_parameter("parametrizations.weight.original" if self.normalised else "weight")
 
 
 class Generator(nn.Module):
@@ -95,9 +99,9 @@ class Generator(nn.Module):
         outputs: channels it writes.
         width: channels of the first layer.
         blocks: residual blocks of the encoder, and of the decoder.
-        side: of the image in pixels; scale and shift of the norms are read from the flattened features, which fixes
-            it (77.633 M parameters at 128 px, 278.96 M at 256). None reads them from the features' means, for any
-            size (10.590 M): the light model.
+        side: of the image, px: the scale and shift of the norms are read from the flattened features, which fixes the
+            size (77.633 M parameters at 128 px, 278.96 M at 256). None for the light model, which reads them from the
+            features' means and takes any size (10.590 M).
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, blocks: int, side: int | None) -> None:
@@ -111,9 +115,11 @@ class Generator(nn.Module):
         self.attention = Attention(wide, normalised=False)
         pooled = wide if side is None else wide * (side // 4) ** 2
         self.style = nn.Sequential(
-            nn.Linear(pooled, wide, bias=False), nn.ReLU(inplace=True), nn.Linear(wide, wide, bias=False),
+            nn.Linear(pooled, wide, bias=False),
             nn.ReLU(inplace=True),
-        )  # fmt: skip
+            nn.Linear(wide, wide, bias=False),
+            nn.ReLU(inplace=True),
+        )
         self.gamma, self.beta = (nn.Linear(wide, wide, bias=False) for _ in range(2))
         self.blocks = nn.ModuleList(AdaptiveBlock(wide) for _ in range(blocks))
         decoder: list[nn.Module] = []
@@ -144,14 +150,14 @@ def _norm(channels: int) -> list[nn.Module]:
     return [nn.InstanceNorm2d(channels), nn.ReLU(inplace=True)]
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """A spectrally normalised PatchGAN with attention.
 
     Args:
         channels: of the image.
         width: channels of the first layer.
-        layers: 7 for the global one (53.130 M parameters with 3 channels), 5 for the local one (3.291 M); all but
-            the last two halve the side.
+        layers: 7 for the global discriminator (53.130 M parameters with 3 channels), 5 for the local one (3.291 M);
+            all but the last two halve the side.
     """
 
     def __init__(self, channels: int, width: int, layers: int) -> None:
@@ -168,11 +174,17 @@ class Critic(nn.Module):
         self.last = nn.Sequential(nn.LeakyReLU(LEAK, inplace=True), pad, spectral_norm(last))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, channels, H, W)`` to verdicts ``(B, 1, h, w)``, 2 x 2 and 14 x 14 at 128 px, and logits ``(B, 2)``."""
+        """``(B, channels, H, W)`` to verdicts ``(B, 1, h, w)`` and logits ``(B, 2)``.
+
+        At 128 px the global discriminator gives 2 x 2 verdicts, the local one 14 x 14.
+        """
         x, logits = self.attention(self.body(image))
         return self.last(x), logits
 
 
 def least_side(layers: int) -> int:
-    """The smallest image a :class:`Critic` can judge: its last two layers take one pixel each, over a reflected rim."""
+    """Side in pixels of the smallest image that a :class:`Discriminator` can judge.
+
+    Its last two layers take one pixel each, and reflection needs one more.
+    """
     return 3 * 2 ** (layers - 2)

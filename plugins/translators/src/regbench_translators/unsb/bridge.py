@@ -1,4 +1,4 @@
-"""The time grid of the bridge and its step from one time to the next."""
+"""The bridge: its time grid, and its step from one time to the next."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ def time_grid(steps: int) -> list[float]:
 
 
 def bridge_step(x: Tensor, clean: Tensor, noise: Tensor, times: list[float], number: int, tau: float) -> Tensor:
-    """From ``x`` at time ``number - 1`` to time ``number``: towards the network's guess of the end, with noise.
+    """One step of the bridge: towards the network's guess of its end, with noise.
 
     Args:
         x: ``(B, C, H, W)`` at time ``number - 1``.
-        clean: the guess of the image at time 1 from there.
-        noise: standard normal.
+        clean: the guess of the image at time 1, made from ``x``.
+        noise: standard normal, of the shape of ``x``.
         times: of :func:`time_grid`.
         number: of the time to reach, at least 1.
         tau: the bridge's temperature; the noise has variance tau * delta * (1 - a).
+
+    Returns:
+        ``(B, C, H, W)`` at time ``number``.
     """
     delta = times[number] - times[number - 1]
     a = delta / (times[-1] - times[number - 1])
@@ -43,15 +46,15 @@ def simulate(
     guess: Callable[[Tensor, int], Tensor],
     noise: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """The image at time ``until`` of a bridge that begins at ``x``.
+    """Walk the bridge from ``x`` at time 0 to the time ``until``.
 
     Args:
         x: ``(B, C, H, W)``, the source.
         until: number of the time to reach; 0 gives ``x``.
         times: of :func:`time_grid`.
         tau: the bridge's temperature.
-        guess: ``(x at a time, its number)`` to the image at time 1.
-        noise: standard normal of the shape of its argument.
+        guess: (image at a time, number of that time) to the image at time 1.
+        noise: makes standard normal noise of the shape of its argument.
     """
     for number in range(1, until + 1):
         x = bridge_step(x, guess(x, number - 1), noise(x), times, number, tau)

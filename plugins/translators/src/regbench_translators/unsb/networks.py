@@ -1,14 +1,14 @@
-"""UNSB's networks: CUT's, told the time of the bridge and, for the generator, a latent code.
+"""UNSB's networks: CUT's networks with the time of the bridge and, for the generator, a latent code as further inputs.
 
-Two facts about the released code decide the form of the generator's block here. There every layer of the block's
-first half is applied to the block's input, so that only the last of them, a normalisation, has any effect: the first
-convolution and the time are dead weight. Were the layers chained, the time would still do nothing: its per-channel
-bias is added before a reflected convolution and an instance norm, and a normalisation takes away whatever is constant
-in a channel. So the block that is meant, ``intended``, chains its layers and adds the time where it counts, to the
-shift after the normalisation. ``released`` is what the published numbers come from, without its dead weights.
+The released code has two flaws that decide the form of the generator's block here. First, it applies every layer of the
+block's first half to the block's input and keeps the last result, a normalisation, so that the first convolution and
+the time have no effect. Second, the time would have no effect even if the layers were chained: its per-channel bias
+enters before a reflected convolution and an instance norm, which removes whatever is constant in a channel. The block
+``intended`` chains its layers and adds the time after the normalisation, to the shift. The block ``released``
+computes what the published numbers come from, without the weights that have no effect.
 
-In the discriminators the published places of the time are kept: in the first layer, which is not normalised, it
-counts; in the three others it does not.
+The discriminators add the time in the published places: it has an effect in the first layer, which is not normalised,
+and none in the three others.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class TimeEmbedding(nn.Module):
 
 
 class LatentMapping(nn.Module):
-    """A normal code, scaled to unit mean square, through four linear layers."""
+    """Four linear layers that read a normal code, scaled to unit mean square."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -61,14 +61,14 @@ class LatentMapping(nn.Module):
 
 
 class LatentAffine(nn.Module):
-    """Scale and shift per channel, read from the latent code; at first they do nothing."""
+    """Scale and shift per channel, read from the latent code."""
 
     def __init__(self, latent: int, channels: int) -> None:
         super().__init__()
         self.body = nn.Linear(latent, 2 * channels)
 
     def reset(self) -> None:
-        """Scale 1, shift 0, whatever the weights have been drawn as."""
+        """Set the biases to scale 1 and shift 0."""
         with torch.no_grad():
             scale, shift = self.body.bias.chunk(2)
             scale.fill_(1)
@@ -81,7 +81,7 @@ class LatentAffine(nn.Module):
 
 
 class ConditionalBlock(nn.Module):
-    """A residual block under a latent code and, where ``intended``, the time."""
+    """A residual block conditioned on a latent code and, if ``intended``, on the time."""
 
     def __init__(self, channels: int, kind: BlockKind) -> None:
         super().__init__()
@@ -100,14 +100,14 @@ class ConditionalBlock(nn.Module):
 
 
 class BridgeGenerator(nn.Module):
-    """CUT's generator with conditional blocks: from x_t, the step and z to a guess of the bridge's end.
+    """CUT's generator with conditional blocks; it guesses the bridge's end from the state x_t, the step and a code z.
 
     Args:
         inputs: channels it reads.
         outputs: channels it writes.
         width: channels of the first layer; time and latent features have 4 x width.
         blocks: residual blocks.
-        kind: of the blocks.
+        kind: of the blocks, see the top of this module.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int, blocks: int, kind: BlockKind) -> None:
@@ -126,23 +126,23 @@ class BridgeGenerator(nn.Module):
         return self.decoder(self.features(image, step, z, (last,))[0])
 
     def features(self, image: Tensor, step: Tensor, z: Tensor, taps: Sequence[int]) -> list[Tensor]:
-        """What the encoder's layers ``taps`` give, by their index in the published list."""
+        """Outputs of the encoder's layers ``taps``: indices in the published list, whose 0 is the padded image."""
         time, z = None if self.time is None else self.time(step), self.mapping(z)
-        found: dict[int, Tensor] = {}
+        outputs: dict[int, Tensor] = {}
         for number, layer in enumerate(self.encoder[: max(taps) + 1]):
             image = layer(image, time, z) if isinstance(layer, ConditionalBlock) else layer(image)
             if number in taps:
-                found[number] = image
-        return [found[number] for number in taps]
+                outputs[number] = image
+        return [outputs[number] for number in taps]
 
 
-class BridgeCritic(nn.Module):
-    """A PatchGAN that is told the step; as published 3.143 M parameters with 3 channels.
+class BridgeDiscriminator(nn.Module):
+    """A PatchGAN conditioned on the step; 3.143 M parameters at the published size, with 3 channels.
 
     Args:
-        channels: it reads; the energy critic reads two states of two images each.
+        channels: it reads; as energy network it reads two states of two images each.
         width: channels of the first layer; time features have 4 x width.
-        layers: how many layers halve.
+        layers: number of layers that halve.
     """
 
     def __init__(self, channels: int, width: int, layers: int) -> None:

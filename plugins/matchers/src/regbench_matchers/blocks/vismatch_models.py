@@ -1,4 +1,4 @@
-"""What an installed ``vismatch`` offers, read without importing it: listing plugins must stay quick."""
+"""The names of vismatch's matchers, read from its source: importing it would make the listing of plugins slow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def vismatch_names() -> list[str]:
-    """Names of the matchers of the installed vismatch; none where it is not installed or keeps no such list."""
+    """Names of the matchers of the installed vismatch; empty if it is not installed or has no readable list."""
     spec = find_spec("vismatch")
     if spec is None or spec.origin is None:
         return []
@@ -19,6 +19,10 @@ def vismatch_names() -> list[str]:
                 "available_models"
             ]:
                 return [str(name) for name in ast.literal_eval(node.value)]
-    except (OSError, SyntaxError, ValueError):  # of a version we do not know: ours must still load
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+    ):  # an unknown version of vismatch must not keep the other matchers from loading
         return []
     return []

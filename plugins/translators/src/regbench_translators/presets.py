@@ -1,0 +1,130 @@
+"""The presets of every translator: sizes and schedules below the published ones, which are the settings' defaults.
+
+``quick`` trains within minutes on two CPU cores, ``smoke`` runs every part once, ``tiny`` is what the tests build.
+All ``quick`` presets of the translators that learn from unpaired images show the network as many images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Presets = Mapping[str, Mapping[str, Any]]
+
+_CYCLEGAN_SMALL = {"width": 8, "blocks": 2, "critic_width": 8, "critic_layers": 2}
+CYCLEGAN_PRESETS: Presets = {
+    "quick": {"steps": 440, "batch": 2, "width": 16, "blocks": 4, "critic_width": 16, "lr": 5e-4},
+    "smoke": _CYCLEGAN_SMALL | {"steps": 6, "batch": 2, "pool": 4},
+    "tiny": _CYCLEGAN_SMALL | {"steps": 4, "batch": 2, "width": 4, "blocks": 1, "pool": 3},
+}
+
+_CONTRASTIVE_SMALL = {
+    "width": 8,
+    "blocks": 2,
+    "critic_width": 8,
+    "critic_layers": 2,
+    "nce_layers": (0, 4, 8, 12),
+    "codes": 16,
+    "patches": 16,
+}
+CUT_PRESETS: Presets = {
+    "quick": {
+        "steps": 440,
+        "batch": 2,
+        "width": 16,
+        "blocks": 5,
+        "critic_width": 16,
+        "lr": 5e-4,
+        "codes": 64,
+        "patches": 64,
+    },
+    "smoke": _CONTRASTIVE_SMALL | {"steps": 6, "batch": 2},
+    "tiny": _CONTRASTIVE_SMALL | {"steps": 4, "batch": 2, "width": 4},
+}
+
+UNSB_PRESETS: Presets = {
+    "quick": {
+        "steps": 440,
+        "batch": 2,
+        "width": 16,
+        "blocks": 3,
+        "critic_width": 16,
+        "lr": 5e-4,
+        "times": 3,
+        "nce_layers": (0, 4, 8, 12),
+        "codes": 64,
+        "patches": 64,
+    },
+    "smoke": _CONTRASTIVE_SMALL | {"steps": 6, "batch": 2},
+    "tiny": _CONTRASTIVE_SMALL | {"steps": 4, "batch": 2, "width": 4, "times": 3},
+}
+
+_MUNIT_SMALL = {"width": 8, "blocks": 1, "hidden": 16, "critic_width": 8, "scales": 2}
+MUNIT_PRESETS: Presets = {
+    "quick": {
+        "steps": 440,
+        "halve_every": 220,
+        "batch": 2,
+        "width": 16,
+        "blocks": 3,
+        "hidden": 64,
+        "critic_width": 16,
+        "scales": 2,
+        "lr": 5e-4,
+    },
+    "smoke": _MUNIT_SMALL | {"steps": 6, "halve_every": 3, "batch": 2},
+    "tiny": _MUNIT_SMALL | {"steps": 4, "halve_every": 2, "batch": 2, "width": 4},
+}
+
+_UGATIT_SMALL = {"width": 4, "blocks": 1, "critic_width": 4, "global_layers": 5, "local_layers": 4}
+UGATIT_PRESETS: Presets = {
+    "quick": {
+        "steps": 440,
+        "batch": 2,
+        "width": 16,
+        "blocks": 3,
+        "critic_width": 16,
+        "global_layers": 6,
+        "lr": 5e-4,
+    },
+    "smoke": _UGATIT_SMALL | {"steps": 6, "batch": 2},
+    "tiny": _UGATIT_SMALL | {"steps": 4, "batch": 2},
+}
+
+_MIMGCD_SMALL = {
+    "base": 16,
+    "multipliers": (1, 2, 4),
+    "blocks": 1,
+    "attention": False,
+    "encoder": (8, 16, 32),
+    "batch": 8,
+}
+MIMGCD_PRESETS: Presets = {
+    "small": {"base": 32, "multipliers": (1, 2, 4, 4)},
+    "quick": _MIMGCD_SMALL
+    | {
+        "steps": 110,
+        "refine_steps": 40,
+        "encoder_steps": 40,
+        "lr": 1e-3,
+        "refine_lr": 5e-4,
+        "encoder_lr": 2e-3,
+        "erode": 3,
+        "prediction": "v",
+        "reduce": 2,
+    },
+    "smoke": _MIMGCD_SMALL | {"steps": 6, "refine_steps": 3, "encoder_steps": 3, "batch": 4, "erode": 3, "reduce": 2},
+    "tiny": _MIMGCD_SMALL | {"steps": 4, "refine_steps": 2, "encoder_steps": 2, "base": 8, "batch": 2, "erode": 4},
+}
+
+UNET_PRESETS: Presets = {
+    "quick": {"widths": (16, 32, 64, 128)},
+    "smoke": {"widths": (8, 16, 32)},
+    "tiny": {"widths": (4, 8)},
+}
+
+SWIN_UNET_PRESETS: Presets = {
+    "quick": {"dim": 8, "blocks": (1, 1, 2, 2)},
+    "smoke": {"dim": 8, "blocks": (1, 2)},
+    "tiny": {"dim": 8, "blocks": (1, 1)},
+}
