@@ -196,7 +196,7 @@ def test_without_weights_it_can_be_built_and_says_what_to_fetch(name, cache):
     with pytest.raises(DataError) as error:
         fresh.register(*shifted((0, 0), side=64))
     message = str(error.value)
-    assert fresh.published()[0].files[0] in message
+    assert fresh.published()[0].names[0] in message
     assert str(cache) in message
     assert "\n" not in message
 

@@ -9,85 +9,35 @@ Round 0 trains the U-Net (eqs. 5-11). Each later round uses pairs aligned by the
 order of Algorithm 1, the target's MIM encoder (eq. 12), the U-Net with that encoder's maps, and the source's MIM
 encoder through the frozen U-Net (eqs. 14-16).
 
-The paper leaves open what follows; the settings hold these readings. t2 is drawn from U[300, 599] in training and is
-450 at inference; t1 and t2 share one noise (eq. 5 as written); losses are means over all elements; the U-Net has
-64 x (1, 2, 3, 4) channels; maps are the value MIM; the second term of eq. 16 is L_mds. A grey target has one channel:
-with independent noise in three channels, the network could average the noise away and copy the target's geometry.
+A grey target has one channel: with independent noise in three channels, the network could average the noise away and
+copy the target's geometry. How the paper is read where it leaves something open is stated in
+:mod:`regbench_translators.mimgcd.config`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from regbench import (
-    Batch,
-    ComponentConfig,
-    Context,
-    Estimate,
-    Objective,
-    PairInfo,
-    Shared,
-    Stage,
-    Steps,
-    Translator,
-    geometry,
-    whole_batch,
-)
+from regbench import Batch, Context, Estimate, Objective, PairInfo, Shared, Stage, Translator, geometry, whole_batch
 from regbench.ops import maximum_index_map, to_grey
 from regbench.schedules import constant
 from regbench_translators.blocks.draws import normal_noise, random_steps, same_step
+from regbench_translators.mimgcd.config import MIMGCDConfig
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.encoder import MIMEncoder
 from regbench_translators.mimgcd.unet import UNet
-from regbench_translators.presets import MIMGCD_PRESETS
 
 _ADAM = partial(torch.optim.Adam, betas=(0.9, 0.999))
 
 
-class MIMGCDConfig(ComponentConfig):
-    """The defaults are the paper's numbers and, where it gives none, the readings stated at the top of this module."""
-
-    steps: Steps = Field(600_000, ge=1, description="of the U-Net in round 0")
-    refine_steps: Steps = Field(60_000, ge=1, description="of the U-Net in each later round")
-    encoder_steps: Steps = Field(30_000, ge=1, description="of each MIM encoder in each later round")
-    batch: int = Field(16, ge=1, description="pairs a step; the U-Net sees twice as many images")
-    lr: float = Field(2.5e-4, gt=0, description="of the U-Net in round 0")
-    refine_lr: float = Field(1e-4, gt=0, description="of the U-Net in later rounds")
-    encoder_lr: float = Field(2e-4, gt=0, description="of the encoders")
-    clip: float = Field(1.0, gt=0, description="largest gradient norm")
-    ema: float = Field(0.9999, ge=0, lt=1, description="of the U-Net's weights; 0.995 below 5000 steps")
-    mim: Literal["value", "index", "vector"] = Field("value", description="kind of maximum index map")
-    prediction: Literal["eps", "v"] = Field("eps", description="what the U-Net predicts")
-    t1_high: int = Field(999, ge=0, le=999, description="largest noise step of the denoising pass in training")
-    t2_low: int = Field(300, ge=0, le=999, description="least noise step of the translating pass in training")
-    t2_high: int = Field(599, ge=0, le=999, description="largest noise step of the translating pass in training")
-    t2: int = Field(450, ge=0, le=999, description="noise step at inference")
-    same_noise: bool = Field(True, description="one noise for both passes (eq. 5 as written)")
-    erode: int = Field(
-        12, ge=0, description="px by which the mask of warped images is eroded: their MIM is wrong at the rim"
-    )
-    lambda_mms: float = Field(1.0, ge=0, description="weight of L_mms in eq. 16")
-    base: int = Field(64, ge=8, description="channels of the U-Net's first level")
-    multipliers: tuple[int, ...] = Field((1, 2, 3, 4), description="channels of each level in units of base")
-    blocks: int = Field(2, ge=1, description="residual blocks a level")
-    attention: bool = Field(True, description="attention at an eighth of the patch and in the middle")
-    dropout: float = Field(0.0, ge=0, lt=1)
-    reduce: Literal[1, 2, 4] = Field(1, description="factor that images are reduced by before translation")
-    encoder: tuple[int, int, int] = Field((32, 64, 128), description="channels of the MIM encoders")
-
-    presets = MIMGCD_PRESETS
-
-
 _Loss = Callable[[Batch, Shared], Mapping[str, Tensor]]
 _Map = Callable[[Tensor], Tensor]
-"""A (reduced) target ``(B, 3, H, W)`` in [0, 1] to the map that guides its redrawing, ``(B, M, H, W)``."""
+"""A (reduced) image ``(B, 3, H, W)`` in [0, 1] to its map ``(B, M, H, W)`` in [-1, 1]."""
 
 
 class MIMGCD(Translator):
@@ -150,7 +100,7 @@ class MIMGCD(Translator):
 
     def source_map(self, source: Tensor) -> Tensor:
         """The map that guides the translation of a (reduced) source, ``(B, M, H, W)`` in [-1, 1]."""
-        return self.source_encoder(2 * to_grey(source) - 1) if self._guided_by_encoder else self._handcrafted(source)
+        return _encoded(self.source_encoder, source) if self._guided_by_encoder else self._handcrafted(source)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Round 0: the U-Net learns from target images alone, guided by handcrafted maps."""
@@ -165,77 +115,89 @@ class MIMGCD(Translator):
             round: number of the round, from 1.
             estimate: the current registrator: unaligned source and target to homographies ``(B, 3, 3)``.
         """
-        c, role = self.config, self.role(ctx)
-
-        def begin_target() -> None:
-            if round > 1:  # start from the source encoder (sec. 3.2.4); in round 1 from random weights
-                self.anchor.load_state_dict(self.source_encoder.state_dict())
-                self.target_encoder.load_state_dict(self.source_encoder.state_dict())
-
-        def begin_source() -> None:
-            self.source_encoder.load_state_dict(self.target_encoder.state_dict())
-            self.learned.fill_(1)
-            self._read_flag()
-
-        def reference_map(source: Tensor) -> Tensor:
-            """The source's map in the previous round, without gradient."""
-            with torch.no_grad():
-                return self._handcrafted(source) if round == 1 else self.anchor(2 * to_grey(source) - 1)
-
-        def pair_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-            """Reduced source and target, and the estimated homography between them."""
-            source, target = batch.pair.source, batch.pair.target
-            with torch.no_grad():
-                h = estimate(source, target)
-            full_size = _size(source)
-            source, target = self._reduced(source), self._reduced(target)
-            sizes = (full_size, _size(source))
-            return source, target, geometry.rescale(h, sizes, sizes)
-
-        def target_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
-            source, target, h = pair_of(batch)
-            with torch.no_grad():
-                moved = geometry.warp(reference_map(source), h, padding="border")  # the source's map, target's frame
-                mask = eroded(_covered(geometry.invert(h), source), c.erode)
-            encoded = self.target_encoder(2 * to_grey(target) - 1)
-            return {"loss": ((moved - encoded).abs() * mask).mean(), "mask": mask.mean()}
-
-        def source_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
-            source, target, h = pair_of(batch)
-            image = self._inside(target)
-            with torch.no_grad():
-                aligned = geometry.sample(image, h, padding="border")  # the target in the source's frame
-                mask = eroded(_covered(h, source), c.erode)
-            encoded = self.source_encoder(2 * to_grey(source) - 1)
-            redrawn = self._redraw(image, encoded, batch.noise(image), same_step(image, c.t2))
-            l_mds = ((redrawn - aligned).abs() * mask).mean()
-            l_mms = (reference_map(source) - encoded).abs().mean()
-            spread = whole_batch.gather(encoded.detach()).std()
-            return {"loss": l_mds + c.lambda_mms * l_mms, "l_mds": l_mds, "l_mms": l_mms, "spread": spread}
-
-        def encoder_stage(name: str, encoder: str, loss: _Loss, begin: Callable[[], None]) -> Stage:
-            objective = Objective(
-                updates=(f"{role}.{encoder}",), loss=loss, optimiser=_ADAM, lr=constant(c.encoder_lr), clip=c.clip
-            )
-            return Stage(
-                name=f"{name}-{round}",
-                steps=c.encoder_steps,
-                batch=c.batch,
-                views=("pair",),
-                objectives=(objective,),
-                modules={role: self, f"{role}.{encoder}": self.get_submodule(encoder)},
-                begin=begin,
-            )
-
-        def learned_map(target: Tensor) -> Tensor:
-            with torch.no_grad():
-                return self.target_encoder(2 * to_grey(target) - 1)
-
+        c = self.config
+        first = round == 1
+        source_map = _without_gradient(self._handcrafted if first else partial(_encoded, self.anchor))
+        target_map = _without_gradient(partial(_encoded, self.target_encoder))
         return (
-            encoder_stage("target-encoder", "target_encoder", target_loss, begin_target),
-            self._unet_stage(ctx, f"mimgcd-{round}", c.refine_steps, c.refine_lr, learned_map),
-            encoder_stage("source-encoder", "source_encoder", source_loss, begin_source),
+            self._encoder_stage(
+                ctx,
+                name=f"target-encoder-{round}",
+                encoder="target_encoder",
+                loss=partial(self._target_loss, estimate=estimate, source_map=source_map),
+                begin=None if first else self._begin_target_encoder,
+            ),
+            self._unet_stage(ctx, f"mimgcd-{round}", c.refine_steps, c.refine_lr, target_map),
+            self._encoder_stage(
+                ctx,
+                name=f"source-encoder-{round}",
+                encoder="source_encoder",
+                loss=partial(self._source_loss, estimate=estimate, source_map=source_map),
+                begin=self._begin_source_encoder,
+            ),
         )
+
+    def _begin_target_encoder(self) -> None:
+        """Start from the source encoder (sec. 3.2.4); in round 1 the target encoder starts from random weights."""
+        self.anchor.load_state_dict(self.source_encoder.state_dict())
+        self.target_encoder.load_state_dict(self.source_encoder.state_dict())
+
+    def _begin_source_encoder(self) -> None:
+        self.source_encoder.load_state_dict(self.target_encoder.state_dict())
+        self.learned.fill_(1)
+        self._read_flag()
+
+    def _encoder_stage(
+        self, ctx: Context, *, name: str, encoder: str, loss: _Loss, begin: Callable[[], None] | None
+    ) -> Stage:
+        """One of the MIM encoders learns from aligned pairs."""
+        c, role = self.config, self.role(ctx)
+        objective = Objective(
+            updates=(f"{role}.{encoder}",), loss=loss, optimiser=_ADAM, lr=constant(c.encoder_lr), clip=c.clip
+        )
+        return Stage(
+            name=name,
+            steps=c.encoder_steps,
+            batch=c.batch,
+            views=("pair",),
+            objectives=(objective,),
+            modules={role: self, f"{role}.{encoder}": self.get_submodule(encoder)},
+            begin=begin,
+        )
+
+    def _aligned_pair(self, batch: Batch, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
+        """Reduced source and target, and the estimated homography between them."""
+        source, target = batch.pair.source, batch.pair.target
+        with torch.no_grad():
+            h = estimate(source, target)
+        full_size = _size(source)
+        source, target = self._reduced(source), self._reduced(target)
+        sizes = (full_size, _size(source))
+        return source, target, geometry.rescale(h, sizes, sizes)
+
+    def _target_loss(self, batch: Batch, shared: Shared, estimate: Estimate, source_map: _Map) -> Mapping[str, Tensor]:
+        """The target's encoder must give the map of the aligned source (eq. 12)."""
+        source, target, h = self._aligned_pair(batch, estimate)
+        with torch.no_grad():
+            aligned = geometry.warp(source_map(source), h, padding="border")  # in the target's frame
+            mask = eroded(_covered(geometry.invert(h), source), self.config.erode)
+        encoded = _encoded(self.target_encoder, target)
+        return {"loss": ((aligned - encoded).abs() * mask).mean(), "mask": mask.mean()}
+
+    def _source_loss(self, batch: Batch, shared: Shared, estimate: Estimate, source_map: _Map) -> Mapping[str, Tensor]:
+        """The source's encoder must guide the U-Net to the aligned target and stay near its last map (eqs. 14-16)."""
+        c = self.config
+        source, target, h = self._aligned_pair(batch, estimate)
+        image = self._inside(target)
+        with torch.no_grad():
+            aligned = geometry.sample(image, h, padding="border")  # in the source's frame
+            mask = eroded(_covered(h, source), c.erode)
+        encoded = _encoded(self.source_encoder, source)
+        redrawn = self._redraw(image, encoded, batch.noise(image), same_step(image, c.t2))
+        l_mds = ((redrawn - aligned).abs() * mask).mean()
+        l_mms = (source_map(source) - encoded).abs().mean()
+        spread = whole_batch.gather(encoded.detach()).std()
+        return {"loss": l_mds + c.lambda_mms * l_mms, "l_mds": l_mds, "l_mms": l_mms, "spread": spread}
 
     def _unet_stage(self, ctx: Context, name: str, steps: int, lr: float, map_of: _Map) -> Stage:
         """The U-Net learns from target images alone, guided by the maps ``map_of`` gives."""
@@ -301,6 +263,19 @@ class MIMGCD(Translator):
         if self.config.reduce == 1:
             return image
         return F.interpolate(image, scale_factor=float(self.config.reduce), mode="bilinear", align_corners=False)
+
+
+def _encoded(encoder: nn.Module, image: Tensor) -> Tensor:
+    """The map that an encoder gives for an image ``(B, 3, H, W)`` in [0, 1]."""
+    return encoder(2 * to_grey(image) - 1)
+
+
+def _without_gradient(map_of: _Map) -> _Map:
+    def without_gradient(image: Tensor) -> Tensor:
+        with torch.no_grad():
+            return map_of(image)
+
+    return without_gradient
 
 
 def _size(image: Tensor) -> geometry.Size:

@@ -142,7 +142,7 @@ class UGATIT(ImageTranslator):
 
     def _generator_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         c = self.config
-        losses = {name: torch.zeros((), device=shared["source"].device) for name in ("gan", "cycle", "identity", "cam")}
+        losses = {name: shared["source"].new_zeros(()) for name in ("gan", "cycle", "identity", "cam")}
         for side, other in _SIDES:
             fake, logits = shared[f"to_{side}"]
             own, own_logits = self._to(side, shared[side])
