@@ -131,7 +131,7 @@ def verify(name_or_file: str, root: Path | None, sets: tuple[str, ...], as_json:
 def preview(name: str, root: Path | None, sets: tuple[str, ...], out: Path | None, count: int) -> None:
     """Write a contact sheet: both images, overlays that show misalignment, a training example."""
     from regbench.data.pack import ensure
-    from regbench.data.preview import contact_sheet
+    from regbench.report.figures.contact_sheet import contact_sheet
 
     with _progress() as progress:
         pack = ensure(name, root=root, settings=_parsed(sets), progress=progress)

@@ -103,6 +103,11 @@ class Identity(_Record):
     supervision: Literal["none", "homography"]
     """The maximum over the run and all its ancestors."""
 
+    @property
+    def component_names(self) -> list[str]:
+        """Names of the translator, the registrator and the strategy, those that take part."""
+        return [part.name for part in (self.translator, self.registrator, self.strategy) if part]
+
 
 class Measure(_Record):
     """A metric over the test pairs."""

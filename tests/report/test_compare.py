@@ -11,16 +11,16 @@ from click.testing import CliRunner
 
 from regbench.cli.compare import command
 from regbench.errors import DataError, UsageError
-from regbench.report.board import Entry
+from regbench.report.board import StoredRun
 from regbench.report.compare import compare_runs
-from regbench.report.inputs import load_entry, load_rows
+from regbench.report.inputs import load_run, load_section
 from regbench.results import Pairs
 from tests.report.made_up import component, identity_of, pairs_of, save_run
 
 
-def entry(spread: float, noise: int, **changes) -> Entry:
+def entry(spread: float, noise: int, **changes) -> StoredRun:
     identity = identity_of("mcnet", strategy=component("colreg", noise=noise), **changes)
-    return Entry(result_of(identity), pairs_of(spread, noise))
+    return StoredRun(result_of(identity), pairs_of(spread, noise))
 
 
 def result_of(identity):
@@ -68,7 +68,7 @@ def test_other_test_pairs_are_refused():
     with pytest.raises(UsageError, match="not judged on the same test pairs"):
         compare_runs(a, b)
     pairs = a.pairs
-    moved = Entry(a.result, Pairs.of(pairs.displacement + 1, pairs.estimate, pairs.ok, pairs.image))
+    moved = StoredRun(a.result, Pairs.of(pairs.displacement + 1, pairs.estimate, pairs.ok, pairs.image))
     with pytest.raises(UsageError, match="not judged on the same test pairs"):
         compare_runs(a, moved)
 
@@ -94,9 +94,9 @@ def test_command_line(two):
 
 def test_runs_are_directories_or_committed_results(two, template):
     committed = next((template / "results" / "demo").glob("*.json"))
-    assert load_entry(two[0]).pairs is not None
-    assert load_rows([two[0], two[0]])[1][0].finished[0].result.run_id == two[0].name
-    assert load_entry(committed).result.run_id == committed.stem
+    assert load_run(two[0]).pairs is not None
+    assert load_section([two[0], two[0]])[1][0].finished[0].result.run_id == two[0].name
+    assert load_run(committed).result.run_id == committed.stem
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_what_is_no_finished_run(tmp_path, path, message):
         result = save_run(tmp_path, identity_of("mcnet"), None, "out of memory")
         path = result.run_id
     with pytest.raises(DataError, match=message):
-        load_entry(tmp_path / path)
+        load_run(tmp_path / path)

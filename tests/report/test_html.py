@@ -82,7 +82,7 @@ def board(template):
 
 @pytest.fixture(scope="module")
 def page(board) -> str:
-    return to_html(board, {group: painted for group in board.sections})
+    return to_html(board, {section: painted for section in board.sections})
 
 
 def test_golden_html(board):
@@ -135,7 +135,7 @@ def test_statements_and_warnings_are_those_of_the_board(page, root):
 def test_data_for_the_script_are_the_errors_of_the_rows(page, board):
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S).group(1))
     (rows,) = board.sections.values()
-    errors = {row.identity.registrator.name: row.scores["mace"] for row in rows if row.finished}
+    errors = {row.identity.registrator.name: row.pair_scores["mace"] for row in rows if row.finished}
     (nothing,) = [row for row in data["rows"] if row["name"] == "identity"]
     assert nothing["errors"] == pytest.approx(errors["identity"], abs=0.006)
     assert data["better"]["1,2"].startswith("Row 1 is better than row 2 by")
