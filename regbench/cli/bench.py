@@ -17,10 +17,14 @@ from regbench.cli._options import data_options, whole_numbers
 @click.option("--strategy", help="Time a training step of each stage, and the sampler alone.")
 @data_options
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]), help="Training pairs, as for `run`.")
-@click.option("--budget", default="full", show_default=True, help="Budget whose sizes to use: smoke, quick, short, full.")
+@click.option("--budget", default="full", show_default=True, help="Sizes to use, by budget: smoke, quick, short, full.")
 @click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
               help="A setting of translator, registrator, strategy, dataset or protocol. Repeatable.")  # fmt: skip
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights file of the registrator, where its time depends on them.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Weights file of the registrator.",
+)
 @click.option("--teacher", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
               help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
 @click.option("--batch", "batches", default="1,16", show_default=True, help="Batch sizes of forward passes.")

@@ -15,7 +15,7 @@ from regbench.cli._options import run_options
 @click.option("--strategy", help="How it is trained; without one the registrator is judged as it is.")
 @click.option("--translator", help="Renders the source in the target's modality, for strategies that need one.")
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]),
-              help="Training pairs: fixed offsets (default), new offsets at each visit, or really unaligned images.")  # fmt: skip
+              help="Training pairs: fixed offsets (default), new ones at each visit, or really unaligned.")  # fmt: skip
 @click.option("--budget", default="quick", show_default=True,
               help="smoke, quick, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
