@@ -39,7 +39,7 @@ class _Workload:
     settings: dict[str, dict[str, Any]] = field(compare=False)
     """All settings of the components, defaults included, by role."""
 
-    def is_that_of(self, run: _Workload) -> bool:
+    def equals_that_of(self, run: _Workload) -> bool:
         """Whether a run had this workload. Settings that were added or removed since the run are not compared."""
         return self == run and all(
             self.settings[role].get(name, value) == value
@@ -66,7 +66,7 @@ def expected_seconds(cells: Sequence[Cell], device: str, folders: Iterable[Path]
     for row in {cell.row.name: cell.row for cell in cells if cell.row.strategy is not None}.values():
         wanted = _workload_of_row(row, device_type)
         seconds_by_row[row.name] = [
-            seconds for workload, seconds in known if wanted is not None and wanted.is_that_of(workload)
+            seconds for workload, seconds in known if wanted is not None and wanted.equals_that_of(workload)
         ]
     trained = [cell for cell in cells if cell.arguments[0] == "run" and seconds_by_row[cell.row.name]]
     return {cell.name: median(seconds_by_row[cell.row.name]) for cell in trained}

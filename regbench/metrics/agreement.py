@@ -67,4 +67,5 @@ def agreement(scores: Floats, image: ArrayLike, other: ArrayLike) -> Agreement:
     times = (drawn[:, :, None] == np.arange(methods)).sum(axis=1)
     other = np.asarray(other, dtype=np.float64)
     taus = kendall_tau_b(draws.means(scores), np.broadcast_to(other, (DRAWS, methods)), times)
-    return Agreement(float(kendall_tau_b(scores.mean(axis=0), other)), draws.interval(taus), methods)
+    tau = float(kendall_tau_b(scores.mean(axis=0), other))
+    return Agreement(tau=tau, interval=draws.interval(taus), methods=methods)

@@ -44,9 +44,9 @@ def measure(
         wait()
         spans.append(1e3 * (time.perf_counter() - start))
     if repeats == 1:
-        return Timing(spans[0], 0.0, 1)
+        return Timing(median_ms=spans[0], iqr_ms=0.0, repeats=1)
     low, _, high = statistics.quantiles(spans, n=4, method="inclusive")
-    return Timing(statistics.median(spans), high - low, repeats)
+    return Timing(median_ms=statistics.median(spans), iqr_ms=high - low, repeats=repeats)
 
 
 def device_sync(device: str | Any) -> Callable[[], Any]:

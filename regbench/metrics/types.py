@@ -70,7 +70,9 @@ class PairErrors:
     def subset(self, index: ArrayLike) -> PairErrors:
         """The pairs at ``index`` (integers, repeats allowed, or a mask)."""
         index = np.asarray(index)
-        return PairErrors(self.error[index], self.identity[index], self.ok[index], self.image[index])
+        return PairErrors(
+            error=self.error[index], identity=self.identity[index], ok=self.ok[index], image=self.image[index]
+        )
 
 
 class MeanMetric:

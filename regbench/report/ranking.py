@@ -73,7 +73,7 @@ def rank_rows(rows: Sequence[BoardRow]) -> Ranking:
     """
     names = names_of(rows)
     finished = sorted((row for row in rows if row.finished), key=lambda row: (row.pair_scores["mace"].mean(), row.key))
-    unfinished = [RankedRow(row, names[row.key], None, {}) for row in rows if not row.finished]
+    unfinished = [RankedRow(row=row, names=names[row.key], rank=None, values={}) for row in rows if not row.finished]
     if not finished:
         return Ranking(unfinished, {})
     pairs = finished[0].finished[0].pairs

@@ -33,15 +33,15 @@ def title(section: Section) -> str:
 
 
 def facts(section: Section, ranking: Ranking) -> str:
-    """Which test pairs, how many, of how many images."""
-    finished = next((entry for ranked in ranking.rows for entry in ranked.row.finished), None)
+    """Manifest, number of test pairs and number of images."""
+    finished = next((run for ranked in ranking.rows for run in ranked.row.finished), None)
     pairs = finished.pairs if finished else None
     size = f", {len(pairs.image)} pairs of {len(set(pairs.image.tolist()))} images" if pairs else ""
     return f"Test manifest {section.manifest[:12]}{size}."
 
 
 def missing_controls(ranking: Ranking) -> list[str]:
-    """The rows every board must carry and this section lacks; a row without a finished run does not count."""
+    """The required rows that this section lacks; a row without a finished run does not count."""
     rows = [ranked for ranked in ranking.rows if ranked.values]
     present = {
         "identity (doing nothing)": any(map(is_identity, rows)),
@@ -52,7 +52,7 @@ def missing_controls(ranking: Ranking) -> list[str]:
 
 
 def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
-    """A line for each section that lacks a control, for the top of the page."""
+    """One line for each section that lacks a control, for the top of the page."""
     return [
         f"{title(section)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
         for section, ranking in sections
@@ -61,7 +61,7 @@ def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
 
 
 def supported(ranking: Ranking) -> list[str]:
-    """Who is better than whom and by how much, and which neighbours nothing separates."""
+    """Which rows are better than which and by how much, and which neighbours are not separated."""
     winners: dict[int, list[str]] = {}
     for (i, j), bounds in sorted(ranking.better.items()):
         winners.setdefault(i, []).append(f"row {j + 1} by {range_in_words(bounds)} px")
@@ -72,10 +72,10 @@ def supported(ranking: Ranking) -> list[str]:
 
 
 def machines(ranking: Ranking) -> str:
-    """Which rows were timed on what: milliseconds of two machines do not compare. Empty where nothing was timed."""
+    """On which machine each row was timed, because times of two machines are not comparable; empty without times."""
     where: dict[str, list[int]] = {}
     for n, ranked in enumerate(ranking.rows, 1):
-        timed = [entry.result for entry in ranked.row.finished if entry.result.timing]
+        timed = [run.result for run in ranked.row.finished if run.result.timing]
         for machine in sorted({_machine(result) for result in timed} - {""}):
             where.setdefault(machine, []).append(n)
     listed = [f"{machine} (rows {', '.join(map(str, numbers))})" for machine, numbers in sorted(where.items())]
@@ -83,7 +83,7 @@ def machines(ranking: Ranking) -> str:
 
 
 def unpublished_combinations(ranking: Ranking) -> str:
-    """Which rows have no figure of a paper to be compared with."""
+    """Which rows cannot be compared with a printed number, because no paper reports their combination."""
     rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.unpublished_combination]
     return f"Of combinations no paper reports: row {', '.join(rows)}." if rows else ""
 
@@ -97,12 +97,12 @@ def _machine(result: Result) -> str:
 
 @dataclass(frozen=True)
 class Reported:
-    """What papers print for the data set of a section."""
+    """The numbers that papers print for the data set of a section."""
 
     table: Table
-    """A line a printed method, beside our MACE where we have run it; never ranked."""
+    """One line for each printed method, with our MACE where we have run it; never ranked."""
     sentences: list[str]
-    """How far our order of the methods is that of each printed table."""
+    """For each printed table: whether our order of its methods agrees with the printed one."""
 
 
 REPORTED_NOTE = (
@@ -151,7 +151,7 @@ def _agreement(paper: Paper, lines: Sequence[PrintedLine], ranking: Ranking) -> 
             theirs.append(mace)
     if len(scores) < 2:
         return None
-    pairs = next(entry.pairs for ranked in ranking.rows for entry in ranked.row.finished if entry.pairs)
+    pairs = next(run.pairs for ranked in ranking.rows for run in ranked.row.finished if run.pairs)
     return agreement(np.stack(scores, axis=1), pairs.image, theirs)
 
 

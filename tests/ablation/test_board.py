@@ -1,4 +1,4 @@
-"""What a grid's board is told besides its runs."""
+"""What the board of an ablation shows besides its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A grid through the real command line: run, go on, redo one cell, keep failures, on a cluster's launcher too."""
+"""An ablation through the real command line: run, continue, repeat one cell, keep failures, use a cluster."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_the_clusters_way_gives_the_same_on_this_machine(regbench):
 
 @pytest.mark.slow
 def test_a_killed_grid_goes_on_within_the_cell(regbench):
-    """SIGKILL of the grid ends its cell, too; the next attempt resumes that cell from its checkpoint."""
+    """SIGKILL of the ablation ends its cell, too; the next attempt resumes that cell from its checkpoint."""
     path = recipe(regbench.folder, TRAINED.format(steps=150))
     process = subprocess.Popen(regbench.command("ablate", path), cwd=regbench.folder, env=regbench.environment)
     cell = regbench.folder / "runs/grid-smoke/trained-synthetic-0"

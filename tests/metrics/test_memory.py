@@ -20,6 +20,6 @@ def test_the_peak_rises_with_what_is_taken_and_stays():
 @pytest.mark.skipif(not PROCESS_STATUS.is_file(), reason="Linux tells it")
 def test_a_small_program_started_by_a_large_one_is_small():
     held = np.ones(2**26)  # 512 MB
-    found = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
-    assert float(found.stdout) < 512 < peak_mb()
+    child = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True)
+    assert float(child.stdout) < 512 < peak_mb()
     assert held.any()

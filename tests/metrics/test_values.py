@@ -127,15 +127,15 @@ def test_subset_takes_indices_and_masks():
 def test_summary_is_complete_and_finite():
     rng = np.random.default_rng(2)
     e = pairs(rng.gamma(2, 3, 60), image=np.arange(60) // 6)
-    found = summarise(e, {**CORE, "odd": lambda errors: float("nan")})
-    assert set(found) == {*CORE, "odd", "identity_mace", "mace_over_identity"}
-    assert {name: found[name]["value"] for name in CORE} == {name: metric(e) for name, metric in CORE.items()}
-    assert found["mace"]["n"] == 60
-    low, high = found["mace"]["ci95"]
+    summary = summarise(e, {**CORE, "odd": lambda errors: float("nan")})
+    assert set(summary) == {*CORE, "odd", "identity_mace", "mace_over_identity"}
+    assert {name: summary[name]["value"] for name in CORE} == {name: metric(e) for name, metric in CORE.items()}
+    assert summary["mace"]["n"] == 60
+    low, high = summary["mace"]["ci95"]
     assert low < mace(e) < high
-    assert found["mace_over_identity"]["value"] == pytest.approx(mace(e) / 20)
-    assert found["mace_over_identity"]["ci95"] == pytest.approx([low / 20, high / 20])
-    assert found["odd"] == {"value": None, "ci95": None, "n": 60}
+    assert summary["mace_over_identity"]["value"] == pytest.approx(mace(e) / 20)
+    assert summary["mace_over_identity"]["ci95"] == pytest.approx([low / 20, high / 20])
+    assert summary["odd"] == {"value": None, "ci95": None, "n": 60}
 
 
 def test_one_image_gives_no_interval():

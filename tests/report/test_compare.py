@@ -31,26 +31,26 @@ def result_of(identity):
 
 def test_numbers_by_hand():
     a, b = entry(0.30, 1), entry(0.10, 2)
-    found = compare_runs(a, b, largest=3)
+    comparison = compare_runs(a, b, largest=3)
     excess = a.pairs.errors.scored - b.pairs.errors.scored
     images = excess.reshape(24, 4).mean(axis=1)
-    assert found.difference == pytest.approx(excess.mean())
-    assert found.effect == pytest.approx(images.mean() / images.std(ddof=1))
-    assert found.nearer == pytest.approx(100 * np.mean((excess < 0) + (excess == 0) / 2))
-    assert found.interval[0] < excess.mean() < found.interval[1]
-    assert [abs(d.a - d.b) for d in found.largest] == pytest.approx(sorted(abs(excess))[:-4:-1])
-    assert (found.pairs, found.images) == (96, 24)
+    assert comparison.difference == pytest.approx(excess.mean())
+    assert comparison.effect == pytest.approx(images.mean() / images.std(ddof=1))
+    assert comparison.nearer == pytest.approx(100 * np.mean((excess < 0) + (excess == 0) / 2))
+    assert comparison.interval[0] < excess.mean() < comparison.interval[1]
+    assert [abs(d.a - d.b) for d in comparison.largest] == pytest.approx(sorted(abs(excess))[:-4:-1])
+    assert (comparison.pairs, comparison.images) == (96, 24)
 
 
 def test_an_order_is_claimed_where_it_is_and_from_either_side():
     a, b = entry(0.30, 1), entry(0.10, 2)
-    found, turned = compare_runs(a, b), compare_runs(b, a)
-    assert found.separated
+    comparison, turned = compare_runs(a, b), compare_runs(b, a)
+    assert comparison.separated
     assert turned.separated
-    assert found.statement.startswith("B is better by ")
+    assert comparison.statement.startswith("B is better by ")
     assert turned.statement.startswith("A is better by ")
-    assert turned.effect == pytest.approx(-found.effect)
-    assert turned.nearer == pytest.approx(100 - found.nearer)
+    assert turned.effect == pytest.approx(-comparison.effect)
+    assert turned.nearer == pytest.approx(100 - comparison.nearer)
 
 
 def test_no_order_is_claimed_where_there_is_none():
@@ -87,9 +87,9 @@ def test_command_line(two):
     said = CliRunner().invoke(command, [*map(str, two), "--pairs", "2"], catch_exceptions=False).output
     assert "A is better by " in said
     assert said.count("  pair ") == 2
-    found = json.loads(CliRunner().invoke(command, [*map(str, two), "--json"]).output)
-    assert found["separated"] is True
-    assert len(found["largest"]) == 6
+    comparison = json.loads(CliRunner().invoke(command, [*map(str, two), "--json"]).output)
+    assert comparison["separated"] is True
+    assert len(comparison["largest"]) == 6
 
 
 def test_runs_are_directories_or_committed_results(two, template):

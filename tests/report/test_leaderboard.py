@@ -200,18 +200,18 @@ def test_check_finds_edited_errors(root, an_ok_run):
 
 def test_check_finds_renamed_and_left_over_files(root, an_ok_run):
     an_ok_run.rename(an_ok_run.with_name("0123456789ab.json"))
-    found = "\n".join(leaderboard.check(root))
-    assert f"rename it to {an_ok_run.name}" in found
-    assert "belongs to no result" in found
+    problems = "\n".join(leaderboard.check(root))
+    assert f"rename it to {an_ok_run.name}" in problems
+    assert "belongs to no result" in problems
 
 
 def test_check_finds_drift_and_prints_it(root):
     leaderboard.build(root)
     page = root / "demo.md"
     page.write_text(page.read_text().replace("Synthetic results.", "The best results."))
-    found = leaderboard.check(root)
-    assert "-The best results." in found
-    assert "+Synthetic results." in found
+    problems = leaderboard.check(root)
+    assert "-The best results." in problems
+    assert "+Synthetic results." in problems
 
 
 def test_check_finds_pairs_that_are_not_the_manifests(root, an_ok_run):

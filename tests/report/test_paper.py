@@ -90,7 +90,7 @@ def test_a_board_may_only_name_papers_that_are_there(root):
 def test_committed_papers_are_consistent(name):
     """What they print obeys the definitions of the metrics: AUC grows with the threshold, and MACE bounds it."""
     paper = load_paper(RECIPES / name)
-    lines = [line for found in paper.lines.values() for line in found]
+    lines = [line for lines_of_dataset in paper.lines.values() for line in lines_of_dataset]
     assert lines
     for line in lines:
         assert line.source

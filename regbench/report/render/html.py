@@ -125,7 +125,7 @@ def _data(finished: Sequence[tuple[int, RankedRow]], ranking: Ranking) -> Markup
         f"{i + 1},{j + 1}": f"Row {i + 1} is better than row {j + 1} by {range_in_words(bounds)} px."
         for (i, j), bounds in sorted(ranking.better.items())
     }
-    doing_nothing = [entry.pairs.identity_error.max() for _, r in finished for entry in r.row.finished if entry.pairs]
+    doing_nothing = [run.pairs.identity_error.max() for _, r in finished for run in r.row.finished if run.pairs]
     limit = 10 * math.ceil(max(doing_nothing, default=5.0) / 5)  # twice the largest error of identity, in tens
     text = json.dumps({"rows": rows, "better": better, "limit": limit}, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c"))
