@@ -1,1 +1,1 @@
-"""From a recipe to cells, their processes and their board."""
+"""Ablations: a recipe, its cells, the processes that run them, and the board of their runs."""

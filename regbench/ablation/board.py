@@ -1,4 +1,4 @@
-"""A grid as a leaderboard: its runs, those that failed too, and what was left out and why."""
+"""The board of an ablation: finished runs, failed runs, and which cells were skipped and why."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from regbench.ablation.cells import Cell, recorded_run
 from regbench.ablation.recipe import Recipe
 from regbench.errors import DataError
 from regbench.report import leaderboard
-from regbench.report.board import Settings, write_settings
+from regbench.report.board import BoardSettings, write_settings
 from regbench.results.store import load_result
 from regbench.settings import budget_of
 
 
-def bring_papers(recipe: Recipe, beside: Path, boards: Path) -> None:
-    """Copy the numbers papers print to where a board looks for them, unless they are there.
+def copy_papers(recipe: Recipe, recipe_folder: Path, boards: Path) -> None:
+    """Copy the numbers printed in papers to where the board reads them, unless they are there.
 
     Args:
         recipe: names the papers.
-        beside: folder of the recipe's file, which holds a folder for each of them.
+        recipe_folder: folder of the recipe's file; it holds a folder for each paper.
         boards: folder of the leaderboards.
 
     Raises:
         DataError: a paper's folder is in neither place.
     """
     for paper in recipe.papers:
-        source, target = beside / paper, boards / "recipes" / paper
+        source, target = recipe_folder / paper, boards / "recipes" / paper
         if target.exists():
             continue
         if not source.is_dir():
@@ -36,12 +36,12 @@ def bring_papers(recipe: Recipe, beside: Path, boards: Path) -> None:
 
 
 def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) -> Path:
-    """Add every run of a grid to the board of its recipe and build the page.
+    """Add every run of an ablation to its board and build the page.
 
     Args:
-        recipe: what was asked for; the board is called after it and its budget, and entitled by the data too.
-        cells: all cells, those that were skipped too: the board says why.
-        out: folder of the grid.
+        recipe: names the board, together with its budget; the title also names the data sets.
+        cells: all cells, skipped ones included: the board says why they were skipped.
+        out: folder of the ablation.
         boards: folder of the leaderboards.
 
     Returns:
@@ -51,18 +51,18 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) 
         DataError: a run's file is broken.
         UsageError: a run was not judged with exact labels.
     """
-    name = recipe.grid_name
-    runs = [recorded_run(out / cell.name) for cell in cells if cell.reason is None]
+    name = recipe.board_name
+    runs = [recorded_run(out / cell.name) for cell in cells if cell.skip_reason is None]
     leaderboard.add(boards, name, [run for run in runs if run is not None], failed=True)
-    left_out = sorted(
-        {f"{cell.row.name} on {cell.dataset} was not run: {cell.reason}" for cell in cells if cell.reason}
+    skipped = sorted(
+        {f"{cell.row.name} on {cell.dataset} was not run: {cell.skip_reason}" for cell in cells if cell.skip_reason}
     )
     folder = boards / "results" / name
-    data = sorted({load_result(path, committed=True).identity.test_dataset.name for path in folder.glob("*.json")})
-    settings = Settings(
-        title=f"{recipe.title} ({', '.join([f'{recipe.budget} budget', *data])})",
+    datasets = sorted({load_result(path, committed=True).identity.test_dataset.name for path in folder.glob("*.json")})
+    settings = BoardSettings(
+        title=f"{recipe.title} ({', '.join([f'{recipe.budget} budget', *datasets])})",
         description=f"{recipe.description} Budget {recipe.budget}: {budget_of(recipe.budget).summary}.".strip(),
-        notes=[*recipe.notes, *left_out],
+        notes=[*recipe.notes, *skipped],
         papers=list(recipe.papers),
     )
     write_settings(folder, settings)

@@ -1,8 +1,8 @@
-"""From a recipe to cells: the command line of each, what each waits for, and what cannot be run and why.
+"""The cells of an ablation: the command line of each, the cell each waits for, and why a cell is skipped.
 
-A cell is one ``regbench run`` or ``regbench evaluate`` in a folder of its own, ``<out>/<cell>/``, with ``cell.json``
-beside the run: the command and what became of it. A cell whose command is the recorded one and whose run is ok is not
-run again; deleting its folder redoes it and nothing else.
+A cell is one ``regbench run`` or ``regbench evaluate`` in a folder of its own, ``<out>/<cell>/``. ``cell.json`` in that
+folder records the command and its outcome. A cell is not run again while its command equals the recorded one and its
+run is ok; deleting its folder repeats this cell alone.
 """
 
 from __future__ import annotations
@@ -14,132 +14,149 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from regbench.ablation.recipe import Recipe, Row, Sets
+from regbench.ablation.recipe import Recipe, RecipeRow, Sets
 from regbench.data.prepare import ensure
 from regbench.errors import DataError
 from regbench.results import Result, load_result
 from regbench.results.store import RESULT, write_json
 
-RECORD = "cell.json"
-LOG = "log.txt"
-SHARED = "shared"
-"""Folder of the stages that cells of a grid have in common."""
+RECORD_FILE = "cell.json"
+LOG_FILE = "log.txt"
+SHARED_STAGES = "shared"
+"""Folder of the trained stages that several cells use (``run.share``)."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One job of a grid."""
+    """One job of an ablation."""
 
     name: str
-    row: Row
+    row: RecipeRow
     dataset: str
-    """Whose training pairs it learns from, or whose test pairs it is judged on when nothing is trained."""
-    words: tuple[str, ...]
+    """Data set that provides its training pairs, or its test pairs when nothing is trained."""
+    arguments: tuple[str, ...]
     """The command line without ``--out`` and without the run it needs."""
-    needs: str | None = None
-    """Cell whose finished run comes in through ``needs_as``."""
-    needs_as: str = ""
-    reason: str | None = None
-    """Why it is not run; None for a cell that is."""
+    needed_cell: str | None = None
+    """Name of the cell whose finished run this one uses."""
+    needed_option: str = ""
+    """Option that passes that run: ``--teacher`` or ``--run``."""
+    skip_reason: str | None = None
+    """Why the cell is skipped; None for a cell that is run."""
 
     def command(self, out: Path) -> list[str]:
-        """The whole command line after ``regbench``; raises DataError when the run it needs is not there."""
-        needed = []
-        if self.needs is not None:
-            run = finished_run(out / self.needs)
+        """The command line after ``regbench``; raises DataError when the run it needs is not finished."""
+        needed_run = []
+        if self.needed_cell is not None:
+            run = finished_run(out / self.needed_cell)
             if run is None:
-                raise DataError(f"{self.name} needs the run of {self.needs}, which is not finished")
-            needed = [self.needs_as, str(run)]
-        share = ["--set", f"run.share={out / SHARED}"] if self.words[0] == "run" else []
-        return [*self.words, *needed, *share, "--out", str(out / self.name)]
+                raise DataError(f"{self.name} needs the run of {self.needed_cell}, which is not finished")
+            needed_run = [self.needed_option, str(run)]
+        share = ["--set", f"run.share={out / SHARED_STAGES}"] if self.arguments[0] == "run" else []
+        return [*self.arguments, *needed_run, *share, "--out", str(out / self.name)]
 
     def result(self, out: Path) -> Result | None:
-        """Its result if it is done: the recorded command is today's, the run is ok, and made from today's other run."""
+        """The result of a finished cell; None where the cell has to be run.
+
+        A cell is finished when its recorded command is the present one, its run is ok, and that run started from the
+        present run of the needed cell.
+        """
         record = read_record(out / self.name)
         run = finished_run(out / self.name)
-        if run is None or record.get("words") != list(self.words) or record.get("needs") != self.needs:
+        if run is None or record.get("words") != list(self.arguments) or record.get("needs") != self.needed_cell:
             return None
         result = load_result(run / RESULT)
-        if self.needs is not None:
-            needed = finished_run(out / self.needs)
+        if self.needed_cell is not None:
+            needed = finished_run(out / self.needed_cell)
             if needed is None or load_result(needed / RESULT).run_id not in result.identity.ancestors:
                 return None
         return result
 
     def record(self, out: Path, status: str, **more: Any) -> None:
-        """Write ``cell.json``."""
-        content = {"words": list(self.words), "needs": self.needs, "status": status, **more}
-        write_json(out / self.name / RECORD, content)
+        """Write ``cell.json``: the command, ``status`` (``running``, ``ok``, ``failed``) and the keys of ``more``."""
+        content = {"words": list(self.arguments), "needs": self.needed_cell, "status": status, **more}
+        write_json(out / self.name / RECORD_FILE, content)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """``cell.json`` of a cell's folder; empty where there is none that can be read."""
+    """``cell.json`` of a cell's folder; empty where the file is missing or broken."""
     try:
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}
 
 
 def recorded_run(folder: Path) -> Path | None:
-    """The run directory a cell's record names, if it holds a result."""
+    """The run directory that a cell's record names; None where it holds no result."""
     run = folder / str(read_record(folder).get("run"))
     return run if (run / RESULT).is_file() else None
 
 
 def finished_run(folder: Path) -> Path | None:
-    """The run directory of a cell that ended well, if its result is ok."""
+    """The run directory of a cell whose record and result both say ok; else None."""
     run = recorded_run(folder) if read_record(folder).get("status") == "ok" else None
     return run if run is not None and load_result(run / RESULT).status == "ok" else None
 
 
 def cells_of(recipe: Recipe, roots: Mapping[str, Path], prepared: Callable[[str], bool], device: str) -> list[Cell]:
-    """Every cell of a recipe, those it waits for before it.
+    """Every cell of a recipe. A cell stands after the cell it needs.
 
     Args:
-        recipe: what to run.
+        recipe: rows, data sets and seeds.
         roots: folders of data sets by name.
-        prepared: whether a data set can be used without a folder.
+        prepared: whether the pack of a data set exists, so that it can be used without a folder.
         device: ``auto``, ``cpu``, ``cuda``.
 
     Raises:
         UsageError: a row names an unknown component.
     """
 
-    def data(name: str) -> list[str]:
-        folder = ["--root", str(roots[name].resolve())] if name in roots else []
-        return ["--dataset", name, *folder, *_settings({"dataset": recipe.data.get(name, {})})]
+    def dataset_arguments(name: str) -> list[str]:
+        root = ["--root", str(roots[name].resolve())] if name in roots else []
+        return ["--dataset", name, *root, *_set_arguments({"dataset": recipe.data.get(name, {})})]
 
     cells: list[Cell] = []
     ordered = sorted(recipe.rows, key=lambda row: row.teacher is not None)
-    why = {row.name: row.why_not() for row in ordered}
+    incompatibility = {row.name: row.incompatibility() for row in ordered}
     for dataset in recipe.datasets:
         missing = _missing(dataset, roots, prepared)
         for row in ordered:
+            reason = missing or incompatibility[row.name] or (incompatibility[row.teacher] if row.teacher else None)
             for seed in row.seeds:
-                cell = _cell(row, dataset, seed, data(dataset), device)
-                reason = missing or why[row.name] or (row.teacher and why[row.teacher]) or None
-                cells.append(replace(cell, reason=reason))
+                cell = _row_cell(row, dataset, seed, dataset_arguments(dataset), device)
+                cells.append(replace(cell, skip_reason=reason))
                 for test in recipe.transfer if row.strategy is not None else ():
                     if test != dataset:
-                        judged = _judged(cell, test, data(test), device)
-                        cells.append(replace(judged, reason=reason or _missing(test, roots, prepared)))
+                        judged = _transfer_cell(cell, test, dataset_arguments(test), device)
+                        cells.append(replace(judged, skip_reason=reason or _missing(test, roots, prepared)))
     return cells
 
 
 def prepare_packs(cells: Sequence[Cell], roots: Mapping[str, Path], settings: Sets) -> None:
-    """Make the pack of every data set the cells use, before cells that start together would all try.
+    """Make the pack of every data set the cells use, so that cells that run at once do not all make it.
 
     Args:
-        cells: of :func:`cells_of`; those with a reason use none.
+        cells: as :func:`cells_of` returns them; skipped cells are ignored.
         roots: folders of data sets by name.
-        settings: of data sets by their name.
+        settings: settings of data sets by name.
 
     Raises:
         UsageError, DataError: a data set cannot be read.
     """
-    for name in dict.fromkeys(cell.dataset for cell in cells if cell.reason is None):
+    for name in dict.fromkeys(cell.dataset for cell in cells if cell.skip_reason is None):
         ensure(name, root=roots.get(name), settings=settings.get(name))
+
+
+def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells in groups that can run at once: a cell needs only cells of earlier groups."""
+    groups: list[list[Cell]] = []
+    number: dict[str, int] = {}
+    for cell in cells:  # the cell that a cell needs stands before it
+        number[cell.name] = number[cell.needed_cell] + 1 if cell.needed_cell is not None else 0
+        while len(groups) <= number[cell.name]:
+            groups.append([])
+        groups[number[cell.name]].append(cell)
+    return groups
 
 
 def _missing(dataset: str, roots: Mapping[str, Path], prepared: Callable[[str], bool]) -> str | None:
@@ -148,50 +165,50 @@ def _missing(dataset: str, roots: Mapping[str, Path], prepared: Callable[[str], 
     return f"data set {dataset} is not here; add --root {dataset}=DIR"
 
 
-def _cell(row: Row, dataset: str, seed: int, data: list[str], device: str) -> Cell:
+def _row_cell(row: RecipeRow, dataset: str, seed: int, dataset_arguments: list[str], device: str) -> Cell:
     if row.strategy is None:
-        words = ["evaluate", "--registrator", row.registrator]
-        sets = {k: v for k, v in row.set.items() if k != "strategy"}
+        arguments = ["evaluate", "--registrator", row.registrator]
+        sets = {section: values for section, values in row.set.items() if section != "strategy"}
     else:
-        words = ["run", "--registrator", row.registrator, "--strategy", row.strategy, "--precision", row.precision]
-        words += ["--translator", row.translator] if row.translator else []
-        words += ["--pairing", row.pairing] if row.pairing else []
+        arguments = ["run", "--registrator", row.registrator, "--strategy", row.strategy, "--precision", row.precision]
+        arguments += ["--translator", row.translator] if row.translator else []
+        arguments += ["--pairing", row.pairing] if row.pairing else []
         sets = row.set
-    words += ["--budget", row.budget, "--seed", str(seed), "--device", device, *data, *_settings(sets)]
-    needs = _name(row.teacher, dataset, seed) if row.teacher else None
-    return Cell(_name(row.name, dataset, seed), row, dataset, tuple(words), needs, "--teacher" if needs else "")
+    arguments += ["--budget", row.budget, "--seed", str(seed), "--device", device]
+    return Cell(
+        name=_cell_name(row.name, dataset, seed),
+        row=row,
+        dataset=dataset,
+        arguments=(*arguments, *dataset_arguments, *_set_arguments(sets)),
+        needed_cell=_cell_name(row.teacher, dataset, seed) if row.teacher else None,
+        needed_option="--teacher" if row.teacher else "",
+    )
 
 
-def _judged(trained: Cell, test: str, data: list[str], device: str) -> Cell:
-    words = ("evaluate", "--device", device, *data)
-    name = f"{trained.name}-on-{_slug(test)}"
-    return Cell(name, trained.row, test, words, needs=trained.name, needs_as="--run")
+def _transfer_cell(trained: Cell, test: str, dataset_arguments: list[str], device: str) -> Cell:
+    """The cell that judges the run of ``trained`` on the test pairs of another data set."""
+    return Cell(
+        name=f"{trained.name}-on-{_slug(test)}",
+        row=trained.row,
+        dataset=test,
+        arguments=("evaluate", "--device", device, *dataset_arguments),
+        needed_cell=trained.name,
+        needed_option="--run",
+    )
 
 
-def _settings(sets: Sets) -> list[str]:
-    words = []
+def _set_arguments(sets: Sets) -> list[str]:
+    arguments = []
     for section, values in sets.items():
         for name, value in values.items():
-            words += ["--set", f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
-    return words
+            arguments += ["--set", f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    return arguments
 
 
-def _name(row: str, dataset: str, seed: int) -> str:
+def _cell_name(row: str, dataset: str, seed: int) -> str:
     return f"{_slug(row)}-{_slug(dataset)}-{seed}"
 
 
 def _slug(text: str) -> str:
     text = text.replace("*", "-star").replace("×", "x").replace("+", "-plus")
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-").lower()
-
-
-def waves(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """Cells that can run at once, wave after wave: nothing needs a cell of its own wave."""
-    found: list[list[Cell]] = []
-    level: dict[str, int] = {}
-    for cell in cells:  # what a cell needs stands before it
-        level[cell.name] = level[cell.needs] + 1 if cell.needs is not None else 0
-        while len(found) <= level[cell.name]:
-            found.append([])
-        found[level[cell.name]].append(cell)
-    return found

@@ -1,7 +1,7 @@
-"""Runs the cells of a grid: as processes of this machine, or as jobs of a cluster through submitit.
+"""Run the cells of an ablation: as processes of this machine, or as jobs of a cluster through submitit.
 
-Each cell is a process of its own: one that dies, runs out of memory or is killed leaves a record and takes no other
-with it. Cells that need another one wait for the wave before them.
+Each cell is a process of its own. A process that dies, runs out of memory or is killed leaves a record and stops no
+other cell. A cell that needs another one waits for the wave before it.
 """
 
 from __future__ import annotations
@@ -17,44 +17,44 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from regbench.ablation.cells import LOG, RECORD, Cell, waves
+from regbench.ablation.cells import LOG_FILE, RECORD_FILE, Cell, waves
 from regbench.errors import DataError, UsageError
 from regbench.results.store import CONFIG, RESULT
 
-STDOUT = "stdout.json"
-Done = Callable[[Cell], None]
+STDOUT_FILE = "stdout.json"
+CellEnded = Callable[[Cell], None]
 """Called with each cell that has ended, after its record was written."""
 
 
 class Launcher(Protocol):
-    """Runs cells that need nothing of each other, and returns when all of them have ended."""
+    """Runs cells that do not need each other, and returns when all of them have ended."""
 
-    def run(self, cells: Sequence[Cell], out: Path, done: Done) -> None:
-        """Run them all; a failed cell is a record, not an exception."""
+    def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
+        """Run all cells; a failed cell becomes a record, not an exception."""
 
 
-def run_grid(cells: Sequence[Cell], out: Path, launcher: Launcher, done: Done) -> None:
-    """Run every cell that is not done, in waves; cells whose needed cell failed are recorded as failed.
+def run_cells(cells: Sequence[Cell], out: Path, launcher: Launcher, on_ended: CellEnded) -> None:
+    """Run every cell that is not finished, in waves. A cell whose needed cell failed is recorded as failed.
 
     Args:
-        cells: of :func:`regbench.ablation.cells.cells_of`; those with a reason are left out.
-        out: folder of the grid.
-        launcher: where to run them.
-        done: told of every cell, also of those that were done before.
+        cells: as :func:`regbench.ablation.cells.cells_of` returns them; skipped cells are ignored.
+        out: folder of the ablation.
+        launcher: where the cells run.
+        on_ended: called with every cell, also with those that were finished before.
     """
-    for wave in waves([cell for cell in cells if cell.reason is None]):
+    for wave in waves([cell for cell in cells if cell.skip_reason is None]):
         open_cells = []
         for cell in wave:
-            if _is_settled(cell, out):
-                done(cell)
+            if _needs_no_process(cell, out):
+                on_ended(cell)
             else:
                 open_cells.append(cell)
         if open_cells:
-            launcher.run(open_cells, out, done)
+            launcher.run(open_cells, out, on_ended)
 
 
-def _is_settled(cell: Cell, out: Path) -> bool:
-    """Whether a cell need not be started: it is done, or cannot be, which is recorded."""
+def _needs_no_process(cell: Cell, out: Path) -> bool:
+    """Whether a cell is finished, or cannot be run because its needed cell failed; the latter is recorded."""
     if cell.result(out) is not None:
         return True
     try:
@@ -66,23 +66,23 @@ def _is_settled(cell: Cell, out: Path) -> bool:
 
 
 def run_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run one cell to its end and record what became of it; what the cluster's job executes."""
-    process = start(cell, out, environment)
+    """Run one cell to its end and record its outcome. A job of the cluster calls this function."""
+    process = start_cell(cell, out, environment)
     try:
         code = process.wait()
     except BaseException:
-        process.send_signal(signal.SIGINT)  # it writes a checkpoint and ends
+        process.send_signal(signal.SIGINT)  # the process then writes a checkpoint and ends
         process.wait()
         raise
-    finish(cell, out, code)
+    finish_cell(cell, out, code)
 
 
-def start(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a cell's process; what it says goes to ``log.txt``, its result as JSON to ``stdout.json``."""
+def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a cell's process: stderr is appended to ``log.txt``, the result goes as JSON to ``stdout.json``."""
     cell.record(out, "running")
     command = [sys.executable, "-m", "regbench", *cell.command(out), "--json"]
     folder = out / cell.name
-    with (folder / LOG).open("ab") as log, (folder / STDOUT).open("wb") as stdout:
+    with (folder / LOG_FILE).open("ab") as log, (folder / STDOUT_FILE).open("wb") as stdout:
         return subprocess.Popen(
             command,
             stdout=stdout,
@@ -92,70 +92,73 @@ def start(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -
         )
 
 
-def finish(cell: Cell, out: Path, code: int) -> None:
-    """Write the record of a cell whose process ended with ``code``; a failed one names the run it was at, if any."""
+def finish_cell(cell: Cell, out: Path, code: int) -> None:
+    """Record the outcome of a cell whose process ended with exit code ``code`` (negative: a signal).
+
+    The record of a failed cell names the run directory of the failed attempt, if there is one.
+    """
     folder = out / cell.name
     if code == 0:
         run = _printed_run(folder)
         if run is None:
-            cell.record(out, "failed", reason=f"it ended well but left no result; see {folder / LOG}")
+            cell.record(out, "failed", reason=f"the process ended well but left no result; see {folder / LOG_FILE}")
         else:
             cell.record(out, "ok", run=run)
         return
-    reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / LOG)
+    reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / LOG_FILE)
     run = _attempted_run(folder)
     cell.record(out, "failed", reason=reason, **({"run": run} if run else {}))
 
 
 def _printed_run(folder: Path) -> str | None:
-    """The run directory whose result the process printed; None where there is no such result."""
+    """Name of the run directory whose result the process printed; None where there is no such directory."""
     try:
-        run_id = json.loads((folder / STDOUT).read_bytes())["run_id"]
+        run_id = json.loads((folder / STDOUT_FILE).read_bytes())["run_id"]
     except (OSError, ValueError, KeyError):
         return None
     return next((path.parent.name for path in folder.glob(f"*/{RESULT}") if path.parent.name.endswith(run_id)), None)
 
 
 def _attempted_run(folder: Path) -> str | None:
-    """The run directory the ended process worked on; None if it ended before it had one.
+    """Name of the run directory of the ended process; None if the process ended before it made one.
 
-    A cell holds a run of every setting it was ever tried with. The one of this attempt is told by its ``config.json``:
-    a run writes it when it begins, so after the record that says that the cell is running.
+    A cell's folder holds a run for each set of settings that was tried. The run of this attempt has the newest
+    ``config.json``, which is written when the run begins and therefore after the record that says ``running``.
     """
-    began = (folder / RECORD).stat().st_mtime_ns
+    began = (folder / RECORD_FILE).stat().st_mtime_ns
     written = max(((path.stat().st_mtime_ns, path.parent.name) for path in folder.glob(f"*/{CONFIG}")), default=None)
     return written[1] if written is not None and written[0] >= began else None
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.is_file() else []
-    said = [line.removeprefix("regbench: ").strip() for line in lines if line.strip()]
-    return said[-1] if said else f"it failed without a word; see {log}"
+    messages = [line.removeprefix("regbench: ").strip() for line in lines if line.strip()]
+    return messages[-1] if messages else f"the process failed without a message; see {log}"
 
 
 def _end_with_parent() -> None:
-    """A cell must not outlive a killed grid: the next attempt would find its run locked (Linux)."""
+    """End this process when its parent dies (Linux). Otherwise the next attempt would find the run locked."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 class Local:
-    """As many processes at once as there are slots."""
+    """Processes of this machine, as many at once as there are slots."""
 
     def __init__(self, jobs: int = 1, devices: Sequence[str] = ()) -> None:
-        """Use ``jobs`` slots; with ``devices`` (``CUDA_VISIBLE_DEVICES`` values) one process has one of them."""
+        """Make ``jobs`` slots, or ``jobs`` for each of ``devices`` (values of ``CUDA_VISIBLE_DEVICES``)."""
         names: Iterable[str | None] = devices or [None]
         self.slots = [name for _ in range(jobs) for name in names]
 
     @classmethod
-    def here(cls, jobs: int, device: str) -> Local:
-        """``jobs`` slots of this machine, or of each of its GPUs where ``device`` (``auto``, ``cuda``) means all."""
+    def on_this_machine(cls, jobs: int, device: str) -> Local:
+        """``jobs`` slots for each GPU where ``device`` is ``auto`` or ``cuda``, else ``jobs`` slots in all."""
         import torch
 
         count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
         return cls(jobs, [str(number) for number in range(count)])
 
-    def run(self, cells: Sequence[Cell], out: Path, done: Done) -> None:
+    def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
         """Keep every slot busy until no cell is left."""
         waiting, free = list(cells), list(self.slots)
         busy: list[tuple[Cell, subprocess.Popen[bytes], str | None]] = []
@@ -163,13 +166,13 @@ class Local:
             while waiting or busy:
                 while waiting and free:
                     cell, slot = waiting.pop(0), free.pop(0)
-                    busy.append((cell, start(cell, out, {"CUDA_VISIBLE_DEVICES": slot} if slot else None), slot))
+                    busy.append((cell, start_cell(cell, out, {"CUDA_VISIBLE_DEVICES": slot} if slot else None), slot))
                 ended = [entry for entry in busy if entry[1].poll() is not None]
                 for cell, process, slot in ended:
                     busy.remove((cell, process, slot))
                     free.append(slot)
-                    finish(cell, out, process.returncode)
-                    done(cell)
+                    finish_cell(cell, out, process.returncode)
+                    on_ended(cell)
                 if not ended:
                     time.sleep(0.1)
         except BaseException:
@@ -181,7 +184,7 @@ class Local:
 
 
 class Cluster:
-    """Jobs of SLURM (or of this machine, for trying it out) through submitit.
+    """Jobs of SLURM through submitit; kind ``local`` runs them on this machine, without a cluster.
 
     Raises:
         UsageError: submitit is not installed, or the cluster's commands are not there.
@@ -195,17 +198,17 @@ class Cluster:
         try:
             self.executor = AutoExecutor(folder=out / "jobs" / "%j", cluster=kind)
             self.executor.update_parameters(**parameters)
-        except Exception as error:  # submitit raises its own, NameError and RuntimeError
+        except Exception as error:  # submitit raises its own errors, NameError and RuntimeError
             raise UsageError(f"--launcher {kind}: {' '.join(str(error).split())}") from error
 
-    def run(self, cells: Sequence[Cell], out: Path, done: Done) -> None:
-        """Submit all of them, then wait."""
+    def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
+        """Submit all cells, then wait for each."""
         with self.executor.batch():
             jobs = [(cell, self.executor.submit(run_cell, cell, out)) for cell in cells]
         for cell, job in jobs:
             try:
                 job.result()
-            except Exception as error:  # the job's own failure; run_cell records failures of the cell itself
-                said = str(error).strip().splitlines() or [type(error).__name__]
-                cell.record(out, "failed", reason=f"job {job.job_id}: {said[-1]}")
-            done(cell)
+            except Exception as error:  # the job failed; run_cell records a failure of the cell itself
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                cell.record(out, "failed", reason=f"job {job.job_id}: {lines[-1]}")
+            on_ended(cell)

@@ -1,4 +1,4 @@
-"""Recipes: which combinations to run on which data sets, as TOML a person can read.
+"""Recipes of ablations: which combinations to run on which data sets, as TOML.
 
 ```toml
 title = "CoLReg, Table 5: translators"
@@ -16,8 +16,8 @@ name = "CUT"
 translator = "cut"
 ```
 
-What is written at the top holds for every row; a row overrides it. ``[grid]`` lists names for roles instead, and every
-combination the plugins allow is a row.
+Keys at the top hold for every row; a row overrides them. ``[grid]`` lists component names by role, and every
+combination of them that the plugins allow becomes a row.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Sets = dict[str, dict[str, Any]]
 """``--set`` values by section."""
 
 
-class Row(BaseModel):
+class RecipeRow(BaseModel):
     """One combination, run on every data set with every seed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,29 +51,29 @@ class Row(BaseModel):
     strategy: str | None = None
     translator: str | None = None
     teacher: str | None = None
-    """Name of the row whose finished run, of the same data set and seed, teaches this one."""
+    """Name of the row whose finished run, on the same data set and with the same seed, is the teacher."""
     pairing: Pairing | None = None
     budget: str = "quick"
     precision: str = "fp32"
     set: Sets = {}
     seeds: tuple[int, ...] = (0,)
 
-    def why_not(self) -> str | None:
-        """Why the plugins do not allow it, or None. Raises UsageError for unknown names."""
-        return _why_not(self.strategy, self.translator, self.registrator)
+    def incompatibility(self) -> str | None:
+        """Why the plugins do not allow this combination, or None. Raises UsageError for unknown names."""
+        return _incompatibility(self.strategy, self.translator, self.registrator)
 
 
-def _why_not(strategy: str | None, translator: str | None, registrator: str) -> str | None:
-    known = registry()
+def _incompatibility(strategy: str | None, translator: str | None, registrator: str) -> str | None:
+    installed = registry()
     return incompatible(
-        known.get("strategy", strategy) if strategy else None,
-        known.get("translator", translator) if translator else None,
-        known.get("registrator", registrator),
+        installed.get("strategy", strategy) if strategy else None,
+        installed.get("translator", translator) if translator else None,
+        installed.get("registrator", registrator),
     )
 
 
 class Grid(BaseModel):
-    """Every combination of these names that the plugins allow; ``["*"]`` stands for all that are installed."""
+    """``[grid]``: every combination of these names that the plugins allow. ``["*"]`` stands for all installed ones."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,48 +81,49 @@ class Grid(BaseModel):
     registrators: tuple[str, ...]
     translators: tuple[str, ...] = ("*",)
     settings: Sets = {}
-    """Settings by the name of a component, wherever it takes part."""
+    """Settings by the name of a component, for every combination that contains it."""
 
     def combinations(self) -> Iterator[dict[str, str | None]]:
-        """Roles to names, in order."""
-        known = registry()
-        chosen = {
-            role: [component.name for component in known.all(role)] if "*" in names else list(names)
-            for role, names in (
-                ("strategy", self.strategies), ("translator", self.translators), ("registrator", self.registrators),
-            )
-        }  # fmt: skip
-        for strategy, registrator in product(chosen["strategy"], chosen["registrator"]):
-            uses = "translator" in known.get("strategy", strategy).requires
-            for translator in chosen["translator"] if uses else [None]:
-                if _why_not(strategy, translator, registrator) is None:
+        """Each combination as component names by role, in the order of the lists."""
+        installed = registry()
+
+        def expanded(role: str, names: tuple[str, ...]) -> list[str]:
+            return [component.name for component in installed.all(role)] if "*" in names else list(names)
+
+        translators = expanded("translator", self.translators)
+        for strategy, registrator in product(
+            expanded("strategy", self.strategies), expanded("registrator", self.registrators)
+        ):
+            uses_translator = "translator" in installed.get("strategy", strategy).requires
+            for translator in translators if uses_translator else [None]:
+                if _incompatibility(strategy, translator, registrator) is None:
                     yield {"strategy": strategy, "translator": translator, "registrator": registrator}
 
     def settings_of(self, names: Mapping[str, str | None]) -> Sets:
-        """What ``settings`` says of the components of one combination, by role."""
+        """The entries of ``settings`` for the components of one combination, by role."""
         return {role: self.settings[name] for role, name in names.items() if name in self.settings}
 
 
 class Recipe(BaseModel):
-    """A table or figure to redo."""
+    """A table or figure to reproduce."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """Of the file, without its ending."""
+    """Name of the file, without its suffix."""
     title: str
     description: str = ""
     notes: tuple[str, ...] = ()
     papers: tuple[str, ...] = ()
-    """Folders beside the recipe with the numbers papers print (``paper.csv``, ``paper.toml``)."""
+    """Folders beside the recipe with the numbers printed in papers (``paper.csv``, ``paper.toml``)."""
     datasets: tuple[str, ...] = ("synthetic",)
     transfer: tuple[str, ...] = ()
-    """Data sets on whose test pairs every trained run is also judged (zero-shot)."""
+    """Data sets on whose test pairs every trained run is judged, too (zero-shot)."""
     data: Sets = {}
-    """Settings of data sets by their name, as ``--set dataset.…``."""
+    """Settings of data sets by name, as in ``--set dataset.…``."""
     budget: str
     seeds: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[RecipeRow, ...]
 
     @model_validator(mode="after")
     def _names(self) -> Recipe:
@@ -140,17 +141,17 @@ class Recipe(BaseModel):
         return self
 
     @property
-    def grid_name(self) -> str:
-        """What the folder of its cells and its board are called: one recipe at another budget is another grid."""
+    def board_name(self) -> str:
+        """Name of the board and of the folder of the cells: each budget of a recipe has its own."""
         return f"{self.name}-{self.budget}"
 
-    def row(self, name: str) -> Row:
-        """The row of a name."""
+    def row(self, name: str) -> RecipeRow:
+        """The row called ``name``."""
         return next(row for row in self.rows if row.name == name)
 
 
-class _File(BaseModel):
-    """What the TOML may hold."""
+class _RecipeFile(BaseModel):
+    """The keys of the TOML file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -164,7 +165,7 @@ class _File(BaseModel):
     budget: str = "quick"
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     controls: bool = True
-    """Add doing nothing, the no-translator control and the supervised reference."""
+    """Add the rows of identity, the no-translator control and the supervised reference."""
     registrator: str | None = None
     strategy: str | None = None
     translator: str | None = None
@@ -180,11 +181,11 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
 
     Args:
         path: the TOML file.
-        overrides: ``budget``, ``seeds`` and ``datasets`` to use instead of the file's; None keeps the file's.
+        overrides: ``budget``, ``seeds`` and ``datasets`` that replace those of the file; None keeps the file's.
 
     Raises:
         DataError: the file is missing or not TOML.
-        UsageError: an unknown key, a wrong value, an unknown name.
+        UsageError: the file has an unknown key, a wrong value or an unknown name.
     """
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -193,7 +194,7 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not TOML: {error}") from error
     try:
-        file = _File.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
+        file = _RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
         return Recipe(
             name=path.stem,
             rows=_rows(file),
@@ -207,33 +208,34 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
         raise UsageError(f"{path}: {error}") from None
 
 
-def _rows(file: _File) -> tuple[Row, ...]:
+def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:
     shared = file.model_dump(include={"pairing", "budget", "precision", "seeds"})
     roles = {role: getattr(file, role) for role in ("registrator", "strategy", "translator")}
     rows = [
-        Row.model_validate(shared | roles | row | {"set": merged(file.set, row.get("set", {}))}) for row in file.row
+        RecipeRow.model_validate(shared | roles | row | {"set": merge_sets(file.set, row.get("set", {}))})
+        for row in file.row
     ]
     if file.grid is not None:
         for names in file.grid.combinations():
             name = " × ".join(n for n in (names["strategy"], names["translator"], names["registrator"]) if n)
-            sets = merged(_for(names, file.set), file.grid.settings_of(names))
-            rows.append(Row.model_validate(shared | names | {"name": name, "set": sets}))
+            sets = merge_sets(_sets_for(names, file.set), file.grid.settings_of(names))
+            rows.append(RecipeRow.model_validate(shared | names | {"name": name, "set": sets}))
     if file.controls:
         reference = file.registrator or next((row.registrator for row in rows if row.strategy), None)
         rows += _controls(shared, reference, file.set)
     return tuple(rows)
 
 
-def _controls(shared: dict[str, Any], reference: str | None, sets: Sets) -> list[Row]:
+def _controls(shared: dict[str, Any], reference: str | None, sets: Sets) -> list[RecipeRow]:
     """A row for every registered control: without them no board can be read."""
     rows = []
     for identity in _registered("identity"):
-        nothing = {"name": identity, "registrator": identity, "set": _for({}, sets)}
-        rows.append(Row.model_validate(shared | nothing | {"seeds": (0,), "pairing": None}))
+        nothing = {"name": identity, "registrator": identity, "set": _sets_for({}, sets)}
+        rows.append(RecipeRow.model_validate(shared | nothing | {"seeds": (0,), "pairing": None}))
     for strategy in [*_registered("no-translator"), *_registered("supervised")] if reference else ():
         names = {"strategy": strategy, "registrator": reference}
-        common = _for(names, {k: v for k, v in sets.items() if k != "strategy"})  # settings meant for another one
-        rows.append(Row.model_validate(shared | names | {"name": strategy, "set": common}))
+        common = _sets_for(names, {k: v for k, v in sets.items() if k != "strategy"})  # settings meant for another one
+        rows.append(RecipeRow.model_validate(shared | names | {"name": strategy, "set": common}))
     return rows
 
 
@@ -244,12 +246,12 @@ def _registered(control: Control) -> list[str]:
     raise UsageError(f"no installed plugin registers the control {control!r}: install one, or write controls = false")
 
 
-def _for(names: Mapping[str, str | None], sets: Sets) -> Sets:
-    """The sections that mean something for a row with these roles."""
+def _sets_for(names: Mapping[str, str | None], sets: Sets) -> Sets:
+    """The sections of the roles that a row fills, and of everything that is no role."""
     unused = {role for role in ("registrator", "strategy", "translator") if not names.get(role)}
     return {section: values for section, values in sets.items() if section not in unused}
 
 
-def merged(first: Sets, second: Mapping[str, Mapping[str, Any]]) -> Sets:
+def merge_sets(first: Sets, second: Mapping[str, Mapping[str, Any]]) -> Sets:
     """``second`` over ``first``, setting by setting."""
     return {name: {**first.get(name, {}), **second.get(name, {})} for name in [*first, *(set(second) - set(first))]}

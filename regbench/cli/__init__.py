@@ -1,6 +1,6 @@
-"""The command line: one module a verb, imported when it is called.
+"""The command line: one module for each verb, imported when the verb is called.
 
-``regbench --help`` imports neither torch nor pydantic.
+Modules with a leading underscore hold what verbs share. ``regbench --help`` imports neither torch nor pydantic.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from regbench.errors import RegbenchError, UsageError
 
 VERBS = {
     "run": "train (if a strategy is named) and judge one combination",
-    "evaluate": "judge a registrator as it is, with imported weights, or of a finished run",
+    "evaluate": "judge a registrator as it is, with imported weights, or from a finished run",
     "register": "estimate the homography between two image files",
-    "consistency": "how far finished runs agree where no truth says who is right",
+    "consistency": "how far the estimates of finished runs agree, without labels",
     "plugins": "list, explain and check what is installed",
     "datasets": "list, explain, prepare, verify, preview and measure data sets",
     "weights": "import published checkpoints as safetensors, export networks as ONNX",
     "bench": "time components on this machine: forwards, training steps, the sampler",
-    "ablate": "run a grid of combinations from a recipe and write its board",
-    "leaderboard": "build and check leaderboards from committed results",
+    "ablate": "run all combinations of a recipe and write their board",
+    "leaderboard": "build, check and export leaderboards of committed results",
     "compare": "compare two runs on the same test pairs",
-    "figure": "draw runs: curves, bars, pairs, matrices",
-    "doctor": "look for problems of this installation",
+    "figure": "draw finished runs: curves, bars, pairs, matrices",
+    "doctor": "check this installation",
 }
 
 
 class LazyGroup(click.Group):
-    """Verbs of the harness by module name, then verbs of plugins."""
+    """The verbs of ``VERBS``, each imported when it is called, then the commands of plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order of VERBS, then plugin commands."""
+        """Names of the verbs, then of plugin commands."""
         return [*VERBS, *(c.name for c in _plugin_commands())]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Import the module of one verb."""
+        """Import one verb."""
         if name in VERBS:
             command: click.Command = import_module(f"regbench.cli.{name}").command
             return command
@@ -60,7 +60,9 @@ class LazyGroup(click.Group):
 
             raise unknown_name("command", name, self.list_commands(ctx))
         if place().processes > 1 and name != "run":
-            raise UsageError(f"several processes share one training: start `regbench {name}` once, without torchrun")
+            raise UsageError(
+                f"only `regbench run` uses several processes; start `regbench {name}` once, without torchrun"
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -84,7 +86,7 @@ def app(debug: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: errors become one line, exit code 2 for usage and 1 for a failed job."""
+    """Entry point: an error becomes one line, with exit code 2 for wrong usage and 1 for a failed job."""
     debug = "--debug" in sys.argv or bool(os.environ.get("REGBENCH_DEBUG"))
     if "--debug" in sys.argv[2:]:  # accepted anywhere on the line
         sys.argv.remove("--debug")
@@ -93,14 +95,14 @@ def main() -> None:
     except click.exceptions.Abort:
         _fail("interrupted", 130)
     except click.ClickException as error:
-        _leave_it_to_the_first()
+        _wait_for_first_rank()
         error.show()
         sys.exit(error.exit_code)
     except RegbenchError as error:
         if debug:
             raise
         if error.everywhere:
-            _leave_it_to_the_first()
+            _wait_for_first_rank()
         _fail(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
@@ -110,8 +112,8 @@ def main() -> None:
         _fail(f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1)
 
 
-def _leave_it_to_the_first() -> None:
-    """Among processes that have failed alike one speaks: torchrun ends the others when the first has ended."""
+def _wait_for_first_rank() -> None:
+    """Let the first process report an error that all have: torchrun ends the others when it exits."""
     if place().rank:
         time.sleep(10)
 

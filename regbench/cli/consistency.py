@@ -1,4 +1,4 @@
-"""``regbench consistency``: how far finished runs agree with each other where no truth says who is right."""
+"""``regbench consistency``: how far the estimates of finished runs agree, without labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def command(runs: tuple[Path, ...], as_json: bool) -> None:
-    """Compare the estimates of finished runs on the same test pairs, two by two. Needs no labels.
+    """Compare the estimates of finished runs on the same test pairs, each run with each other. Needs no labels.
 
     \b
     regbench consistency runs/as-is-sift-folder-… runs/as-is-ecc-folder-…
@@ -23,17 +23,21 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
 
     if len(runs) < 2:
         raise UsageError("consistency compares runs: name at least two run directories")
-    found = [consistency(a, b) for a, b in combinations(runs, 2)]
+    comparisons = [consistency(a, b) for a, b in combinations(runs, 2)]
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(comparisons, indent=1))
         return
-    for entry in found:
-        names = " and ".join(f"{n} ({r})" for n, r in zip(entry["registrators"], entry["runs"], strict=True))
-        if entry["median"] is None:
-            click.echo(f"{names}: no pair both found, of {entry['of']}")
+    for comparison in comparisons:
+        names = " and ".join(
+            f"{registrator} ({run})"
+            for registrator, run in zip(comparison["registrators"], comparison["runs"], strict=True)
+        )
+        if comparison["median"] is None:
+            click.echo(f"{names}: none of {comparison['of']} pairs was answered by both")
             continue
         click.echo(
-            f"{names}: {entry['median']:.2f} px apart in the median, {entry['p90']:.2f} px at 90 %, "
-            f"{entry['within_3']:.1f} % within 3 px; {entry['pairs']} of {entry['of']} pairs found by both"
+            f"{names}: {comparison['median']:.2f} px apart in the median, {comparison['p90']:.2f} px at 90 %, "
+            f"{comparison['within_3']:.1f} % within 3 px; {comparison['pairs']} of {comparison['of']} pairs answered "
+            "by both"
         )
     click.echo("agreement is no proof: two methods may be wrong in the same way")

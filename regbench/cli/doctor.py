@@ -1,4 +1,4 @@
-"""``regbench doctor``: problems of this installation, each with what to do."""
+"""``regbench doctor``: check this installation; each problem comes with what to do."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True)
 def command(as_json: bool) -> None:
-    """Look for problems of this installation; exit code 1 if there is one."""
+    """Check this installation; exit code 1 if there is a problem."""
     from regbench.errors import RegbenchError
     from regbench.tools.doctor import examine
 

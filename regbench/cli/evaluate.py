@@ -1,4 +1,4 @@
-"""``regbench evaluate``: judge a registrator without training it."""
+"""``regbench evaluate``: judge a registrator without training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from regbench.cli.options import run_options
+from regbench.cli._options import run_options
 
 
 @click.command("evaluate")
-@click.option("--registrator", help="Judge this one as it is (needs --weights if it has to be trained).")
+@click.option("--registrator", help="Judge this registrator as it is (with --weights if it has to be trained).")
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights file from `regbench weights import`.")
 @click.option("--run", "finished", type=click.Path(path_type=Path), help="Judge what a finished run deploys.")
-@click.option("--budget", default=None, help="Whose protocol and sizes to use; default: full, or the run's.")
+@click.option("--budget", default=None, help="Budget whose protocol and sizes to use; default: full, or the run's.")
 @run_options
 def command(
     sets: tuple[str, ...],
@@ -26,13 +26,13 @@ def command(
     budget: str | None,
     **request: Any,
 ) -> None:
-    """Judge a registrator as it is, with imported weights, or of a finished run (also on another data set).
+    """Judge a registrator as it is, with imported weights, or from a finished run, also on another data set.
 
     \b
     regbench evaluate --registrator mcnet --weights mcnet.safetensors --dataset mscoco --root mscoco2017
     regbench evaluate --run runs/supervised-mcnet-synthetic-0123456789ab --dataset vedai --root VEDAI
     """
-    from regbench.cli import show
+    from regbench.cli._show import print_result
     from regbench.errors import UsageError
     from regbench.runs.execute import execute
     from regbench.runs.plan import Request, make_plan, transfer_plan
@@ -53,7 +53,7 @@ def command(
             assert registrator is not None
             plan = make_plan(Request(registrator, budget=budget or "full", sets=parse_sets(sets), **request))
         report.say(f"run {plan.run_id} in {plan.folder}: {len(plan.manifest.draws)} pairs of {plan.pack.name}")
-        found = execute(plan, report, force=force)
+        result = execute(plan, report, force=force)
     finally:
         report.close()
-    show.result(found, plan.folder, as_json)
+    print_result(result, plan.folder, as_json)

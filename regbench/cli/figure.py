@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 KINDS = {
-    "pairs": "best, median and worst pairs of each run: green truth, red estimate, checkerboard",
+    "pairs": "best, median and worst pair of the first run, as each run answers it: green truth, red estimate",
     "curves": "cumulative error curves",
     "auc": "AUC@3/5/10/20 as bars with intervals",
     "radar": "AUCs on axes from a centre",
-    "training": "scores of what stages deploy, while training",
-    "transfer": "the zero-shot matrix of one method, trained on x tested on",
+    "training": "scores of the deployed modules over training steps",
+    "transfer": "zero-shot matrix of one method: trained on x tested on",
 }
 
 
@@ -36,45 +36,48 @@ def command(kind: str, runs: tuple[Path, ...], out: Path | None, root: Path | No
     regbench figure curves leaderboards/results/embedded-quick/*.json --out curves.pdf
     regbench figure pairs runs/colreg-… --out pairs.png
     """
-    from regbench.cli.options import dataset_settings
-    from regbench.report.figures import curves as figures
-    from regbench.report.inputs import load_groups, load_rows
+    from regbench.cli._options import dataset_settings
+    from regbench.report.figures import charts, curves
+    from regbench.report.figures.files import check_suffix, save_figure
+    from regbench.report.inputs import load_section, load_sections
 
     settings = dataset_settings(sets)
     out = out or Path(f"{kind}.png")
-    figures.check_suffix(out)
+    check_suffix(out)
     if kind == "pairs":
         figure = _pairs(runs, root, settings)
     elif kind == "training":
-        figure = figures.training(runs)
-    elif kind in ("radar", "transfer"):
-        groups = load_groups(runs)
-        figure = figures.radar(groups) if kind == "radar" else figures.transfer(groups)
+        figure = curves.training_curves(runs)
+    elif kind == "radar":
+        figure = charts.auc_radar(load_sections(runs))
+    elif kind == "transfer":
+        figure = charts.transfer_matrix(load_sections(runs))
+    elif kind == "curves":
+        figure = curves.cumulative_error_curves(*load_section(runs))
     else:
-        group, rows = load_rows(runs)
-        figure = figures.curves(group, rows) if kind == "curves" else figures.bars(group, rows)
-    figures.save(figure, out)
+        figure = charts.auc_bars(*load_section(runs))
+    save_figure(figure, out)
     click.echo(str(out))
 
 
 def _pairs(runs: Sequence[Path], root: Path | None, settings: dict[str, Any]) -> Figure:
-    """Best, median and worst pair of the first run, as each run sees them."""
+    """Best, median and worst pair of the first run, with the estimates of every run."""
     from regbench.errors import UsageError
-    from regbench.report.figures.overlay import extremes, scenes_of
-    from regbench.report.figures.pictures import draw_pairs
-    from regbench.report.inputs import load_entry, load_rows
+    from regbench.report.figures.overlay import best_median_worst, scenes_of
+    from regbench.report.figures.pairs import draw_pairs
+    from regbench.report.inputs import load_run, load_section
 
-    load_rows(runs)  # refuses runs on different test pairs
-    entries = [load_entry(run) for run in dict.fromkeys(runs)]
-    found = [entry.pairs for entry in entries if entry.pairs is not None]
-    chosen = extremes(found[0])
-    if not chosen:
-        raise UsageError(f"{runs[0]} answered no test pair; name a run that did first")
-    scenes = scenes_of(entries[0].result.identity, len(found[0].ok), root, settings)
-    names = []
-    for entry in entries:
-        i = entry.result.identity
-        parts = [part.name for part in (i.translator, i.registrator, i.strategy) if part]
-        names.append(f"{' × '.join(parts)}, seed {i.seed}")
-    rows = [(f"{label}: pair {i}", [scenes.scene(pairs, i) for pairs in found]) for label, i in chosen.items()]
-    return draw_pairs(rows, names)
+    load_section(runs)  # refuses runs on different test pairs
+    loaded = [load_run(run) for run in dict.fromkeys(runs)]
+    pairs_of_runs = [run.pairs for run in loaded if run.pairs is not None]
+    examples = best_median_worst(pairs_of_runs[0])
+    if not examples:
+        raise UsageError(f"{runs[0]} answered no test pair; name a run that answered some first")
+    identities = [run.result.identity for run in loaded]
+    scenes = scenes_of(identities[0], len(pairs_of_runs[0].ok), root, settings)
+    methods = [f"{' × '.join(identity.component_names)}, seed {identity.seed}" for identity in identities]
+    rows = [
+        (f"{which}: pair {index}", [scenes.scene(pairs, index) for pairs in pairs_of_runs])
+        for which, index in examples.items()
+    ]
+    return draw_pairs(rows, methods)

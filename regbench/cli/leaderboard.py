@@ -1,4 +1,4 @@
-"""``regbench leaderboard``: build, check, extend and export the boards."""
+"""``regbench leaderboard``: build, check, extend and export leaderboards."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _boards = click.argument("boards", nargs=-1, metavar="[BOARD]...")
 
 @click.group()
 def command() -> None:
-    """Build, check, extend and export the leaderboards, as markdown, HTML, CSV and LaTeX."""
+    """Build, check, extend and export leaderboards, as markdown, HTML, CSV and LaTeX."""
 
 
 @command.command()
 @_root
 @_boards
 def build(root: Path, boards: tuple[str, ...]) -> None:
-    """Write ROOT/BOARD.md from the committed results (all boards unless named)."""
+    """Write ROOT/BOARD.md from the committed results, for the named boards or for all."""
     from regbench.report import leaderboard
 
     changed = leaderboard.build(root, boards)
@@ -39,7 +39,7 @@ def build(root: Path, boards: tuple[str, ...]) -> None:
 @_root
 @_boards
 def check(root: Path, boards: tuple[str, ...]) -> None:
-    """Fail, with a diff, where a page or a committed result is not what it should be."""
+    """Check committed results and pages; fail with a list of problems or a diff."""
     from regbench.errors import RegbenchError
     from regbench.report import leaderboard
 
@@ -55,8 +55,8 @@ def check(root: Path, boards: tuple[str, ...]) -> None:
 
 @command.command()
 @click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
-@click.option("--board", required=True, help="Board to add to; made if new.")
-@click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows with their reason.")
+@click.option("--board", required=True, help="Name of the board; it is made if it is new.")
+@click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows that show the reason.")
 @_root
 def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
     """Copy finished runs into a board; `leaderboard build` then writes its page."""
@@ -72,13 +72,13 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("runs/boards"),
     show_default=True,
-    help="Folder to write BOARD.html to.",
+    help="Folder in which BOARD.html is written.",
 )
-@click.option("--pictures/--no-pictures", default=True, help="Best, median and worst pairs, of embedded data alone.")
+@click.option("--pictures/--no-pictures", default=True, help="Show the best, median and worst pairs of embedded data.")
 @_root
 @_boards
 def html(out: Path, pictures: bool, root: Path, boards: tuple[str, ...]) -> None:
-    """Write boards as static pages: sortable, filterable, with curves and pairs; nothing is fetched from anywhere."""
+    """Write boards as static pages, sortable and filterable, with curves and pairs; they need no network."""
     from regbench.report import leaderboard
 
     for path in leaderboard.write_html(root, boards, out, pictures=pictures):

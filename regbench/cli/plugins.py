@@ -1,4 +1,4 @@
-"""``regbench plugins``: what is installed, what it is, what works together."""
+"""``regbench plugins``: installed components, their settings, and which of them work together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from regbench.cli._settings import print_settings, settings_of
 from regbench.errors import RegbenchError
 
-SHOWN = ("translator", "registrator", "strategy", "dataset", "metric", "command")
+ROLES = ("translator", "registrator", "strategy", "dataset", "metric", "command")
 
 
 @click.group("plugins", invoke_without_command=True)
@@ -23,40 +23,42 @@ def command(ctx: click.Context) -> None:
 
 
 @command.command("list")
-@click.option("--role", type=click.Choice(SHOWN), help="Only this role.")
+@click.option("--role", type=click.Choice(ROLES), help="Only this role.")
 @click.option("--json", "as_json", is_flag=True)
 def list_(role: str | None = None, as_json: bool = False) -> None:
-    """Every component by role, and every plugin with its state; a broken one says why."""
+    """List every component by role, and every plugin with its state; a broken plugin is listed with the reason."""
     from regbench.plugins.registry import registry
 
-    found = registry()
-    roles = [role] if role else list(SHOWN)
+    installed = registry()
+    roles = [role] if role else list(ROLES)
     if as_json:
-        components = {r: [_facts(c) for c in found.all(r)] for r in roles}
-        click.echo(json.dumps({"plugins": [asdict(p) for p in found.plugins], "components": components}, indent=1))
+        components = {r: [_facts(c) for c in installed.all(r)] for r in roles}
+        plugins = [asdict(p) for p in installed.plugins]
+        click.echo(json.dumps({"plugins": plugins, "components": components}, indent=1))
         return
     for r in roles:
-        rows = [(c.name, f"{c.summary}  ({c.distribution} {c.version})") for c in found.all(r)]
+        rows = [(c.name, f"{c.summary}  ({c.distribution} {c.version})") for c in installed.all(r)]
         if rows:
             _section(f"{r}s" if r != "strategy" else "strategies", rows)
-    _section("plugins", [(p.name, _state(p)) for p in found.plugins])
+    _section("plugins", [(p.name, _state(p)) for p in installed.plugins])
 
 
 @command.command("info")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True)
 def info(name: str, as_json: bool) -> None:
-    """What a component is, where it comes from, and its settings with their defaults and presets."""
+    """Describe a component: its origin, and its settings with defaults and presets."""
     from regbench.errors import unknown_name
     from regbench.plugins.registry import registry
 
-    found = [c for role in SHOWN for c in registry().all(role) if c.name == name]
-    if not found:
-        raise unknown_name("component", name, {c.name for role in SHOWN for c in registry().all(role)})
+    components = [c for role in ROLES for c in registry().all(role)]
+    namesakes = [c for c in components if c.name == name]
+    if not namesakes:
+        raise unknown_name("component", name, {c.name for c in components})
     if as_json:
-        click.echo(json.dumps([_described(c) for c in found], indent=1, default=str))
+        click.echo(json.dumps([_described(c) for c in namesakes], indent=1, default=str))
         return
-    for component in found:
+    for component in namesakes:
         settings, presets = settings_of(component), _presets(component)
         _section(component.name, [(k, _text(v)) for k, v in _facts(component).items() if k != "name" and v])
         if settings:
@@ -69,11 +71,11 @@ def info(name: str, as_json: bool) -> None:
 @command.command("matrix")
 @click.option("--json", "as_json", is_flag=True)
 def matrix(as_json: bool) -> None:
-    """Which strategy, translator and registrator work together, and why not where not."""
+    """Show which strategies, translators and registrators work together, and why the others do not."""
     from regbench.plugins.compatibility import incompatible, unpublished_combination
     from regbench.plugins.registry import registry
 
-    found = registry()
+    installed = registry()
     rows = [
         {
             "strategy": strategy.name,
@@ -82,16 +84,16 @@ def matrix(as_json: bool) -> None:
             "reason": incompatible(strategy, translator, registrator),
             "of_no_paper": unpublished_combination(strategy, translator, registrator),
         }
-        for strategy in found.all("strategy")
-        for translator in [None, *found.all("translator")]
-        for registrator in found.all("registrator")
+        for strategy in installed.all("strategy")
+        for translator in [None, *installed.all("translator")]
+        for registrator in installed.all("registrator")
     ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
     from tabulate import tabulate
 
-    names = [r.name for r in found.all("registrator")]
+    names = [r.name for r in installed.all("registrator")]
     cells: dict[tuple[str, str], dict[str, str]] = {}
     reasons: dict[str, None] = {}
     for row in rows:
@@ -101,7 +103,7 @@ def matrix(as_json: bool) -> None:
             reasons[str(row["reason"])] = None
     table = [[*key, *(line[n] for n in names)] for key, line in cells.items() if set(line.values()) > {"·"}]
     click.echo(tabulate(table, headers=["strategy", "translator", *names], tablefmt="simple"))
-    click.echo("\nnew: a combination of no paper")
+    click.echo("\nyes: a paper reports this combination; new: no paper does; ·: not possible")
     click.echo("\nwhy not:")
     for reason in reasons:
         click.echo(f"  {reason}")
@@ -110,7 +112,7 @@ def matrix(as_json: bool) -> None:
 @command.command("check")
 @click.argument("distribution", required=False)
 def check(distribution: str | None) -> None:
-    """Run the conformance suite over every component, or those of one distribution."""
+    """Run the conformance suite over every component, or over those of one distribution."""
     from regbench.testing import run_suite
 
     code = run_suite(distribution)

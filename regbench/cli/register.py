@@ -11,8 +11,8 @@ import click
 @click.command("register")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--run", "finished", type=click.Path(path_type=Path), help="A finished run's registrator.")
-@click.option("--registrator", help="A registrator that needs no training, such as sift.")
+@click.option("--run", "finished", type=click.Path(path_type=Path), help="Use the registrator of a finished run.")
+@click.option("--registrator", help="Use a registrator that needs no training, such as sift.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--overlay", type=click.Path(path_type=Path), help="Write the warped source over the target (PNG).")
 @click.option("--json", "as_json", is_flag=True)
@@ -32,11 +32,11 @@ def command(
     """
     from regbench.tools.register_files import load_image, overlay_of, registrator_for
 
-    network = registrator_for(finished, registrator, device)
-    moving, fixed = load_image(source), load_image(target)
-    homography, ok = network(moving, fixed)
+    register = registrator_for(finished, registrator, device)
+    source_image, target_image = load_image(source), load_image(target)
+    homography, ok = register(source_image, target_image)
     if overlay is not None:
-        overlay_of(moving, fixed, homography, overlay)
+        overlay_of(source_image, target_image, homography, overlay)
     if as_json:
         click.echo(json.dumps({"ok": ok, "homography": homography.tolist()}))
         return

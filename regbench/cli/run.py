@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from regbench.cli.options import run_options
+from regbench.cli._options import run_options
 
 
 @click.command("run")
 @click.option("--registrator", required=True, help="Estimates the homography; `regbench plugins list` names them.")
 @click.option("--strategy", help="How it is trained; without one the registrator is judged as it is.")
-@click.option("--translator", help="Renders the source in the target's modality, for strategies that use one.")
+@click.option("--translator", help="Renders the source in the target's modality, for strategies that need one.")
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]),
               help="Training pairs: fixed offsets (default), new ones at each visit, or really unaligned.")  # fmt: skip
 @click.option("--budget", default="quick", show_default=True,
@@ -26,14 +26,14 @@ from regbench.cli.options import run_options
 def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:
     """Train (if a strategy is named) and judge one combination.
 
-    An interrupted run resumes when the same command is given again; a finished one is not repeated.
+    The same command resumes an interrupted run; it does not repeat a finished one.
 
     \b
     regbench run --registrator mcnet --strategy supervised
     regbench run --registrator mcnet --strategy self-supervised --dataset vedai --root VEDAI --budget full
     torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
-    from regbench.cli import show
+    from regbench.cli._show import print_result
     from regbench.distributed.processes import joined
     from regbench.runs.execute import assist, execute
     from regbench.runs.plan import Request, make_plan
@@ -51,7 +51,7 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
             for stage in plan.stages:
                 updates = ", ".join(stage.updated)
                 report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {updates}")
-            found = execute(plan, report, force=force)
+            result = execute(plan, report, force=force)
         finally:
             report.close()
-        show.result(found, plan.folder, as_json)
+        print_result(result, plan.folder, as_json)

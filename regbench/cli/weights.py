@@ -19,10 +19,10 @@ def command() -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
 @click.option("--set", "sets", multiple=True, metavar="registrator.NAME=VALUE", help="Settings of the network.")
 @click.option("--supervision", type=click.Choice(["none", "homography"]), default="homography", show_default=True,
-              help="What the weights were trained with; becomes part of every result that uses them.")  # fmt: skip
+              help="Labels the weights were trained with; recorded in every result that uses them.")  # fmt: skip
 @click.option("--part", metavar="KEY", help="One of several networks in FILE, such as SSHNet-D.")
 def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision: str, part: str | None) -> None:
-    """Convert the published checkpoint FILE of the registrator NAME; every key must find its place.
+    """Convert the published checkpoint FILE of the registrator NAME. Every key of the file must be used.
 
     \b
     regbench weights import mcnet mcnet_mscoco.pth --out mcnet.safetensors
@@ -37,9 +37,11 @@ def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision
 @command.command("export")
 @click.argument("what", metavar="RUN_OR_NAME")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="ONNX file to write.")
-@click.option("--weights", type=click.Path(path_type=Path), help="For a name: weights file of `import` or of a run.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="Goes with a name: weights file of `import` or of a run."
+)
 @click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
-              help="For a name: a setting of registrator or protocol, such as protocol.patch=64.")  # fmt: skip
+              help="Goes with a name: a setting of registrator or protocol, such as protocol.patch=64.")  # fmt: skip
 def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) -> None:
     """Write a registrator that is a network as ONNX, and compare the file with the network.
 
@@ -53,11 +55,11 @@ def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) ->
     from regbench.settings import parse_sets
     from regbench.tools.onnx_export import export_onnx
 
-    done = export_onnx(what, out, weights=weights, settings=parse_sets(sets))
-    batch = "any batch size" if done.dynamic else f"batches of {done.batch} alone"
+    exported = export_onnx(what, out, weights=weights, settings=parse_sets(sets))
+    batch = "any batch size" if exported.dynamic else f"only batches of {exported.batch}"
     click.echo(
-        f"{out}: {done.parameters:,} parameters, {batch}; on random images it differs from the network by at most "
-        f"{done.difference:.2g} px"
+        f"{out}: {exported.parameters:,} parameters, {batch}; on random images it differs from the network by at most "
+        f"{exported.difference:.2g} px"
     )
 
 
@@ -65,7 +67,7 @@ def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) ->
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True)
 def info(file: Path, as_json: bool) -> None:
-    """What a weights file says of itself."""
+    """Print the metadata of a weights file."""
     from regbench.weights.checkpoint import read_tensors
 
     tensors, metadata = read_tensors(file)
@@ -80,7 +82,7 @@ def info(file: Path, as_json: bool) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True)
 def list_(as_json: bool) -> None:
-    """Registrators whose published checkpoints can be imported."""
+    """List the registrators whose published checkpoints can be imported."""
     from regbench.plugins.registry import registry
 
     rows = [

@@ -1,4 +1,4 @@
-"""Metrics of registration and how sure we are of them. Needs numpy alone."""
+"""Metrics of registration with their uncertainty. Needs no library but numpy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from regbench.metrics.summary import CORE, summarise
 from regbench.metrics.types import MeanMetric, MedianMetric, Metric, PairErrors
 
 METRIC_VERSION = 1
-"""Raised when the same errors would give another number; boards do not mix versions."""
+"""Increased when the same errors would give another number. A board never mixes versions."""
 
 __all__ = [
     "CORE",

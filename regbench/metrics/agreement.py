@@ -1,4 +1,4 @@
-"""How far two lists of numbers put the same methods into the same order, and how sure that is."""
+"""Agreement of two lists of numbers on the order of the same methods, with its uncertainty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from regbench.metrics.types import Floats
 from regbench.metrics.uncertainty import DRAWS, SEED, Bootstrap, Interval
 
 ENOUGH = 5
-"""Methods from which on an agreement is claimed: four agree perfectly by chance once in 24 orders, five once in 120."""
+"""Fewest methods for which agreement is claimed. Four agree perfectly by chance in 1 of 24 cases, five in 1 of 120."""
 
 
 class Agreement(NamedTuple):
@@ -32,11 +32,11 @@ def kendall_tau_b(a: ArrayLike, b: ArrayLike, weight: ArrayLike | None = None) -
 
     Args:
         a: ``(..., M)`` numbers of M methods.
-        b: ``(..., M)`` theirs in the other list.
+        b: ``(..., M)`` the numbers of the same methods in the other list.
         weight: ``(..., M)`` how often each method counts; default once. A method is tied with its own copies.
 
     Returns:
-        ``(...)``; 0 where a list orders nothing.
+        ``(...)`` in [-1, 1]; 0 where all numbers of a list are tied.
 
     Source: M. G. Kendall, The treatment of ties in ranking problems, Biometrika 33 (1945).
     """
@@ -51,15 +51,15 @@ def kendall_tau_b(a: ArrayLike, b: ArrayLike, weight: ArrayLike | None = None) -
 
 
 def agreement(scores: Floats, image: ArrayLike, other: ArrayLike) -> Agreement:
-    """Compare the order of M methods by their mean score on our pairs with the order of another list.
+    """Compare the order of M methods by their mean score on our pairs with their order in another list.
 
-    The interval resamples the test images and the methods, together: a handful of methods says little about the
-    order of methods in general, however many images there are.
+    The bootstrap resamples test images and methods together, because a handful of methods says little about the order
+    of methods in general, however many images there are.
 
     Args:
         scores: ``(N, M)`` score of each pair.
         image: ``(N,)`` number of the image of each pair.
-        other: ``(M,)`` the other list's numbers, of the same sense.
+        other: ``(M,)`` numbers of the other list; larger means worse in both lists, or better in both.
     """
     draws, methods = Bootstrap(image), scores.shape[1]
     stream = np.random.RandomState(SEED + 1)  # not the stream that draws the images
@@ -67,4 +67,5 @@ def agreement(scores: Floats, image: ArrayLike, other: ArrayLike) -> Agreement:
     times = (drawn[:, :, None] == np.arange(methods)).sum(axis=1)
     other = np.asarray(other, dtype=np.float64)
     taus = kendall_tau_b(draws.means(scores), np.broadcast_to(other, (DRAWS, methods)), times)
-    return Agreement(float(kendall_tau_b(scores.mean(axis=0), other)), draws.interval(taus), methods)
+    tau = float(kendall_tau_b(scores.mean(axis=0), other))
+    return Agreement(tau=tau, interval=draws.interval(taus), methods=methods)

@@ -1,8 +1,8 @@
 """Area under the cumulative error curve up to k pixels, divided by k, in percent.
 
-Papers print this area although some describe it as the share of pairs below k. The area is the only reading
-that fits their own tables: k (1 - AUC@k / 100) is the mean of min(ACE, k), which never exceeds MACE and grows
-with k.
+Papers print this area, although some describe it as the share of pairs below k. Only the area fits their own tables:
+k (1 - AUC@k / 100) is the mean of min(ACE, k), which never exceeds MACE and grows with k. SuperGlue and LoFTR evaluate
+the area by the trapezoid rule on the sorted errors, which exceeds the exact area by at most 100 / (2N).
 """
 
 from __future__ import annotations
@@ -21,23 +21,10 @@ def auc(errors: PairErrors, k: float) -> float:
     """AUC@k = 100 mean(max(0, 1 - ACE / k)), the exact area; in [0, 100], higher is better.
 
     Args:
-        errors: of the test pairs.
+        errors: errors of the test pairs.
         k: threshold in pixels, > 0.
     """
     return float(auc_scores(errors, k).mean())
-
-
-def auc_trapezoid(errors: PairErrors, k: float) -> float:
-    """AUC@k by the trapezoid rule on the sorted errors, as SuperGlue and LoFTR evaluate it.
-
-    It exceeds the exact area by at most 100 / (2N), and is here to compare with papers that use it.
-    """
-    curve = np.concatenate([[0.0], np.sort(errors.for_auc)])
-    recall = np.arange(len(curve)) / len(errors)
-    last = int(np.searchsorted(curve, k))
-    x = np.append(curve[:last], k)
-    y = np.append(recall[:last], recall[last - 1])
-    return float(100.0 / k * np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
 
 
 @MeanMetric

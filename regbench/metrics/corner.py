@@ -1,7 +1,7 @@
 """Metrics of the average corner error (ACE): the mean distance of the four mapped corners from the truth.
 
-Units are pixels of the source patch, or percent of the test pairs. How failed pairs count is said in
-:class:`~regbench.metrics.types.PairErrors`.
+Units are pixels of the source patch, or percent of the test pairs. :class:`~regbench.metrics.types.PairErrors` says how
+failed pairs count.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def median_ace(errors: PairErrors) -> Floats:
 
 @MeanMetric
 def worse_than_identity(errors: PairErrors) -> Floats:
-    """Percent of pairs whose ACE is larger than that of leaving the images alone; failed pairs are not."""
+    """Percent of pairs whose ACE is larger than that of the zero displacement; failed pairs do not count as worse."""
     return 100.0 * (errors.scored > errors.identity).astype(np.float64)
 
 
@@ -41,20 +41,20 @@ def failed(errors: PairErrors) -> Floats:
 
 @MeanMetric
 def identity_mace(errors: PairErrors) -> Floats:
-    """Mean ACE in pixels of the zero displacement: what doing nothing scores on these pairs."""
+    """Mean ACE in pixels of the zero displacement, which stands for doing nothing."""
     return errors.identity
 
 
 def verdict(mace: float, identity_mace: float) -> Verdict:
-    """Say in a word whether a method learned anything.
+    """Whether a method aligns better than the zero displacement, in one word.
 
     Args:
         mace: mean ACE of the method, px.
         identity_mace: mean ACE of the zero displacement on the same pairs, px.
 
     Returns:
-        ``collapsed`` when the two are within 10 % of each other, ``aligned`` below that, ``diverged`` above
-        (or when ``mace`` is not a number).
+        ``aligned`` when ``mace`` is below 0.9 times ``identity_mace``, ``diverged`` when it is above 1.1 times (or not
+        a number), ``collapsed`` in between.
     """
     if mace < 0.9 * identity_mace:
         return "aligned"

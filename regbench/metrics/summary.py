@@ -1,4 +1,4 @@
-"""Metrics of a run with their intervals, in the form ``result.json`` holds."""
+"""Metrics of a run with their intervals, in the form of ``result.json``."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ CORE: Mapping[str, Metric] = {
     "worse_than_identity": worse_than_identity,
     "failed": failed,
 }
-"""The harness's own metrics, as its plugin registers them."""
+"""The metrics that regbench itself registers."""
 
 
 def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[str, dict[str, Any]]:
     """Evaluate metrics with 95 % intervals over test images.
 
     Args:
-        errors: of all test pairs.
-        metrics: functions by name, such as those of the registry.
+        errors: errors of all test pairs.
+        metrics: metrics by name, such as those of the registry.
 
     Returns:
         ``{name: {"value", "ci95", "n"}}`` for every metric, then ``identity_mace`` and ``mace_over_identity``
-        (the ratio with its paired interval). A value that is not finite, and an interval one image does not
-        allow, are None.
+        (the ratio with its paired interval). ``value`` is None where it is not finite, ``ci95`` is None for a single
+        image.
     """
     draws = Bootstrap(errors.image)
-    found = {
+    entries = {
         name: entry_of(float(metric(errors)), draws.interval(draws.values(metric, errors)), len(errors))
         for name, metric in metrics.items()
     }
     base = identity_mace(errors)
     ratio = mace(errors) / base if base > 0 else math.nan
-    found["identity_mace"] = entry_of(base, draws.interval(draws.means(errors.identity)), len(errors))
-    found["mace_over_identity"] = entry_of(ratio, draws.ratio(errors.scored, errors.identity), len(errors))
-    return found
+    entries["identity_mace"] = entry_of(base, draws.interval(draws.means(errors.identity)), len(errors))
+    entries["mace_over_identity"] = entry_of(ratio, draws.ratio(errors.scored, errors.identity), len(errors))
+    return entries
 
 
 def mean_of(scores: Floats, draws: Bootstrap) -> dict[str, Any]:
-    """The mean of a score of every pair ``(N,)`` with its 95 % interval over test images, as an entry."""
+    """The entry of the mean of ``(N,)`` scores of pairs, with its 95 % interval over test images."""
     return entry_of(float(scores.mean()), draws.interval(draws.means(scores)), len(scores))
 
 
 def entry_of(value: float, interval: Interval | None, n: int) -> dict[str, Any]:
-    """``{"value", "ci95", "n"}`` as ``result.json`` holds it; a value that is not finite is None."""
+    """The entry ``{"value", "ci95", "n"}`` of ``result.json``; a value that is not finite is None."""
     known = value if math.isfinite(value) else None
     return {"value": known, "ci95": None if interval is None else list(interval), "n": n}

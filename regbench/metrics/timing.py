@@ -1,4 +1,4 @@
-"""Wall-clock time of a call, as median and interquartile range."""
+"""Wall-clock time of a call: median and interquartile range."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Timing(NamedTuple):
-    """Time of one call in milliseconds: the median, and the width of the interval the middle half lies in."""
+    """Time of one call in milliseconds: median and interquartile range over ``repeats`` calls."""
 
     median_ms: float
     iqr_ms: float
@@ -23,16 +23,17 @@ def measure(
 
     Args:
         fn: called without arguments.
-        warmup: calls not timed, for caches, autotuning and clocks.
-        repeats: timed calls, >= 1.
-        sync: waits for the device, before and after each call (see :func:`device_sync`); None for CPU work.
+        warmup: number of calls before the timed ones, for caches, autotuning and clocks.
+        repeats: number of timed calls, >= 1.
+        sync: function that waits for the device, called before and after each timed call (see :func:`device_sync`);
+            None for CPU work.
 
     Raises:
         ValueError: fewer than one repeat.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    wait = sync or _nothing
+    wait = sync or _no_wait
     for _ in range(warmup):
         fn()
     spans = []
@@ -43,13 +44,13 @@ def measure(
         wait()
         spans.append(1e3 * (time.perf_counter() - start))
     if repeats == 1:
-        return Timing(spans[0], 0.0, 1)
+        return Timing(median_ms=spans[0], iqr_ms=0.0, repeats=1)
     low, _, high = statistics.quantiles(spans, n=4, method="inclusive")
-    return Timing(statistics.median(spans), high - low, repeats)
+    return Timing(median_ms=statistics.median(spans), iqr_ms=high - low, repeats=repeats)
 
 
 def device_sync(device: str | Any) -> Callable[[], Any]:
-    """The function that waits until a torch device (or its name) has done its work."""
+    """The function that waits until a torch device, given itself or by name, has done its work."""
     kind = str(device).partition(":")[0]
     if kind == "cuda":
         import torch
@@ -59,8 +60,8 @@ def device_sync(device: str | Any) -> Callable[[], Any]:
         import torch
 
         return torch.mps.synchronize
-    return _nothing
+    return _no_wait
 
 
-def _nothing() -> None:
+def _no_wait() -> None:
     """A CPU call has done its work when it returns."""

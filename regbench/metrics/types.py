@@ -1,4 +1,4 @@
-"""The errors of a set of test pairs, which every metric is a function of."""
+"""The errors of a set of test pairs, and the metrics that are functions of them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Ints = NDArray[np.int64]
 class PairErrors:
     """Corner errors of N >= 1 test pairs.
 
-    A pair fails when its method said so or its error is not finite. A failed pair leaves the images as they
-    were: it scores identity's error in means and medians, nothing in AUC, and counts in ``failed``.
+    A pair has failed when the method found no answer or its error is not finite. A failed pair leaves the images as
+    they were: it scores identity's error in means and medians, scores 0 in AUC, and counts in ``failed``.
 
     Attributes:
         error: ``(N,)`` average corner error (ACE) of the estimate in pixels; may be inf or nan.
         identity: ``(N,)`` ACE of the zero displacement in pixels, finite.
         ok: ``(N,)`` False where the method found no answer.
-        image: ``(N,)`` number of the test image a pair was cut from; intervals resample these.
+        image: ``(N,)`` number of the test image from which the pair was cut; intervals resample images.
 
     Raises:
         ValueError: lengths differ, there is no pair, or an identity error is not finite.
@@ -59,7 +59,7 @@ class PairErrors:
 
     @cached_property
     def scored(self) -> Floats:
-        """``(N,)`` ACE in pixels, identity's where the pair failed: what means and medians are made of."""
+        """``(N,)`` ACE in pixels, that of identity where the pair failed; used by means and medians."""
         return np.where(self.failed, self.identity, self.error)
 
     @cached_property
@@ -70,13 +70,18 @@ class PairErrors:
     def subset(self, index: ArrayLike) -> PairErrors:
         """The pairs at ``index`` (integers, repeats allowed, or a mask)."""
         index = np.asarray(index)
-        return PairErrors(self.error[index], self.identity[index], self.ok[index], self.image[index])
+        return PairErrors(
+            error=self.error[index], identity=self.identity[index], ok=self.ok[index], image=self.image[index]
+        )
 
 
 class MeanMetric:
     """A metric that is the mean over pairs of a score of each pair.
 
-    Knowing the scores lets intervals over thousands of bootstrap draws cost one matrix product.
+    With the scores of the pairs, an interval over thousands of bootstrap draws costs one matrix product.
+
+    Args:
+        per_pair: the ``(N,)`` scores of N pairs.
     """
 
     def __init__(self, per_pair: Callable[[PairErrors], Floats]) -> None:
@@ -97,4 +102,4 @@ class MedianMetric(MeanMetric):
 
 
 Metric = Callable[[PairErrors], Any]
-"""``(errors) -> float``; better a :class:`MeanMetric` or :class:`MedianMetric`, whose intervals are fast."""
+"""``(errors) -> float``. Intervals of a :class:`MeanMetric` or :class:`MedianMetric` are computed much faster."""

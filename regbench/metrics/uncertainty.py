@@ -1,11 +1,11 @@
-"""How sure we are: intervals and tests that resample test images.
+"""Uncertainty: intervals and tests that resample test images.
 
-Pairs cut from one image err together, so images, not pairs, are the independent units: the bootstrap draws
-images with replacement (cluster bootstrap) and the test flips the sign of whole images. Both say how a result
-would vary over test images for the networks at hand; neither covers training again with another seed.
+The errors of pairs from one image are correlated, so images, not pairs, are the independent units: the bootstrap draws
+images with replacement (cluster bootstrap), and the test flips the sign of whole images. Both tell how a result would
+vary over test images for the given networks; neither covers training again with another seed.
 
-Every function is pure: the random numbers come from a fixed seed, through ``RandomState``, whose stream numpy
-promises never to change (unlike that of ``Generator``). A committed board must rebuild to the byte.
+Every function is pure: its random numbers come from a fixed seed through ``RandomState``, whose stream numpy promises
+never to change (unlike that of ``Generator``), because a committed board must rebuild to the byte.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import ArrayLike
 from regbench.metrics.types import Floats, Ints, MeanMetric, MedianMetric, Metric, PairErrors
 
 DRAWS = 2000
-"""Bootstrap draws of an interval."""
+"""Number of bootstrap draws of an interval."""
 FLIPS = 99_999
-"""Random sign flips of a test. The smallest p-value, 1 / (FLIPS + 1), survives Holm over 5000 tests."""
+"""Number of random sign patterns of a test. The smallest p-value, 1 / (FLIPS + 1), survives Holm over 5000 tests."""
 SEED = 0
 
 Interval = tuple[float, float]
 
 
 class Bootstrap:
-    """Draws of test images, shared by all that is computed from one set of pairs: intervals are paired.
+    """Bootstrap draws of test images. All intervals computed from one object use the same draws, so they are paired.
 
     Args:
         image: ``(N,)`` number of the image of each pair.
@@ -41,7 +41,7 @@ class Bootstrap:
 
     @cached_property
     def counts(self) -> Ints:
-        """``(draws, images)`` how often each draw holds each image."""
+        """``(draws, images)`` how often each draw contains each image."""
         stream = np.random.RandomState(SEED)
         drawn = stream.randint(0, self.images, size=(self.draws, self.images), dtype=np.int64)
         drawn += self.images * np.arange(self.draws)[:, None]
@@ -58,17 +58,17 @@ class Bootstrap:
         """Median over pairs in every draw: ``(N,)`` scores to ``(draws,)``."""
         order = np.argsort(scores, kind="stable")
         ascending, group = scores[order], self.group[order]
-        found = np.empty(self.draws)
-        for start in range(0, self.draws, 250):  # a few draws at once, to keep memory small for many pairs
+        medians = np.empty(self.draws)
+        for start in range(0, self.draws, 250):  # some draws at a time, which keeps memory small for many pairs
             rank = np.cumsum(self.counts[start : start + 250, group], axis=1)
             total = rank[:, -1:]
             low = np.argmax(rank > (total - 1) // 2, axis=1)
             high = np.argmax(rank > total // 2, axis=1)
-            found[start : start + 250] = (ascending[low] + ascending[high]) / 2.0
-        return found
+            medians[start : start + 250] = (ascending[low] + ascending[high]) / 2.0
+        return medians
 
     def values(self, metric: Metric, errors: PairErrors) -> Floats:
-        """``(draws,)`` a metric in every draw; fast for means and medians, else a call a draw."""
+        """``(draws,)`` values of a metric in every draw; fast for means and medians, else one call for each draw."""
         if isinstance(metric, MedianMetric):
             return self.medians(metric.per_pair(errors))
         if isinstance(metric, MeanMetric):
@@ -78,7 +78,7 @@ class Bootstrap:
         return np.array([float(metric(errors.subset(np.repeat(order, times)))) for times in repeats])
 
     def interval(self, values: Floats) -> Interval | None:
-        """95 % percentile interval of drawn values; None for a single image or values that are not finite."""
+        """95 % percentile interval of ``(draws,)`` values; None for a single image or values that are not finite."""
         if self.images < 2 or not np.isfinite(values).all():
             return None
         low, high = np.percentile(values, [2.5, 97.5])
@@ -95,9 +95,9 @@ class Bootstrap:
 
 
 def sign_flip(differences: Floats, image: ArrayLike, flips: int = FLIPS) -> Floats:
-    """Paired sign-flip permutation test, over images, that mean differences are zero.
+    """Paired sign-flip permutation test, over images, of the hypothesis that mean differences are zero.
 
-    Under the null hypothesis the difference of two methods on an image is as likely to have either sign.
+    Under this hypothesis the difference of two methods on an image has either sign with the same probability.
 
     Args:
         differences: ``(N, C)`` score of one method minus that of another on each pair, for C comparisons.
@@ -105,19 +105,19 @@ def sign_flip(differences: Floats, image: ArrayLike, flips: int = FLIPS) -> Floa
         flips: number of random sign patterns.
 
     Returns:
-        ``(C,)`` two-sided p-values in (0, 1]. With n images no p-value is below about 2 / 2^n: four images
-        cannot separate anything.
+        ``(C,)`` two-sided p-values in (0, 1]. With n images no p-value is below about 2 / 2^n, so four images cannot
+        separate anything.
     """
     sums = _sums(differences, _groups(image))
-    seen = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)  # equal sums differ by rounding
+    observed = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)  # equal sums differ by rounding
     stream = np.random.RandomState(SEED)
-    as_large = np.ones(sums.shape[1])  # the observed pattern is one of those that could have been
+    at_least_observed = np.ones(sums.shape[1])  # the observed pattern counts, too
     for start in range(0, flips, 8192):
         rows = min(8192, flips - start)
         bits = np.frombuffer(stream.bytes(rows * ((len(sums) + 7) // 8)), dtype=np.uint8).reshape(rows, -1)
         signs = 2.0 * np.unpackbits(bits, axis=1, count=len(sums)) - 1.0
-        as_large += (np.abs(signs @ sums) >= seen).sum(axis=0)
-    return as_large / (flips + 1)
+        at_least_observed += (np.abs(signs @ sums) >= observed).sum(axis=0)
+    return at_least_observed / (flips + 1)
 
 
 def compare(a: PairErrors, b: PairErrors) -> tuple[float, Interval | None, float]:
@@ -150,7 +150,7 @@ def holm(p: ArrayLike) -> Floats:
 
 
 def _groups(image: ArrayLike) -> Ints:
-    """Image numbers made consecutive from 0, in the order of the numbers."""
+    """Image numbers replaced by consecutive numbers from 0, in the same order."""
     return np.unique(np.asarray(image), return_inverse=True)[1].astype(np.int64)
 
 

@@ -1,4 +1,4 @@
-"""A board as data: committed runs in sections (one set of test pairs) of rows (one configuration)."""
+"""A board as data: committed runs, grouped into sections (one set of test pairs) and rows (one configuration)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,17 +21,17 @@ from regbench.report.printed import Paper, load_paper
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
 
-SETTINGS = "board.toml"
-SCORES = {
+SETTINGS_FILE = "board.toml"
+BOARD_METRICS = {
     name: metric
     for name, metric in CORE.items()
     if isinstance(metric, MeanMetric) and not isinstance(metric, MedianMetric)
 }
-"""The metrics of a board: means over pairs, so that seeds can be averaged pair by pair."""
+"""The metrics of a board by name: means over pairs, so that seeds can be averaged pair by pair."""
 
 
-class Settings(BaseModel):
-    """``board.toml``: what a person decides about a board."""
+class BoardSettings(BaseModel):
+    """``board.toml``: what a person writes about a board."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,68 +39,73 @@ class Settings(BaseModel):
     description: str = ""
     notes: list[str] = []
     manifest_sha256: list[str] = []
-    """The test manifests that are current; empty: the one most runs of a data set and protocol use."""
+    """The current test manifests; empty: for each data set and protocol, the manifest that most runs use."""
     papers: list[str] = []
-    """Recipes whose ``paper.csv`` holds numbers to print beside ours."""
+    """Folders of ``recipes/`` whose ``paper.csv`` holds numbers to print beside ours."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A committed run and its test pairs (None unless the run is ok)."""
+class StoredRun:
+    """A run that was read from disk."""
 
     result: Result
     pairs: Pairs | None
+    """The test pairs; None unless the run is ok."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """The runs of one configuration, which differ in nothing but seeds: their own and those of their ancestors."""
+class BoardRow:
+    """The runs of one configuration. They differ in seeds alone: their own and those of their ancestors."""
 
     key: str
-    entries: tuple[Entry, ...]
+    runs: tuple[StoredRun, ...]
+    """Ordered by seed."""
 
     @property
     def identity(self) -> Identity:
-        """Of the first run; the seed means nothing here."""
-        return self.entries[0].result.identity
+        """The identity of the first run; its seed stands for no other run."""
+        return self.runs[0].result.identity
 
     @property
-    def of_no_paper(self) -> bool:
+    def unpublished_combination(self) -> bool:
         """Whether no paper reports this combination of components."""
-        return any(entry.result.training.get("of_no_paper", False) for entry in self.entries)
+        return any(run.result.training.get("of_no_paper", False) for run in self.runs)
 
     @property
-    def finished(self) -> list[Entry]:
-        """The runs that are ok, by seed."""
-        return [entry for entry in self.entries if entry.pairs is not None]
+    def finished(self) -> list[StoredRun]:
+        """The runs that are ok."""
+        return [run for run in self.runs if run.pairs is not None]
 
     @property
     def failures(self) -> list[Result]:
-        """The runs that are not."""
-        return [entry.result for entry in self.entries if entry.pairs is None]
+        """The results of all other runs."""
+        return [run.result for run in self.runs if run.pairs is None]
 
     @cached_property
-    def scores(self) -> dict[str, Floats]:
-        """``(N,)`` by metric: each pair's score, averaged over the seeds. Needs a finished run."""
-        errors = [entry.pairs.errors for entry in self.entries if entry.pairs is not None]
-        return {name: np.mean([metric.per_pair(e) for e in errors], axis=0) for name, metric in SCORES.items()}
+    def pair_scores(self) -> dict[str, Floats]:
+        """``(N,)`` by metric: score of each pair, averaged over the finished runs, of which there must be one."""
+        errors = [run.pairs.errors for run in self.runs if run.pairs is not None]
+        return {name: np.mean([metric.per_pair(e) for e in errors], axis=0) for name, metric in BOARD_METRICS.items()}
 
     @cached_property
-    def by_run(self) -> dict[str, list[float]]:
+    def run_scores(self) -> dict[str, list[float]]:
         """By metric: the score of each finished run."""
-        errors = [entry.pairs.errors for entry in self.entries if entry.pairs is not None]
-        return {name: [metric(e) for e in errors] for name, metric in SCORES.items()}
+        errors = [run.pairs.errors for run in self.runs if run.pairs is not None]
+        return {name: [metric(e) for e in errors] for name, metric in BOARD_METRICS.items()}
 
-    def mean_of(self, block: str, name: str) -> float | None:
-        """Mean over the finished runs of a number in ``timing`` or ``training``; None where absent."""
-        found = [getattr(entry.result, block).get(name) for entry in self.finished]
-        known = [float(v) for v in found if isinstance(v, int | float) and not isinstance(v, bool)]
-        return float(np.mean(known)) if known else None
+    def mean_over_runs(self, block: Literal["timing", "training"], name: str) -> float | None:
+        """Mean over the finished runs of the number ``name`` in a block of their results; None where no run has it."""
+        values = [getattr(run.result, block).get(name) for run in self.finished]
+        numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        return float(np.mean(numbers)) if numbers else None
 
 
 @dataclass(frozen=True)
-class Group:
-    """What the rows of a section share: data set, manifest and geometry. Pairing is a matter of training."""
+class Section:
+    """The test pairs that all rows of a section share: data set, geometry and manifest.
+
+    Pairing is not part of it, because it concerns training pairs.
+    """
 
     dataset: str
     patch: int
@@ -108,14 +114,20 @@ class Group:
     manifest: str
 
     @classmethod
-    def of(cls, identity: Identity) -> Group:
-        """The group a run belongs to."""
+    def of(cls, identity: Identity) -> Section:
+        """The section a run belongs to."""
         protocol, test = identity.protocol, identity.test_dataset
-        return cls(test.name, protocol.patch, protocol.rho, protocol.source, test.manifest_sha256)
+        return cls(
+            dataset=test.name,
+            patch=protocol.patch,
+            rho=protocol.rho,
+            source=protocol.source,
+            manifest=test.manifest_sha256,
+        )
 
     @property
-    def question(self) -> tuple[str, int, int, str]:
-        """The group without its manifest: of each, one manifest is current."""
+    def without_manifest(self) -> tuple[str, int, int, str]:
+        """Data set and geometry. Among sections that agree in these, one manifest is current."""
         return (self.dataset, self.patch, self.rho, self.source)
 
 
@@ -124,20 +136,20 @@ class Board:
     """Everything committed under ``leaderboards/results/<name>/``."""
 
     name: str
-    settings: Settings
-    sections: dict[Group, list[Row]]
+    settings: BoardSettings
+    sections: dict[Section, list[BoardRow]]
     stale: list[tuple[Result, str]]
-    """Runs not comparable with the sections, and why."""
+    """Runs that are not comparable with those of the sections, and why."""
     papers: list[Paper]
-    """Numbers printed in papers, and what their names are here."""
+    """Numbers printed in papers, and the components that the papers' names stand for."""
 
 
-def write_settings(folder: Path, settings: Settings) -> None:
-    """Write a board's ``board.toml``: what is set, setting by setting."""
-    told = settings.model_dump(exclude_unset=True)
+def write_settings(folder: Path, settings: BoardSettings) -> None:
+    """Write ``board.toml`` with the settings that are set."""
+    values = settings.model_dump(exclude_unset=True)
     # JSON strings and lists of strings are TOML, too.
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in told.items()]
-    write_text(folder / SETTINGS, "".join(lines))
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()]
+    write_text(folder / SETTINGS_FILE, "".join(lines))
 
 
 def load_board(folder: Path) -> Board:
@@ -146,79 +158,88 @@ def load_board(folder: Path) -> Board:
     Raises:
         DataError: a file is broken, or runs that share a manifest hold different pairs.
     """
-    entries = []
+    runs = []
     for path in sorted(folder.glob("*.json")):
         result = load_result(path, committed=True)
         pairs = read_pairs(path.with_suffix(".pairs.h5")) if result.status == "ok" else None
-        entries.append(Entry(result, pairs))
-    settings = _settings(folder / SETTINGS)
-    current = _current_manifests(entries, settings)
-    kept, stale = [], []
-    for entry in entries:
-        group = Group.of(entry.result.identity)
-        if entry.result.identity.metric_version != METRIC_VERSION:
-            stale.append((entry.result, f"metric version {entry.result.identity.metric_version}"))
-        elif group.manifest not in current[group.question]:
-            stale.append((entry.result, "another test manifest"))
+        runs.append(StoredRun(result, pairs))
+    settings = _read_settings(folder / SETTINGS_FILE)
+    current_manifests = _current_manifests(runs, settings)
+    current, stale = [], []
+    for run in runs:
+        section = Section.of(run.result.identity)
+        if run.result.identity.metric_version != METRIC_VERSION:
+            stale.append((run.result, f"metric version {run.result.identity.metric_version}"))
+        elif section.manifest not in current_manifests[section.without_manifest]:
+            stale.append((run.result, "another test manifest"))
         else:
-            kept.append(entry)
+            current.append(run)
     recipes = folder.parent.parent / "recipes"
-    papers = [load_paper(recipes / name) for name in settings.papers]
-    return Board(folder.name, settings, rows_of(kept), stale, papers)
+    return Board(
+        name=folder.name,
+        settings=settings,
+        sections=sections_of(current),
+        stale=stale,
+        papers=[load_paper(recipes / name) for name in settings.papers],
+    )
 
 
-def rows_of(entries: Sequence[Entry]) -> dict[Group, list[Row]]:
-    """Runs in rows by configuration, rows in groups by their test pairs, all in a stable order.
+def sections_of(runs: Sequence[StoredRun]) -> dict[Section, list[BoardRow]]:
+    """Group runs into sections by test pairs and into rows by configuration, in an order that depends on them alone.
 
     Raises:
         DataError: runs that share a manifest hold different pairs.
     """
-    found: dict[Group, dict[str, list[Entry]]] = {}
-    for entry in entries:
-        found.setdefault(Group.of(entry.result.identity), {}).setdefault(row_key(entry.result), []).append(entry)
-    grouped = {}
-    for group in sorted(found, key=lambda g: (*g.question, g.manifest)):
+    grouped: dict[Section, dict[str, list[StoredRun]]] = {}
+    for run in runs:
+        grouped.setdefault(Section.of(run.result.identity), {}).setdefault(row_key(run.result), []).append(run)
+    sections = {}
+    for section in sorted(grouped, key=lambda s: (*s.without_manifest, s.manifest)):
         rows = [
-            Row(key, tuple(sorted(same, key=lambda e: (e.result.identity.seed, e.result.run_id))))
-            for key, same in sorted(found[group].items())
+            BoardRow(key, tuple(sorted(same, key=lambda run: (run.result.identity.seed, run.result.run_id))))
+            for key, same in sorted(grouped[section].items())
         ]
         _require_same_pairs(rows)
-        grouped[group] = rows
-    return grouped
+        sections[section] = rows
+    return sections
 
 
-def _current_manifests(entries: list[Entry], settings: Settings) -> dict[tuple[str, int, int, str], set[str]]:
-    groups = [Group.of(entry.result.identity) for entry in entries]
+def _current_manifests(runs: list[StoredRun], settings: BoardSettings) -> dict[tuple[str, int, int, str], set[str]]:
+    """The current manifests of each :attr:`Section.without_manifest`."""
+    sections = [Section.of(run.result.identity) for run in runs]
     if settings.manifest_sha256:
-        return {group.question: set(settings.manifest_sha256) for group in groups}
-    used = Counter(groups)
-    ordered = sorted(used, key=lambda group: (-used[group], group.manifest))
+        return {section.without_manifest: set(settings.manifest_sha256) for section in sections}
+    used = Counter(sections)
+    ordered = sorted(used, key=lambda section: (-used[section], section.manifest))
     current: dict[tuple[str, int, int, str], set[str]] = {}
-    for group in ordered:  # the most used comes first; a tie goes to the smaller hash, which is at least stable
-        current.setdefault(group.question, {group.manifest})
+    for section in ordered:  # the most used manifest first; a tie goes to the smaller hash, which is stable
+        current.setdefault(section.without_manifest, {section.manifest})
     return current
 
 
-def _require_same_pairs(rows: list[Row]) -> None:
-    """Runs that name one manifest hold its pairs: the manifest itself is not on the board, but they can be compared."""
-    found: dict[bytes, list[str]] = {}
-    for entry in (entry for row in rows for entry in row.finished):
-        assert entry.pairs is not None
-        content = entry.pairs.displacement.tobytes() + entry.pairs.image.tobytes()
-        found.setdefault(content, []).append(entry.result.run_id)
-    if len(found) > 1:
-        *few, most = sorted(found.values(), key=len)
-        odd = ", ".join(sorted(run_id for runs in few for run_id in runs))
+def _require_same_pairs(rows: list[BoardRow]) -> None:
+    """Raise DataError where runs that name one manifest hold different pairs.
+
+    The manifest itself is not on the board, so the pairs are compared with each other.
+    """
+    run_ids: dict[bytes, list[str]] = {}
+    for run in (run for row in rows for run in row.finished):
+        assert run.pairs is not None
+        content = run.pairs.displacement.tobytes() + run.pairs.image.tobytes()
+        run_ids.setdefault(content, []).append(run.result.run_id)
+    if len(run_ids) > 1:
+        *few, most = sorted(run_ids.values(), key=len)
+        odd = ", ".join(sorted(run_id for ids in few for run_id in ids))
         raise DataError(
             f"{odd}: not the pairs of the {len(most)} other run{'s' if len(most) > 1 else ''} that name the same test "
             f"manifest ({', '.join(sorted(most))}); evaluate what differs again or take it off the board"
         )
 
 
-def _settings(path: Path) -> Settings:
+def _read_settings(path: Path) -> BoardSettings:
     if not path.exists():
-        return Settings()
+        return BoardSettings()
     try:
-        return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise DataError(f"{path} is not a board description: {' '.join(str(error).split())}") from error

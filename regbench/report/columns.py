@@ -1,21 +1,22 @@
-"""The columns of a board: what each is called, how it reads, and what it is sorted by."""
+"""The tables of a board: the columns of the main table, intervals over seeds, stale runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from regbench.metrics.corner import verdict
 from regbench.plugins.registry import registry
-from regbench.report.ranking import Ranked, Ranking
-from regbench.report.render import tables
-from regbench.report.render.tables import NONE, Table
+from regbench.report.board import Board
+from regbench.report.ranking import RankedRow, Ranking
+from regbench.report.table import DASH, Table, number, with_interval
 from regbench.results.provenance import without_folders
 
-SHOWN = {"mace": "MACE", "auc@3": "AUC@3", "auc@5": "AUC@5", "auc@10": "AUC@10", "auc@20": "AUC@20"}
-"""Metrics that stand with their intervals."""
+METRICS_WITH_INTERVALS = {"mace": "MACE", "auc@3": "AUC@3", "auc@5": "AUC@5", "auc@10": "AUC@10", "auc@20": "AUC@20"}
+"""Metrics that are shown with their intervals, and their heads."""
 VERDICTS = ("aligned", "collapsed", "diverged")
-"""In the order of MACE over identity's MACE."""
+"""In ascending order of MACE over identity's MACE."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Column:
     """A column of the main table."""
 
     head: str
-    cell: Callable[[Ranked], str]
-    value: Callable[[Ranked], float | None] | None = None
-    """What the column is sorted by; None for columns of words."""
+    cell: Callable[[RankedRow], str]
+    """The text of a row's cell."""
+    value: Callable[[RankedRow], float | None] | None = None
+    """The number by which rows are sorted; None for columns of words."""
 
 
 def main_table(ranking: Ranking) -> Table:
@@ -39,19 +41,34 @@ def seed_table(ranking: Ranking) -> Table | None:
     rows = []
     for n, ranked in enumerate(ranking.rows, 1):
         if ranked.seed_intervals.get("mace") is not None:
-            cells = [tables.with_interval(ranked.values[m], ranked.seed_intervals[m], digits(m)) for m in SHOWN]
+            cells = [
+                with_interval(ranked.values[metric], ranked.seed_intervals[metric], digits(metric))
+                for metric in METRICS_WITH_INTERVALS
+            ]
             rows.append([str(n), str(ranked.names), str(len(ranked.row.finished)), *cells])
-    heads = ["#", "row", "seeds", *SHOWN.values()]
+    heads = ["#", "row", "seeds", *METRICS_WITH_INTERVALS.values()]
     return Table(heads, [False, True, *[False] * (len(heads) - 2)], rows) if rows else None
 
 
+def stale_table(board: Board) -> Table:
+    """Runs that no section holds, and why."""
+    heads = ["run", "translator", "registrator", "strategy", "test set", "manifest", "MACE then", "why stale"]
+    rows = []
+    for result, why in sorted(board.stale, key=lambda item: item[0].run_id):
+        i, test, mace = result.identity, result.identity.test_dataset, result.metrics.get("mace")
+        components = [c.name if c else DASH for c in (i.translator, i.registrator, i.strategy)]
+        then = number(mace.value if mace else None)
+        rows.append([result.run_id, *components, test.name, test.manifest_sha256[:12], then, why])
+    return Table(heads, [True] * len(heads), rows)
+
+
 def digits(metric: str) -> int:
-    """Decimals of a metric: pixels have two, percent one."""
+    """Number of decimals of a metric: two for pixels, one for percent."""
     return 2 if metric == "mace" else 1
 
 
-def verdict_of(ranked: Ranked) -> str:
-    """Every verdict that the interval of MACE over identity's reaches; of a failed row, its reason."""
+def verdict_of(ranked: RankedRow) -> str:
+    """Every verdict within the interval of MACE over identity's MACE; for a failed row, the reason."""
     if not ranked.values:
         first = ranked.row.failures[0]
         return f"{first.status}: {' '.join(without_folders(word) for word in str(first.reason).split())}"
@@ -62,7 +79,7 @@ def verdict_of(ranked: Ranked) -> str:
     return " or ".join(VERDICTS[min(ends) : max(ends) + 1])
 
 
-def is_identity(ranked: Ranked) -> bool:
+def is_identity(ranked: RankedRow) -> bool:
     """Whether the row does nothing, and so is the line every method must beat.
 
     The registrator is registered as the control ``identity``; where it is not installed, its errors tell.
@@ -73,7 +90,7 @@ def is_identity(ranked: Ranked) -> bool:
     return registered.control == "identity"
 
 
-def is_control(ranked: Ranked) -> bool:
+def is_control(ranked: RankedRow) -> bool:
     """Whether the row shows what is learned without a translator.
 
     The strategy is registered as the control ``no-translator``; where it is not installed, every row that was trained
@@ -88,64 +105,66 @@ def is_control(ranked: Ranked) -> bool:
     return registered.control == "no-translator"
 
 
-def memory(ranked: Ranked) -> tuple[float, str] | None:
-    """Peak memory in MB, and of what: the GPU where one was used, else the whole process; training included."""
+def peak_memory(ranked: RankedRow) -> tuple[float, str] | None:
+    """Peak memory of the run in MB, training included: ``GPU`` where one was used, else ``RAM`` of the process."""
     for name, where in (("peak_gpu_memory_mb", "GPU"), ("peak_memory_mb", "RAM")):
-        found = ranked.row.mean_of("training", name)
-        if found is not None:
-            return found, where
+        megabytes = ranked.row.mean_over_runs("training", name)
+        if megabytes is not None:
+            return megabytes, where
     return None
 
 
-def _score(metric: str, head: str) -> Column:
-    def cell(ranked: Ranked) -> str:
+def _score_column(metric: str, head: str) -> Column:
+    def cell(ranked: RankedRow) -> str:
         value, bounds = ranked.values.get(metric), ranked.intervals.get(metric)
-        return tables.with_interval(value, bounds if metric in SHOWN else None, digits(metric))
+        return with_interval(value, bounds if metric in METRICS_WITH_INTERVALS else None, digits(metric))
 
     return Column(head, cell, lambda ranked: ranked.values.get(metric))
 
 
-def _measured(head: str, block: str, name: str, unit: float, decimals: int, suffix: str = "") -> Column:
-    def cell(ranked: Ranked) -> str:
-        found = ranked.row.mean_of(block, name)
-        return NONE if found is None else tables.number(found / unit, decimals) + suffix
+def _measurement_column(
+    head: str, block: Literal["timing", "training"], name: str, unit: float, decimals: int, suffix: str = ""
+) -> Column:
+    def cell(ranked: RankedRow) -> str:
+        mean = ranked.row.mean_over_runs(block, name)
+        return DASH if mean is None else number(mean / unit, decimals) + suffix
 
-    return Column(head, cell, lambda ranked: ranked.row.mean_of(block, name))
-
-
-def _ratio(ranked: Ranked) -> str:
-    return tables.with_interval(ranked.ratio, ranked.ratio_interval) if ranked.values else NONE
+    return Column(head, cell, lambda ranked: ranked.row.mean_over_runs(block, name))
 
 
-def _seeds(ranked: Ranked) -> str:
+def _ratio(ranked: RankedRow) -> str:
+    return with_interval(ranked.ratio, ranked.ratio_interval) if ranked.values else DASH
+
+
+def _seeds(ranked: RankedRow) -> str:
     row = ranked.row
     few = " (fewer than 3)" if row.identity.strategy and len(row.finished) < 3 else ""
     failed = f", {len(row.failures)} failed" if row.failures else ""
     return f"{len(row.finished)}{few}{failed}"
 
 
-def _memory(ranked: Ranked) -> str:
-    found = memory(ranked)
-    return f"{tables.number(found[0] / 1000, 1)} GB {found[1]}" if found else NONE
+def _memory(ranked: RankedRow) -> str:
+    peak = peak_memory(ranked)
+    return f"{number(peak[0] / 1000, 1)} GB {peak[1]}" if peak else DASH
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("rank", lambda r: NONE if r.rank is None else str(r.rank), lambda r: r.rank),
-    Column("translator", lambda r: r.names.translator or NONE),
+    Column("rank", lambda r: DASH if r.rank is None else str(r.rank), lambda r: r.rank),
+    Column("translator", lambda r: r.names.translator or DASH),
     Column("registrator", lambda r: r.names.registrator),
-    Column("strategy", lambda r: r.names.strategy or NONE),
+    Column("strategy", lambda r: r.names.strategy or DASH),
     Column("supervision", lambda r: r.row.identity.supervision),
     Column("pairing", lambda r: r.row.identity.protocol.pairs_in_words),
     Column("budget", lambda r: r.row.identity.budget),
-    Column("trained on", lambda r: r.names.trained_on or NONE),
+    Column("trained on", lambda r: r.names.trained_on or DASH),
     Column("seeds", _seeds, lambda r: float(len(r.row.finished))),
-    *(_score(metric, head) for metric, head in SHOWN.items()),
+    *(_score_column(metric, head) for metric, head in METRICS_WITH_INTERVALS.items()),
     Column("× identity", _ratio, lambda r: r.ratio if r.values else None),
-    _score("worse_than_identity", "worse %"),
-    _score("failed", "failed %"),
-    _measured("parameters", "training", "parameters", 1e6, 2, " M"),
-    _measured("ms/pair", "timing", "register_ms", 1, 1),
-    Column("memory", _memory, lambda r: (memory(r) or (None,))[0]),
-    _measured("training", "training", "seconds", 60, 1, " min"),
+    _score_column("worse_than_identity", "worse %"),
+    _score_column("failed", "failed %"),
+    _measurement_column("parameters", "training", "parameters", unit=1e6, decimals=2, suffix=" M"),
+    _measurement_column("ms/pair", "timing", "register_ms", unit=1, decimals=1),
+    Column("memory", _memory, lambda r: (peak_memory(r) or (None,))[0]),
+    _measurement_column("training", "training", "seconds", unit=60, decimals=1, suffix=" min"),
     Column("verdict", verdict_of),
 )

@@ -9,51 +9,55 @@ from typing import Any
 import numpy as np
 
 from regbench.errors import UsageError
+from regbench.metrics.types import Floats
 from regbench.metrics.uncertainty import Bootstrap, Interval, compare
-from regbench.report.board import Entry
+from regbench.report.board import StoredRun
 from regbench.report.ranking import ALPHA
-from regbench.report.render.tables import apart, interval, number
+from regbench.report.table import interval, number, range_in_words
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A pair of the test set on which the two runs differ."""
+    """The errors of two runs on one test pair."""
 
     pair: int
-    """Number in the manifest."""
+    """Number of the pair in the manifest."""
     image: int
+    """Number of the test image."""
     a: float
-    """ACE of the first run, px; identity's where it failed."""
+    """ACE of the first run in px; that of identity where the run failed."""
     b: float
-    """ACE of the second."""
+    """ACE of the second run, likewise."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The first run (a) against the second (b), paired."""
+    """Paired comparison of a first run (a) with a second one (b)."""
 
     mace_a: float
     mace_b: float
     difference: float
     """MACE of a minus MACE of b, px."""
     interval: Interval | None
-    """95 %, over test images."""
+    """95 % interval of the difference over test images, px."""
     p: float
-    """Of the paired sign-flip test over images."""
+    """p-value of the paired sign-flip test over images."""
     effect: float | None
     """Cohen's d of the mean differences of images (mean over standard deviation); None where they do not vary."""
     nearer: float
     """Percent of the pairs on which a has the smaller error; ties count half."""
     nearer_interval: Interval | None
-    """95 %, over test images."""
+    """95 % interval of ``nearer`` over test images."""
     pairs: int
+    """Number of test pairs."""
     images: int
+    """Number of test images."""
     largest: list[Difference]
-    """Where they differ most, the largest difference first."""
+    """The pairs on which the runs differ most, the largest difference first."""
 
     @property
     def separated(self) -> bool:
-        """Whether an order may be claimed: the test says so, and the interval does not contain zero."""
+        """Whether an order may be claimed: the test is significant and the interval does not contain zero."""
         apart_from_zero = self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
         return self.p < ALPHA and apart_from_zero
 
@@ -63,29 +67,29 @@ class Comparison:
         if not self.separated or self.interval is None:
             return f"Not separated: MACE of A minus B is {number(self.difference)} {interval(self.interval)} px."
         better, bounds = ("B", self.interval) if self.difference > 0 else ("A", (-self.interval[1], -self.interval[0]))
-        return f"{better} is better by {apart(bounds)} px."
+        return f"{better} is better by {range_in_words(bounds)} px."
 
     def as_json(self) -> dict[str, Any]:
-        """Everything, for scripts."""
+        """All fields, ``separated`` and ``statement``, for scripts."""
         return asdict(self) | {"separated": self.separated, "statement": self.statement}
 
 
-def compare_runs(a: Entry, b: Entry, largest: int = 6) -> Comparison:
+def compare_runs(a: StoredRun, b: StoredRun, largest: int = 6) -> Comparison:
     """Compare two finished runs.
 
     Args:
-        a: the first.
-        b: the second.
-        largest: how many pairs to name on which they differ most.
+        a: the first run.
+        b: the second run.
+        largest: number of pairs listed in :attr:`Comparison.largest`.
 
     Raises:
-        UsageError: they were not judged on the same test pairs.
+        UsageError: the runs were not judged on the same test pairs.
     """
     assert a.pairs is not None
     assert b.pairs is not None
-    manifests = [entry.result.identity.test_dataset.manifest_sha256 for entry in (a, b)]
-    same = np.array_equal(a.pairs.displacement, b.pairs.displacement)
-    if manifests[0] != manifests[1] or not same or not np.array_equal(a.pairs.image, b.pairs.image):
+    manifests = [run.result.identity.test_dataset.manifest_sha256 for run in (a, b)]
+    same_truth = np.array_equal(a.pairs.displacement, b.pairs.displacement)
+    if manifests[0] != manifests[1] or not same_truth or not np.array_equal(a.pairs.image, b.pairs.image):
         raise UsageError(
             f"{a.result.run_id} and {b.result.run_id} were not judged on the same test pairs (manifests "
             f"{manifests[0][:12]} and {manifests[1][:12]}); evaluate one of them on the other's data"
@@ -102,18 +106,20 @@ def compare_runs(a: Entry, b: Entry, largest: int = 6) -> Comparison:
         difference=value,
         interval=bounds,
         p=p,
-        effect=_cohen(excess, draws),
+        effect=_cohens_d(excess, draws),
         nearer=float(nearer.mean()),
         nearer_interval=draws.interval(draws.means(nearer)),
         pairs=len(first),
         images=draws.images,
         largest=[
-            Difference(int(i), int(first.image[i]), float(first.scored[i]), float(second.scored[i])) for i in most
+            Difference(pair=int(i), image=int(first.image[i]), a=float(first.scored[i]), b=float(second.scored[i]))
+            for i in most
         ],
     )
 
 
-def _cohen(excess: Any, draws: Bootstrap) -> float | None:
+def _cohens_d(excess: Floats, draws: Bootstrap) -> float | None:
+    """Cohen's d of the mean of each image over ``(N,)`` differences; None where the means do not vary."""
     means = np.bincount(draws.group, weights=excess) / np.bincount(draws.group)
     spread = float(means.std(ddof=1)) if len(means) > 1 else math.nan
     return float(means.mean()) / spread if spread > 1e-12 else None

@@ -1,4 +1,4 @@
-"""Runs named on a command line: a run directory, or a result committed to a board."""
+"""Reading of runs that are named on a command line: run directories, or results committed to a board."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from regbench.errors import DataError, UsageError
-from regbench.report.board import Entry, Group, Row, rows_of
+from regbench.report.board import BoardRow, Section, StoredRun, sections_of
 from regbench.results import load_result, read_pairs
 from regbench.results.store import PAIRS, RESULT
 
 
-def load_entry(path: Path) -> Entry:
-    """Open a finished run.
+def load_run(path: Path) -> StoredRun:
+    """Read a finished run.
 
     Args:
         path: a run directory, or ``<run_id>.json`` of a board with its ``<run_id>.pairs.h5`` beside it.
@@ -22,28 +22,30 @@ def load_entry(path: Path) -> Entry:
     """
     if path.is_dir():
         if not (path / RESULT).is_file():
-            raise DataError(f"{path}: no {RESULT}, so no finished run; name a run directory or a board's <run_id>.json")
+            raise DataError(
+                f"{path} holds no {RESULT}; name the directory of a finished run or a board's <run_id>.json"
+            )
         result, stored = load_result(path / RESULT), path / PAIRS
     else:
         result, stored = load_result(path, committed=True), path.with_suffix(".pairs.h5")
     if result.status != "ok":
         raise DataError(f"{path}: this run is {result.status} ({result.reason}); it has no test pairs")
-    return Entry(result, read_pairs(stored))
+    return StoredRun(result, read_pairs(stored))
 
 
-def load_groups(paths: Sequence[Path]) -> dict[Group, list[Row]]:
-    """Finished runs as rows, by their test pairs; runs that differ in seeds alone are one row."""
-    return rows_of([load_entry(path) for path in dict.fromkeys(paths)])
+def load_sections(paths: Sequence[Path]) -> dict[Section, list[BoardRow]]:
+    """Finished runs as rows by section; runs that differ in seeds alone are one row."""
+    return sections_of([load_run(path) for path in dict.fromkeys(paths)])
 
 
-def load_rows(paths: Sequence[Path]) -> tuple[Group, list[Row]]:
-    """The rows of runs on one set of test pairs.
+def load_section(paths: Sequence[Path]) -> tuple[Section, list[BoardRow]]:
+    """The only section of runs that were judged on the same test pairs, with its rows.
 
     Raises:
-        UsageError: they were judged on several.
+        UsageError: the runs were judged on several sets of test pairs.
     """
-    groups = load_groups(paths)
-    if len(groups) != 1:
-        told = "; ".join(f"{group.dataset}, manifest {group.manifest[:12]}" for group in groups)
-        raise UsageError(f"these runs were judged on different test pairs ({told}); name runs of one of them")
-    return next(iter(groups.items()))
+    sections = load_sections(paths)
+    if len(sections) != 1:
+        listed = "; ".join(f"{section.dataset}, manifest {section.manifest[:12]}" for section in sections)
+        raise UsageError(f"these runs were judged on different test pairs ({listed}); name runs of one of them")
+    return next(iter(sections.items()))

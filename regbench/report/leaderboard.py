@@ -1,8 +1,9 @@
-"""Leaderboards: a pure function of committed results, and the checks that keep both true.
+"""Leaderboards: pages built from committed results, and checks that pages and results are correct.
 
-``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and perhaps
+``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and optionally
 ``board.toml`` (title, description, notes, manifest_sha256, papers). ``leaderboards/recipes/<paper>/`` holds numbers
-printed in papers. ``leaderboards/<board>.md`` is generated from it: no clock, no path, no order of files enters.
+printed in papers. ``leaderboards/<board>.md`` is a pure function of these files: it does not depend on the time, on
+paths or on the order of files.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import numpy as np
 
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
-from regbench.report.board import Row, load_board
-from regbench.report.render.markdown import to_csv, to_latex, to_markdown
+from regbench.report.board import BoardRow, load_board
+from regbench.report.render.comma_separated import to_csv
+from regbench.report.render.latex import to_latex
+from regbench.report.render.markdown import to_markdown
 from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
@@ -26,15 +29,17 @@ from regbench.results.store import PAIRS, RESULT
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene
-    from regbench.report.ranking import Ranked
-    from regbench.report.render.html import Draw
+    from regbench.report.ranking import RankedRow
+    from regbench.report.render.html import Painter
 
 MAX_PAIRS_BYTES = 100_000
+"""Largest size of a file of 400 test pairs; more pairs may take proportionally more."""
 TOLERANCE = 1e-9
+"""Relative and absolute difference up to which a stored metric equals the recomputed one."""
 
 
 def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
-    """Names of the boards under ``root``, or those of ``names`` after checking that they exist.
+    """RowNames of the boards under ``root``, or those of ``names`` after checking that they exist.
 
     Raises:
         DataError: there is no ``results`` folder.
@@ -68,13 +73,13 @@ def build(root: Path, names: Iterable[str] = ()) -> list[Path]:
 
 
 def check(root: Path, names: Iterable[str] = ()) -> list[str]:
-    """Everything wrong with the committed boards, as lines: false results, then a diff of stale pages."""
+    """Problems of the committed boards, one a line: wrong results, then a diff of each outdated page."""
     problems: list[str] = []
     for name in boards(root, names):
-        found = verify(root / "results" / name)
-        problems += found
-        if found:
-            continue  # a page built from false results says nothing
+        wrong_results = verify(root / "results" / name)
+        problems += wrong_results
+        if wrong_results:
+            continue  # a page built from wrong results needs no diff
         path = root / f"{name}.md"
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         try:
@@ -92,8 +97,8 @@ def check(root: Path, names: Iterable[str] = ()) -> list[str]:
 def verify(folder: Path) -> list[str]:
     """Check every committed run of a board against itself.
 
-    The file name must be the run id and the hash of the identity; errors must follow from the displacements;
-    metrics, intervals and verdict from the errors; nothing may be left over or too large.
+    The file name must be the run id and the hash of the identity. Errors must follow from the displacements, and
+    metrics, intervals and verdict from the errors. No file may be too large or belong to no result.
     """
     problems = []
     paths = sorted(folder.glob("*.json"))
@@ -110,13 +115,13 @@ def verify(folder: Path) -> list[str]:
 
 
 def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) -> list[Path]:
-    """Copy finished runs into a board (made if new); returns the result files written.
+    """Copy finished runs into a board, which is made if it is new; returns the result files written.
 
     Args:
-        root: the folder of the leaderboards.
-        name: the board.
+        root: folder of the leaderboards.
+        name: name of the board.
         runs: run directories.
-        failed: also take runs that are not ok; they become rows with their reason.
+        failed: also take runs that are not ok; they become rows that show the reason.
 
     Raises:
         DataError: a file is missing or broken.
@@ -126,13 +131,13 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
     for run in runs:
         result = load_result(run / RESULT)
         if result.truth != "labels":
-            had = "tie points" if result.truth == "tie points" else "no truth"
-            raise UsageError(f"{run} was judged with {had}; a board ranks errors against exact labels")
+            truth = "tie points" if result.truth == "tie points" else "no truth"
+            raise UsageError(f"{run} was judged with {truth}; a board ranks errors against exact labels")
         if result.status != "ok" and not failed:
-            raise UsageError(f"{run} is {result.status} ({result.reason}); --failed adds it as a failed row")
+            raise UsageError(f"{run} is {result.status} ({result.reason}); add --failed to show it as a failed row")
         target = root / "results" / name / f"{result.run_id}.json"
         if result.status == "ok":
-            read_pairs(run / PAIRS)  # refuse a broken file here, not in the next build
+            read_pairs(run / PAIRS)  # a broken file is refused here, not in the next build
             write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
         write_bytes(target, (run / RESULT).read_bytes())
         written.append(target)
@@ -140,7 +145,7 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
 
 
 def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
-    """Boards as CSV (unrounded) or LaTeX (as on the page)."""
+    """Boards as CSV (unrounded numbers) or LaTeX (rounded as on the page)."""
     loaded = [load_board(root / "results" / name) for name in boards(root, names)]
     return to_csv(loaded) if form == "csv" else "\n".join(to_latex(board) for board in loaded)
 
@@ -149,27 +154,30 @@ def write_html(root: Path, names: Iterable[str], out: Path, *, pictures: bool = 
     """Write each board as one static page, ``<out>/<board>.html``.
 
     Args:
-        root: the folder of the leaderboards.
-        names: boards; none means all.
-        out: where the pages go.
-        pictures: draw best, median and worst pairs, where the test data are embedded ones.
+        root: folder of the leaderboards.
+        names: names of boards; empty for all.
+        out: folder for the pages.
+        pictures: draw the best, median and worst pair of each row, where the test data are embedded.
+
+    Returns:
+        The files written.
     """
     from regbench.report.render.html import to_html
 
     written = []
     for name in boards(root, names):
         board = load_board(root / "results" / name)
-        scenes = {group: _draws(rows) for group, rows in board.sections.items()} if pictures else {}
+        painters = {section: _painter(rows) for section, rows in board.sections.items()} if pictures else {}
         written.append(out / f"{name}.html")
-        write_text(written[-1], to_html(board, scenes))
+        write_text(written[-1], to_html(board, painters))
     return written
 
 
-def _draws(rows: Sequence[Row]) -> Draw | str:
-    """What draws the test pairs of a section, or why they are not shown."""
-    from regbench.report.figures.overlay import OtherPairsError, is_embedded, scenes_of
+def _painter(rows: Sequence[BoardRow]) -> Painter | str:
+    """The function that draws the test pairs of a section, or a sentence that says why none are shown."""
+    from regbench.report.figures.overlay import DifferentPairsError, is_embedded, scenes_of
 
-    first = next((entry for row in rows for entry in row.finished), None)
+    first = next((run for row in rows for run in row.finished), None)
     if first is None or first.pairs is None:
         return ""
     identity = first.result.identity
@@ -177,15 +185,15 @@ def _draws(rows: Sequence[Row]) -> Draw | str:
         return f"No pictures: they are shown of embedded data alone, not of {identity.test_dataset.name}."
     try:
         scenes = scenes_of(identity, len(first.pairs.ok))
-    except OtherPairsError:
+    except DifferentPairsError:
         return "No pictures: the embedded data at their default settings do not give these test pairs."
 
-    def draw(ranked: Ranked, index: int) -> Scene:
+    def paint(ranked: RankedRow, index: int) -> Scene:
         pairs = ranked.row.finished[0].pairs
         assert pairs is not None
         return scenes.scene(pairs, index)
 
-    return draw
+    return paint
 
 
 def _verify_run(path: Path) -> list[str]:

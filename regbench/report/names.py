@@ -1,4 +1,4 @@
-"""What rows are called: components with the settings in which namesakes differ, data, and ancestors."""
+"""Names of rows: their components, with the settings in which namesakes differ, their data and their ancestors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from regbench.report.board import Row
+from regbench.report.board import BoardRow
 from regbench.results import Identity
 from regbench.results.schema import Component
 
@@ -16,78 +16,79 @@ ROLES = ("translator", "registrator", "strategy")
 
 
 @dataclass(frozen=True)
-class Names:
-    """The words of a row; empty where it has no such part."""
+class RowNames:
+    """The names a row shows; empty where it has no such component."""
 
     translator: str
     registrator: str
     strategy: str
     trained_on: str
-    """Data set, and what the row starts from: ``vedai``, ``vedai from mimgcd × mcnet × sshnet``."""
+    """Training data set, and the runs or weights it started from: ``vedai from mimgcd × mcnet × sshnet``."""
 
     def __str__(self) -> str:
         """The combination in one line."""
         return " × ".join(part for part in (self.translator, self.registrator, self.strategy) if part)
 
 
-def names_of(rows: Sequence[Row]) -> dict[str, Names]:
-    """Names of the rows of a section, by row key. Rows that would look the same get a mark, of their configuration."""
-    components = {role: _components(rows, role) for role in ROLES}
-    named = {
-        row.key: Names(**{role: components[role][row.key] for role in ROLES}, trained_on=_trained_on(row))
+def names_of(rows: Sequence[BoardRow]) -> dict[str, RowNames]:
+    """Names of the rows of a section, by row key. Rows that would look the same get a hash of their configuration."""
+    components = {role: _component_names(rows, role) for role in ROLES}
+    names = {
+        row.key: RowNames(**{role: components[role][row.key] for role in ROLES}, trained_on=_trained_on(row))
         for row in rows
     }
-    looks = {row.key: (named[row.key], *_shown_beside(row.identity)) for row in rows}
+    looks = {row.key: (names[row.key], *_shown_beside(row.identity)) for row in rows}
     alike = Counter(looks.values())
     for row in rows:
         if alike[looks[row.key]] > 1:
             mark = hashlib.sha256(row.key.encode()).hexdigest()[:6]
-            named[row.key] = replace(named[row.key], trained_on=f"{named[row.key].trained_on} ({mark})".strip())
-    return named
+            names[row.key] = replace(names[row.key], trained_on=f"{names[row.key].trained_on} ({mark})".strip())
+    return names
 
 
-def _components(rows: Sequence[Row], role: str) -> dict[str, str]:
+def _component_names(rows: Sequence[BoardRow], role: str) -> dict[str, str]:
     """Name of each row's component of a role, by row key, with the settings in which its namesakes differ."""
-    found: dict[str, Component | None] = {row.key: getattr(row.identity, role) for row in rows}
-    facts = {key: _facts(component) for key, component in found.items() if component}
-    named = {}
-    for key, component in found.items():
+    components: dict[str, Component | None] = {row.key: getattr(row.identity, role) for row in rows}
+    settings = {key: _settings_of(component) for key, component in components.items() if component}
+    names = {}
+    for key, component in components.items():
         if component is None:
-            named[key] = ""
+            names[key] = ""
             continue
-        namesakes = [facts[k] for k, c in found.items() if c and c.name == component.name]
+        namesakes = [settings[k] for k, c in components.items() if c and c.name == component.name]
         differ = sorted(
-            fact
-            for fact in {name for namesake in namesakes for name in namesake}
-            if len({namesake.get(fact) for namesake in namesakes}) > 1
+            setting
+            for setting in {name for namesake in namesakes for name in namesake}
+            if len({namesake.get(setting) for namesake in namesakes}) > 1
         )
-        shown = ", ".join(f"{fact}={facts[key][fact]}" for fact in differ if fact in facts[key])
-        named[key] = component.name + (f" ({shown})" if shown else "")
-    return named
+        shown = ", ".join(f"{setting}={settings[key][setting]}" for setting in differ if setting in settings[key])
+        names[key] = component.name + (f" ({shown})" if shown else "")
+    return names
 
 
-def _facts(component: Component) -> dict[str, str]:
-    facts = {name: json.dumps(value, sort_keys=True).strip('"') for name, value in component.config.items()}
+def _settings_of(component: Component) -> dict[str, str]:
+    """Settings, version and weights of a component as text."""
+    settings = {name: json.dumps(value, sort_keys=True).strip('"') for name, value in component.config.items()}
     weights = component.weights_sha256
-    return {**facts, "version": component.version, **({"weights": weights[:8]} if weights else {})}
+    return {**settings, "version": component.version, **({"weights": weights[:8]} if weights else {})}
 
 
-def _trained_on(row: Row) -> str:
-    identity, lineage = row.identity, row.entries[0].result.lineage
+def _trained_on(row: BoardRow) -> str:
+    identity, lineage = row.identity, row.runs[0].result.lineage
     own = [getattr(identity, role) for role in ROLES]
-    starts = []
+    ancestors = []
     for name in identity.ancestors:
         if name not in lineage:
-            starts.append(name[:12])
+            ancestors.append(name[:12])
             continue
         ancestor = Identity.model_validate(lineage[name])
-        parts = [getattr(ancestor, role) for role in ROLES]
-        if parts != own:  # a run that is judged again on other data starts from itself
-            starts.append(" × ".join(part.name for part in parts if part))
-    trained = identity.train_dataset.name if identity.train_dataset else ""
-    return trained + (f" from {', '.join(starts)}" if starts else "")
+        components = [getattr(ancestor, role) for role in ROLES]
+        if components != own:  # a run that is judged again on other data has itself as ancestor
+            ancestors.append(" × ".join(component.name for component in components if component))
+    dataset = identity.train_dataset.name if identity.train_dataset else ""
+    return dataset + (f" from {', '.join(ancestors)}" if ancestors else "")
 
 
 def _shown_beside(identity: Identity) -> tuple[str, str, str]:
-    """What else a row of a board says of its identity."""
+    """The columns of a board that show the identity beside the names."""
     return identity.supervision, identity.protocol.pairs_in_words, identity.budget

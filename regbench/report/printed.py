@@ -1,4 +1,8 @@
-"""Numbers printed in papers: facts in ``leaderboards/recipes/<name>/paper.csv``, their names here in ``paper.toml``."""
+"""Numbers printed in papers.
+
+``leaderboards/recipes/<name>/paper.csv`` holds the numbers; ``paper.toml`` beside it says which data sets and
+components the paper's names stand for.
+"""
 
 from __future__ import annotations
 
@@ -16,36 +20,36 @@ from regbench.results import Identity
 from regbench.results.schema import Component
 
 METRICS = ("MACE", "AUC@3", "AUC@5", "AUC@10", "AUC@20", "time_ms")
-EVERYWHERE = "all"
-"""The data set of a number that is of no data set, such as a time."""
-_PLAIN = ("pairing", "trained_on")
+ALL_DATASETS = "all"
+"""Stands in the data set column for a number that belongs to no data set, such as a time."""
+_RUN_FIELDS = ("pairing", "trained_on")
 
 
-class _Names(BaseModel):
-    """``paper.toml``: what a paper's names are here."""
+class _PaperNames(BaseModel):
+    """``paper.toml``: what a paper's names stand for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     datasets: dict[str, str] = {}
     """Registered data set by the paper's name."""
     methods: dict[str, dict[str, str | int | float | bool]] = {}
-    """What a run must be, by the paper's name; see :func:`is_method`."""
+    """Pattern of a run by the paper's name; see :func:`matches_method`."""
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedLine:
     """A line of a table in a paper: one method on one data set."""
 
     source: str
-    """The paper the number was read in; not always that of the method."""
+    """The paper in which the number was read; not always the paper of the method."""
     table: str
     method: str
     category: str
     values: Mapping[str, str]
-    """By metric of :data:`METRICS`, as printed: ``NC`` is a number too."""
+    """By metric of :data:`METRICS`, as printed, so also text such as ``NC``."""
 
     def mace(self) -> float | None:
-        """MACE in pixels; None where none is printed or it is no number."""
+        """MACE in pixels; None where none is printed or the text is not a number."""
         try:
             return float(self.values["MACE"])
         except (KeyError, ValueError):
@@ -54,73 +58,76 @@ class Printed:
 
 @dataclass(frozen=True)
 class Paper:
-    """The printed lines of a recipe, by the name a data set has here, and what its methods are here."""
+    """The numbers printed in a paper."""
 
-    lines: Mapping[str, list[Printed]]
+    lines: Mapping[str, list[PrintedLine]]
+    """By the registered name of the data set."""
     methods: Mapping[str, Mapping[str, Any]]
+    """Pattern of a run by the paper's name of the method; see :func:`matches_method`."""
 
 
 def load_paper(folder: Path) -> Paper:
     """Read ``paper.csv`` and ``paper.toml``.
 
     Raises:
-        DataError: a file is missing or is not what it should be.
+        DataError: a file is missing or broken.
     """
-    names = _names(folder / "paper.toml")
-    rows = _rows(folder / "paper.csv")
-    found: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows:
+    names = _read_names(folder / "paper.toml")
+    values_by_line: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in _read_numbers(folder / "paper.csv"):
         key = (row["dataset"], row["source"], row["table"], row["method"], row["category"])
-        found.setdefault(key, {})[row["metric"]] = row["value"]
-    lines: dict[str, list[Printed]] = {}
-    for (dataset, source, table, method, category), values in found.items():
-        general = found.get((EVERYWHERE, source, table, method, category), {})
-        if dataset != EVERYWHERE:
-            line = Printed(source, table, method, category, {**general, **values})
+        values_by_line.setdefault(key, {})[row["metric"]] = row["value"]
+    lines: dict[str, list[PrintedLine]] = {}
+    for (dataset, source, table, method, category), values in values_by_line.items():
+        general = values_by_line.get((ALL_DATASETS, source, table, method, category), {})
+        if dataset != ALL_DATASETS:
+            line = PrintedLine(
+                source=source, table=table, method=method, category=category, values={**general, **values}
+            )
             lines.setdefault(names.datasets.get(dataset, dataset), []).append(line)
     return Paper(lines, names.methods)
 
 
-def is_method(identity: Identity, pattern: Mapping[str, Any]) -> bool:
-    """Whether a run is what a paper calls by a name.
+def matches_method(identity: Identity, pattern: Mapping[str, Any]) -> bool:
+    """Whether a run is the method that a paper calls by a name.
 
     Args:
-        identity: of the run.
-        pattern: the parts that must match: ``translator``, ``registrator``, ``strategy`` (names; an empty one means
-            none), ``pairing``, ``trained_on`` (a data set), and settings such as ``strategy.rounds``. What it does not
-            name may be anything, but what was trained was trained on the data set it is tested on.
+        identity: identity of the run.
+        pattern: values that must match, by key: ``translator``, ``registrator``, ``strategy`` (names; empty for none),
+            ``pairing``, ``trained_on`` (a data set), and settings such as ``strategy.rounds``. Keys that are absent
+            match anything, but ``trained_on`` then is the data set of the test pairs. An empty pattern matches nothing.
     """
     trained_on = identity.train_dataset.name if identity.train_dataset else None
     for key, wanted in {"trained_on": trained_on and identity.test_dataset.name, **pattern}.items():
         role, _, setting = key.partition(".")
-        if key in _PLAIN:
-            found: object = trained_on if key == "trained_on" else identity.protocol.pairing
+        if key in _RUN_FIELDS:
+            actual: object = trained_on if key == "trained_on" else identity.protocol.pairing
         else:
-            part: Component | None = getattr(identity, role)
-            found = (part.config.get(setting) if setting else part.name) if part else ""
-        if found != wanted:
+            component: Component | None = getattr(identity, role)
+            actual = (component.config.get(setting) if setting else component.name) if component else ""
+        if actual != wanted:
             return False
     return bool(pattern)
 
 
-def _names(path: Path) -> _Names:
+def _read_names(path: Path) -> _PaperNames:
     try:
-        names = _Names.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        names = _PaperNames.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}; it says what the paper's names are here") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}; it says what the paper's names stand for") from error
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise DataError(f"{path} does not say what the paper's names are: {' '.join(str(error).split())}") from error
     for method, pattern in names.methods.items():
         for key in pattern:
-            if key not in _PLAIN and key.partition(".")[0] not in ("translator", "registrator", "strategy"):
+            if key not in _RUN_FIELDS and key.partition(".")[0] not in ("translator", "registrator", "strategy"):
                 raise DataError(
-                    f"{path}: {method}: {key!r} is no part of a run; use translator, registrator, strategy, a setting "
-                    "of theirs (strategy.rounds), pairing or trained_on"
+                    f"{path}: {method}: {key!r} is no part of a run; use translator, registrator, strategy, one of "
+                    "their settings (strategy.rounds), pairing or trained_on"
                 )
     return names
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _read_numbers(path: Path) -> list[dict[str, str]]:
     needed = ("source", "table", "dataset", "method", "category", "metric", "value")
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -131,5 +138,5 @@ def _rows(path: Path) -> list[dict[str, str]]:
         if missing := [name for name in needed if not row.get(name)]:
             raise DataError(f"{path}, line {number}: no {', '.join(missing)}; every number needs its source and table")
         if row["metric"] not in METRICS:
-            raise DataError(f"{path}, line {number}: metric {row['metric']!r} is none of {', '.join(METRICS)}")
+            raise DataError(f"{path}, line {number}: metric {row['metric']!r} is not one of {', '.join(METRICS)}")
     return rows

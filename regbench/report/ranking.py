@@ -1,4 +1,4 @@
-"""Which rows of a section are better than which, and how sure that is."""
+"""Ranking of the rows of a section: which row is significantly better than which, and by how much."""
 
 from __future__ import annotations
 
@@ -12,107 +12,122 @@ from numpy.typing import ArrayLike
 
 from regbench.metrics.types import Floats
 from regbench.metrics.uncertainty import Bootstrap, Interval, holm, sign_flip
-from regbench.report.board import SCORES, Row
-from regbench.report.names import Names, names_of
+from regbench.report.board import BOARD_METRICS, Board, BoardRow, Section
+from regbench.report.names import RowNames, names_of
 
 ALPHA = 0.05
-_T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""97.5 % quantiles of Student's t for 1 to 9 degrees of freedom; the last serves, being wider, for more."""
+STUDENT_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+"""97.5 % quantiles of Student's t for 1 to 9 degrees of freedom. The last, being wider, also serves for more."""
 
 
 @dataclass(frozen=True)
-class Ranked:
-    """A row with its place and its numbers. ``rank`` is None, and the numbers empty, where no run is ok."""
+class RankedRow:
+    """A row with its rank and its numbers. ``rank`` is None, and the numbers are empty, where no run is ok."""
 
-    row: Row
-    names: Names
+    row: BoardRow
+    names: RowNames
     rank: int | None
     values: dict[str, float]
-    """By metric of :data:`~regbench.report.board.SCORES`: mean over seeds and pairs."""
+    """By metric of :data:`~regbench.report.board.BOARD_METRICS`: mean over seeds and pairs."""
     intervals: dict[str, Interval | None] = field(default_factory=dict)
-    """By metric: over test images."""
+    """By metric: 95 % interval over test images."""
     seed_intervals: dict[str, Interval | None] = field(default_factory=dict)
-    """By metric: over seeds, from three on."""
-    identity: float = math.nan
-    """MACE of doing nothing, px."""
+    """By metric: 95 % interval over seeds; None for fewer than three."""
+    identity_mace: float = math.nan
+    """MACE of the zero displacement, px."""
     ratio_interval: Interval | None = None
-    """Of MACE over identity's MACE, over test images."""
+    """95 % interval of :attr:`ratio` over test images."""
 
     @property
     def ratio(self) -> float:
         """MACE over identity's MACE."""
-        return self.values["mace"] / self.identity if self.identity > 0 else math.nan
+        return self.values["mace"] / self.identity_mace if self.identity_mace > 0 else math.nan
 
 
 @dataclass(frozen=True)
 class Ranking:
     """The rows of a section in order (rank, then MACE, then name; rows without a finished run last)."""
 
-    rows: list[Ranked]
+    rows: list[RankedRow]
     better: dict[tuple[int, int], Interval]
     """(i, j): row i is significantly better than row j, with the interval of MACE(j) - MACE(i) in pixels."""
 
+    @property
+    def finished(self) -> list[RankedRow]:
+        """The rows that have a finished run."""
+        return [ranked for ranked in self.rows if ranked.values]
 
-def rank(rows: list[Row]) -> Ranking:
+
+def ranked_sections(board: Board) -> list[tuple[Section, Ranking]]:
+    """The sections of a board with their rows ranked."""
+    return [(section, rank_rows(rows)) for section, rows in board.sections.items()]
+
+
+def rank_rows(rows: Sequence[BoardRow]) -> Ranking:
     """Rank the rows of a section by MACE.
 
-    A row is better than another when the paired sign-flip test over images says so after Holm's correction
-    over all comparisons of the section and the paired 95 % interval of the difference does not contain zero.
-    Its rank is one more than the number of rows better than it: rows nothing separates share a rank.
+    A row is better than another when two conditions hold: the paired sign-flip test over images is significant at 5 %
+    after Holm's correction over all comparisons of the section, and the paired 95 % interval of the difference does not
+    contain zero. The rank of a row is one more than the number of rows that are better than it, so rows that are not
+    separated share a rank.
     """
     names = names_of(rows)
-    finished = sorted((row for row in rows if row.finished), key=lambda row: (row.scores["mace"].mean(), row.key))
-    unfinished = [Ranked(row, names[row.key], None, {}) for row in rows if not row.finished]
+    finished = sorted((row for row in rows if row.finished), key=lambda row: (row.pair_scores["mace"].mean(), row.key))
+    unfinished = [RankedRow(row=row, names=names[row.key], rank=None, values={}) for row in rows if not row.finished]
     if not finished:
         return Ranking(unfinished, {})
     pairs = finished[0].finished[0].pairs
     assert pairs is not None
     draws = Bootstrap(pairs.image)
-    scores = np.stack([row.scores["mace"] for row in finished], axis=1)  # (N, R)
-    beats = _significant(scores, pairs.image, draws)
-    ranks = [1 + sum(loser == index for _, loser in beats) for index in range(len(finished))]
+    scores = np.stack([row.pair_scores["mace"] for row in finished], axis=1)  # (N, R)
+    better = _significant(scores, pairs.image, draws)
+    ranks = [1 + sum(worse == index for _, worse in better) for index in range(len(finished))]
     order = sorted(range(len(finished)), key=lambda index: (ranks[index], index))
-    place = {index: position for position, index in enumerate(order)}
+    position = {index: place for place, index in enumerate(order)}
     ranked = [
-        Ranked(
+        RankedRow(
             row=finished[index],
             names=names[finished[index].key],
             rank=ranks[index],
-            values={name: float(finished[index].scores[name].mean()) for name in SCORES},
-            intervals={name: draws.interval(draws.means(finished[index].scores[name])) for name in SCORES},
+            values={name: float(finished[index].pair_scores[name].mean()) for name in BOARD_METRICS},
+            intervals={name: draws.interval(draws.means(finished[index].pair_scores[name])) for name in BOARD_METRICS},
             seed_intervals={
                 name: seed_interval(runs, math.inf if name == "mace" else 100.0)
-                for name, runs in finished[index].by_run.items()
+                for name, runs in finished[index].run_scores.items()
             },
-            identity=float(pairs.identity_error.mean()),
+            identity_mace=float(pairs.identity_error.mean()),
             ratio_interval=draws.ratio(scores[:, index], pairs.identity_error),
         )
         for index in order
     ]
-    return Ranking(ranked + unfinished, {(place[i], place[j]): bounds for (i, j), bounds in beats.items()})
+    return Ranking(ranked + unfinished, {(position[i], position[j]): bounds for (i, j), bounds in better.items()})
 
 
-def seed_interval(scores: Sequence[float], most: float = math.inf) -> Interval | None:
-    """95 % t-interval of the mean over seeds, within the range 0 to ``most`` of a score; None for fewer than three."""
+def seed_interval(scores: Sequence[float], maximum: float = math.inf) -> Interval | None:
+    """95 % t-interval of the mean over seeds, cut to [0, ``maximum``]; None for fewer than three seeds."""
     if len(scores) < 3:
         return None
-    t = _T975[min(len(scores) - 1, len(_T975)) - 1]
+    t = STUDENT_T_975[min(len(scores) - 1, len(STUDENT_T_975)) - 1]
     half = t * statistics.stdev(scores) / math.sqrt(len(scores))
     middle = statistics.fmean(scores)
-    return max(0.0, middle - half), min(most, middle + half)
+    return max(0.0, middle - half), min(maximum, middle + half)
 
 
 def _significant(scores: Floats, image: ArrayLike, draws: Bootstrap) -> dict[tuple[int, int], Interval]:
-    """(winner, loser) to the interval of the loser's excess, for columns in ascending order of their mean."""
+    """Significantly different columns of ``(N, R)`` scores, which are in ascending order of their means.
+
+    Returns:
+        (better, worse) column numbers, each with the 95 % interval of the difference of their means.
+    """
     first, second = np.triu_indices(scores.shape[1], k=1)
     if not len(first):
         return {}
     excess = scores[:, second] - scores[:, first]
     adjusted = holm(sign_flip(excess, image))
     means = draws.means(excess)
-    found = {}
+    significant = {}
     for c in np.flatnonzero(adjusted < ALPHA):
         bounds = draws.interval(means[:, c])
         if bounds is not None and bounds[0] > 0:
-            found[int(first[c]), int(second[c])] = bounds
-    return found
+            significant[int(first[c]), int(second[c])] = bounds
+    return significant

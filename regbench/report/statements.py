@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from regbench.metrics.agreement import ENOUGH, Agreement, agreement
-from regbench.report.board import Group
+from regbench.report.board import Section
 from regbench.report.columns import is_control, is_identity
-from regbench.report.printed import METRICS, Paper, Printed, is_method
+from regbench.report.printed import METRICS, Paper, PrintedLine, matches_method
 from regbench.report.ranking import Ranking
-from regbench.report.render import tables
-from regbench.report.render.tables import NONE, Table
+from regbench.report.table import DASH, Table, range_in_words, with_interval
 from regbench.results import Result
 
 LEGEND = (
@@ -25,23 +24,24 @@ LEGEND = (
     " its interval reaches: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the"
     " peak of the run, training included."
 )
+STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above; run them again."
 
 
-def title(group: Group) -> str:
+def title(section: Section) -> str:
     """The heading of a section."""
-    return f"{group.dataset}, source {group.source}, {group.patch} px patches, offsets up to {group.rho} px"
+    return f"{section.dataset}, source {section.source}, {section.patch} px patches, offsets up to {section.rho} px"
 
 
-def facts(group: Group, ranking: Ranking) -> str:
-    """Which test pairs, how many, of how many images."""
-    finished = next((entry for ranked in ranking.rows for entry in ranked.row.finished), None)
+def facts(section: Section, ranking: Ranking) -> str:
+    """Manifest, number of test pairs and number of images."""
+    finished = next((run for ranked in ranking.rows for run in ranked.row.finished), None)
     pairs = finished.pairs if finished else None
     size = f", {len(pairs.image)} pairs of {len(set(pairs.image.tolist()))} images" if pairs else ""
-    return f"Test manifest {group.manifest[:12]}{size}."
+    return f"Test manifest {section.manifest[:12]}{size}."
 
 
 def missing_controls(ranking: Ranking) -> list[str]:
-    """The rows every board must carry and this section lacks; a row without a finished run does not count."""
+    """The required rows that this section lacks; a row without a finished run does not count."""
     rows = [ranked for ranked in ranking.rows if ranked.values]
     present = {
         "identity (doing nothing)": any(map(is_identity, rows)),
@@ -51,20 +51,20 @@ def missing_controls(ranking: Ranking) -> list[str]:
     return [name for name, found in present.items() if not found]
 
 
-def warnings(sections: Sequence[tuple[Group, Ranking]]) -> list[str]:
-    """A line for each section that lacks a control, for the top of the page."""
+def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
+    """One line for each section that lacks a control, for the top of the page."""
     return [
-        f"{title(group)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
-        for group, ranking in sections
+        f"{title(section)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
+        for section, ranking in sections
         if (missing := missing_controls(ranking))
     ]
 
 
 def supported(ranking: Ranking) -> list[str]:
-    """Who is better than whom and by how much, and which neighbours nothing separates."""
+    """Which rows are better than which and by how much, and which neighbours are not separated."""
     winners: dict[int, list[str]] = {}
     for (i, j), bounds in sorted(ranking.better.items()):
-        winners.setdefault(i, []).append(f"row {j + 1} by {tables.apart(bounds)} px")
+        winners.setdefault(i, []).append(f"row {j + 1} by {range_in_words(bounds)} px")
     lines = [f"row {i + 1} is better than {', '.join(losers)}." for i, losers in winners.items()]
     places = [place for place, ranked in enumerate(ranking.rows) if ranked.rank is not None]
     even = [f"row {i + 1} and row {j + 1}" for i, j in itertools.pairwise(places) if (i, j) not in ranking.better]
@@ -72,19 +72,19 @@ def supported(ranking: Ranking) -> list[str]:
 
 
 def machines(ranking: Ranking) -> str:
-    """Which rows were timed on what: milliseconds of two machines do not compare. Empty where nothing was timed."""
+    """On which machine each row was timed, because times of two machines are not comparable; empty without times."""
     where: dict[str, list[int]] = {}
     for n, ranked in enumerate(ranking.rows, 1):
-        timed = [entry.result for entry in ranked.row.finished if entry.result.timing]
+        timed = [run.result for run in ranked.row.finished if run.result.timing]
         for machine in sorted({_machine(result) for result in timed} - {""}):
             where.setdefault(machine, []).append(n)
     listed = [f"{machine} (rows {', '.join(map(str, numbers))})" for machine, numbers in sorted(where.items())]
     return f"Timed on: {'; '.join(listed)}." if listed else ""
 
 
-def of_no_paper(ranking: Ranking) -> str:
-    """Which rows have no figure of a paper to be compared with."""
-    rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.of_no_paper]
+def unpublished_combinations(ranking: Ranking) -> str:
+    """Which rows cannot be compared with a printed number, because no paper reports their combination."""
+    rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.unpublished_combination]
     return f"Of combinations no paper reports: row {', '.join(rows)}." if rows else ""
 
 
@@ -97,15 +97,17 @@ def _machine(result: Result) -> str:
 
 @dataclass(frozen=True)
 class Reported:
-    """What papers print for the data set of a section."""
+    """The numbers that papers print for the data set of a section."""
 
     table: Table
-    """A line a printed method, beside our MACE where we have run it; never ranked."""
+    """One line for each printed method, with our MACE where we have run it; never ranked."""
     sentences: list[str]
-    """How far our order of the methods is that of each printed table."""
+    """For each printed table: whether our order of its methods agrees with the printed one."""
 
 
-NOTE = "Printed in papers, on their own test pairs and training: not ranked with ours. Rows say where we have run it."
+REPORTED_NOTE = (
+    "Printed in papers, on their own test pairs and training: not ranked with ours. Rows say where we have run it."
+)
 
 
 def reported(papers: Sequence[Paper], dataset: str, ranking: Ranking) -> Reported | None:
@@ -116,44 +118,46 @@ def reported(papers: Sequence[Paper], dataset: str, ranking: Ranking) -> Reporte
         for line in lines:
             own = _own_rows(paper, line, ranking)
             ours = "; ".join(
-                tables.with_interval(ranking.rows[n].values["mace"], ranking.rows[n].intervals["mace"]) for n in own
+                with_interval(ranking.rows[n].values["mace"], ranking.rows[n].intervals["mace"]) for n in own
             )
             places = ", ".join(str(n + 1) for n in own)
-            printed = [line.values.get(metric, NONE) for metric in METRICS]
-            rows.append([line.method, line.category, line.source, line.table, *printed, places or NONE, ours or NONE])
+            printed = [line.values.get(metric, DASH) for metric in METRICS]
+            rows.append([line.method, line.category, line.source, line.table, *printed, places or DASH, ours or DASH])
         for source, table in dict.fromkeys((line.source, line.table) for line in lines):
             ordered = [line for line in lines if (line.source, line.table) == (source, table)]
-            found = _agreement(paper, ordered, ranking)
-            if found is not None:
-                sentences.append(_agreeing(found, f"{source}, table {table}"))
+            order = _agreement(paper, ordered, ranking)
+            if order is not None:
+                sentences.append(_agreement_sentence(order, f"{source}, table {table}"))
     if not rows:
         return None
     heads = ["method", "category", "source", "table", *METRICS[:-1], "ms/pair", "our rows", "our MACE"]
     return Reported(Table(heads, [*[True] * 4, *[False] * (len(heads) - 4)], rows), sentences)
 
 
-def _own_rows(paper: Paper, line: Printed, ranking: Ranking) -> list[int]:
+def _own_rows(paper: Paper, line: PrintedLine, ranking: Ranking) -> list[int]:
     pattern = paper.methods.get(line.method, {})
-    return [n for n, ranked in enumerate(ranking.rows) if ranked.values and is_method(ranked.row.identity, pattern)]
+    return [
+        n for n, ranked in enumerate(ranking.rows) if ranked.values and matches_method(ranked.row.identity, pattern)
+    ]
 
 
-def _agreement(paper: Paper, lines: Sequence[Printed], ranking: Ranking) -> Agreement | None:
+def _agreement(paper: Paper, lines: Sequence[PrintedLine], ranking: Ranking) -> Agreement | None:
     """Kendall's tau-b of our MACE and the printed one over the methods of a table; None for fewer than two."""
     scores, theirs = [], []
     for line in lines:
         own, mace = _own_rows(paper, line, ranking), line.mace()
         if own and mace is not None:
-            scores.append(np.mean([ranking.rows[n].row.scores["mace"] for n in own], axis=0))
+            scores.append(np.mean([ranking.rows[n].row.pair_scores["mace"] for n in own], axis=0))
             theirs.append(mace)
     if len(scores) < 2:
         return None
-    pairs = next(entry.pairs for ranked in ranking.rows for entry in ranked.row.finished if entry.pairs)
+    pairs = next(run.pairs for ranked in ranking.rows for run in ranked.row.finished if run.pairs)
     return agreement(np.stack(scores, axis=1), pairs.image, theirs)
 
 
-def _agreeing(found: Agreement, what: str) -> str:
-    tau = f"Kendall's tau-b {tables.with_interval(found.tau, found.interval)} over {found.methods} methods"
-    if found.claimed:
-        return f"Our order by MACE {'agrees with' if found.tau > 0 else 'runs against'} that of {what}: {tau}."
-    few = f"; from {ENOUGH} methods on something could be said" if found.methods < ENOUGH else ""
+def _agreement_sentence(order: Agreement, what: str) -> str:
+    tau = f"Kendall's tau-b {with_interval(order.tau, order.interval)} over {order.methods} methods"
+    if order.claimed:
+        return f"Our order by MACE {'agrees with' if order.tau > 0 else 'runs against'} that of {what}: {tau}."
+    few = f"; from {ENOUGH} methods on something could be said" if order.methods < ENOUGH else ""
     return f"No agreement or disagreement with the order of {what} is claimed: {tau}{few}."

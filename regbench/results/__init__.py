@@ -1,4 +1,4 @@
-"""Run directories: the record of a run, its test pairs, and how it was made."""
+"""Run directories: the record of a run, its test pairs, its lineage and its provenance."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Where a run comes from: the identities of its ancestors, kept in its result so that a board needs no other folder.
+"""Lineage of a run: the identities of its ancestors, stored in its result so that a board needs no other folder.
 
-A run id is the hash of an identity, so nobody can change a recorded ancestor without its name giving it away.
+A run id is the hash of an identity, so a changed ancestor no longer matches its run id.
 """
 
 from __future__ import annotations
@@ -12,43 +12,43 @@ from typing import Any
 from regbench.results.schema import Identity, Result, run_id_of
 
 Lineage = Mapping[str, Mapping[str, Any]]
-"""Identities by run id, as their own results hold them."""
+"""Identities by run id, exactly as stored in the ancestors' results."""
 
 
 def lineage_of(ancestors: Iterable[Result]) -> dict[str, dict[str, Any]]:
-    """The identities of results, and of everything those start from, by run id."""
-    found: dict[str, dict[str, Any]] = {}
+    """The identities of results and of all their ancestors, by run id."""
+    lineage: dict[str, dict[str, Any]] = {}
     for result in ancestors:
-        # A file written before a field was added lacks it, and its hash is without it.
-        for missing in (False, True):
-            identity = result.identity.model_dump(mode="json", exclude_unset=missing)
+        # A file that was written before a field existed lacks the field, and so does the content of its hash.
+        for exclude_unset in (False, True):
+            identity = result.identity.model_dump(mode="json", exclude_unset=exclude_unset)
             if run_id_of(identity) == result.run_id:
-                found[result.run_id] = identity
-        found |= {run_id: dict(identity) for run_id, identity in result.lineage.items()}
-    return found
+                lineage[result.run_id] = identity
+        lineage |= {run_id: dict(identity) for run_id, identity in result.lineage.items()}
+    return lineage
 
 
 def hidden_supervision(result: Result) -> list[str]:
-    """Run ids of ancestors that had labels although the result says that nothing had."""
+    """Run ids of ancestors that had labels, for a result that claims ``supervision: none``."""
     if result.identity.supervision != "none":
         return []
     return [run_id for run_id, raw in result.lineage.items() if raw["supervision"] != "none"]
 
 
 def seedless(identity: Identity, lineage: Lineage) -> dict[str, Any]:
-    """An identity without its seed and with each ancestor described the same way in the place of its run id.
+    """An identity without its seed, in which each run id of an ancestor is replaced by that ancestor's own description.
 
-    Two runs with equal descriptions differ in nothing but seeds: their own and those of what they start from. An
-    ancestor that ``lineage`` does not hold (weights, or a run recorded before there was a lineage) stays as its hash.
+    Two runs with equal descriptions differ in seeds alone: their own and those of their ancestors. An ancestor that
+    ``lineage`` does not hold (weights, or a run recorded before lineages existed) stays a hash.
     """
-    told = identity.model_dump(mode="json", exclude={"seed"})
-    told["ancestors"] = [
+    description = identity.model_dump(mode="json", exclude={"seed"})
+    description["ancestors"] = [
         seedless(Identity.model_validate(lineage[name]), lineage) if name in lineage else name
         for name in identity.ancestors
     ]
-    return told
+    return description
 
 
 def row_key(result: Result) -> str:
-    """What makes a row of a board: everything that decides the run but seeds, as canonical JSON."""
+    """The key of a run's row on a board: everything that decides its result except seeds, as canonical JSON."""
     return json.dumps(seedless(result.identity, result.lineage), sort_keys=True)

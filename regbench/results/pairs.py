@@ -1,4 +1,4 @@
-"""``pairs.h5``: what happened to every test pair, from which every metric can be recomputed."""
+"""``pairs.h5``: truth, estimate and error of every test pair, from which every metric can be recomputed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Pairs:
     """The N test pairs of a run, in the order of the manifest.
 
     Attributes:
-        displacement: ``(N, 4, 2)`` float32 px, the truth at the source's corners; NaN where tie points are the truth,
-            or there is none.
-        estimate: ``(N, 4, 2)`` float32 px; anything where the pair failed.
-        error: ``(N,)`` float64 px, average corner error of the estimate (at tie points: mean distance; without truth:
-            NaN).
-        identity_error: ``(N,)`` float64 px, the same of the zero displacement.
+        displacement: ``(N, 4, 2)`` float32 px, true displacement of the source's corners TL, TR, BL, BR; NaN where only
+            tie points or no labels are known.
+        estimate: ``(N, 4, 2)`` float32 px, estimated displacement; arbitrary where the pair failed.
+        error: ``(N,)`` float64 px, average corner error of the estimate; with tie points their mean distance, without
+            labels NaN.
+        identity_error: ``(N,)`` float64 px, likewise for the zero displacement.
         ok: ``(N,)`` bool, False where the method found no answer.
         image: ``(N,)`` int32 number of the test image.
     """
@@ -50,44 +50,44 @@ class Pairs:
         image: ArrayLike,
         errors: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> Pairs:
-        """Score estimates: errors are computed in float64 from the float32 values that are stored.
+        """Score estimates. Errors are computed in float64 from the float32 values that are stored.
 
         Args:
-            displacement: ``(N, 4, 2)`` px, the truth; NaN where the corners' is not known.
-            estimate: ``(N, 4, 2)`` px.
-            ok: ``(N,)`` bool.
-            image: ``(N,)`` int.
-            errors: of the estimate and of the zero displacement, ``(N,)`` px, where they are not those of the corners.
+            displacement: ``(N, 4, 2)`` px, true displacement of the corners; NaN where it is not known.
+            estimate: ``(N, 4, 2)`` px, estimated displacement of the corners.
+            ok: ``(N,)`` bool, False where the method found no answer.
+            image: ``(N,)`` int, number of the test image.
+            errors: ``(N,)`` px of the estimate and ``(N,)`` px of the zero displacement; default: the corner errors.
         """
         truth = np.asarray(displacement, dtype=np.float32)
-        found = np.asarray(estimate, dtype=np.float32)
-        error, identity = errors or (corner_error(truth, found), corner_error(truth, np.zeros_like(truth)))
+        estimated = np.asarray(estimate, dtype=np.float32)
+        error, identity_error = errors or (corner_error(truth, estimated), corner_error(truth, np.zeros_like(truth)))
         return cls(
-            truth,
-            found,
-            np.asarray(error, dtype=np.float64),
-            np.asarray(identity, dtype=np.float64),
-            np.asarray(ok, dtype=np.bool_),
-            np.asarray(image, dtype=np.int32),
+            displacement=truth,
+            estimate=estimated,
+            error=np.asarray(error, dtype=np.float64),
+            identity_error=np.asarray(identity_error, dtype=np.float64),
+            ok=np.asarray(ok, dtype=np.bool_),
+            image=np.asarray(image, dtype=np.int32),
         )
 
     @property
     def errors(self) -> PairErrors:
-        """What metrics are a function of."""
-        return PairErrors(self.error, self.identity_error, self.ok, self.image.astype(np.int64))
+        """The errors, in the form that metrics take."""
+        return PairErrors(error=self.error, identity=self.identity_error, ok=self.ok, image=self.image.astype(np.int64))
 
 
 def corner_error(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
-    """``(N,)`` mean over the corners of the distance in px of two ``(N, 4, 2)`` displacements."""
+    """``(N,)`` px: distance of two ``(N, 4, 2)`` corner displacements, averaged over the corners."""
     with np.errstate(invalid="ignore", over="ignore"):
         return np.linalg.norm(a.astype(np.float64) - b.astype(np.float64), axis=-1).mean(axis=-1)
 
 
 def write_pairs(path: Path, pairs: Pairs) -> None:
-    """Write ``pairs.h5`` atomically; the same pairs give the same bytes. 400 pairs take less than 100 kB.
+    """Write ``pairs.h5`` atomically. Equal pairs give equal bytes; 400 pairs take less than 100 kB.
 
     Raises:
-        ValueError: shapes do not fit each other.
+        ValueError: the shapes do not match.
     """
     import h5py
 
@@ -109,7 +109,7 @@ def read_pairs(path: Path) -> Pairs:
     import h5py
 
     if not path.is_file():
-        raise DataError(f"{path} does not exist; it belongs beside its result")
+        raise DataError(f"{path} does not exist; it must lie beside its result")
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:

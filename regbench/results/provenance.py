@@ -1,4 +1,4 @@
-"""How a result was made: code, libraries, machine and command. Facts only; nothing here decides a result."""
+"""Provenance of a result: code, libraries, machine and command line. Nothing here is part of a run's identity."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIBRARIES = {
 
 
 def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Gather provenance. Nothing in it names a folder or a user of this machine.
+    """Collect provenance, without names of folders or users of this machine.
 
     Args:
         argv: the command line; default ``sys.argv``. Absolute paths are cut to their last part.
@@ -64,18 +64,18 @@ def without_folders(argument: str) -> str:
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"python": platform.python_version()}
+    versions: dict[str, str | None] = {"python": platform.python_version()}
     for name, distributions in _LIBRARIES.items():
-        found[name] = next((v for d in distributions if (v := _version(d))), None)
+        versions[name] = next((v for d in distributions if (v := _version(d))), None)
     try:
         import torch
 
         backend: Any = torch.backends.cudnn  # not annotated by torch
-        found["cuda"] = torch.version.cuda
-        found["cudnn"] = str(backend.version()) if backend.is_available() else None
+        versions["cuda"] = torch.version.cuda
+        versions["cudnn"] = str(backend.version()) if backend.is_available() else None
     except ImportError:
-        found["cuda"] = found["cudnn"] = None
-    return found
+        versions["cuda"] = versions["cudnn"] = None
+    return versions
 
 
 def _version(distribution: str) -> str | None:

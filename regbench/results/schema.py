@@ -1,4 +1,4 @@
-"""The record of one run, ``result.json``: who was run on what, what came out, and how it was made."""
+"""``result.json``, the record of one run: its identity, its metrics and its provenance."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class Component(_Record):
     config: dict[str, Any] = {}
     """Every setting, defaults included."""
     weights_sha256: Sha256 | None = None
-    """Of weights it was given; None for what this run trained itself."""
+    """Hash of the weights file it was given; None for weights that this run trained."""
 
 
 class TrainData(_Record):
-    """The training data: a name is not enough, the hash of the pack is."""
+    """The training data, identified by the hash of the pack."""
 
     name: str
     pack_sha256: Sha256
 
 
 class TestData(_Record):
-    """The test pairs: the hash of the frozen manifest names each of them."""
+    """The test pairs, identified by the hash of the frozen manifest."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
 
@@ -94,7 +94,7 @@ class Protocol(PairProtocol):
 
 
 class Identity(_Record):
-    """Everything that decides a result. Two runs with one identity are the same run."""
+    """Everything that decides a result. Two runs with equal identities are the same run."""
 
     translator: Component | None
     registrator: Component
@@ -106,44 +106,49 @@ class Identity(_Record):
     seed: int
     budget: str
     ancestors: list[str] = []
-    """Run ids, or hashes of weights, of what this run started from."""
+    """Run ids of the runs, and hashes of the weights files, from which this run started."""
     metric_version: int
     supervision: Literal["none", "homography"]
-    """The maximum over the run and all its ancestors."""
+    """``homography`` if the run or any of its ancestors was trained with labels."""
+
+    @property
+    def component_names(self) -> list[str]:
+        """Names of the translator, the registrator and the strategy, those that take part."""
+        return [part.name for part in (self.translator, self.registrator, self.strategy) if part]
 
 
 class Measure(_Record):
     """A metric over the test pairs."""
 
     value: float | None
-    """None where it is not finite."""
+    """None where the metric is not finite."""
     ci95: tuple[float, float] | None = None
-    """95 % interval over test images; None where there is none."""
+    """95 % interval over test images; None for a single image or a metric that is not finite."""
     n: int | None = None
     """Number of test pairs."""
 
 
 class Result(_Record):
-    """One run. An ``ok`` run has metrics and a verdict; any other says why in ``reason``."""
+    """One run. A run that is ``ok`` has metrics and a verdict; any other has a ``reason``."""
 
     schema_version: Literal[1] = 1
     run_id: RunId
     status: Literal["ok", "failed", "interrupted"]
     reason: str | None = None
     verdict: Literal["aligned", "collapsed", "diverged", "unjudged"] | None = None
-    """``unjudged`` where there is no truth."""
+    """``unjudged`` for a run without labels."""
     truth: Literal["labels", "tie points", "none"] = "labels"
-    """What estimates were compared with: exact corners, tie points (errors are distances there), or nothing (metrics
+    """What estimates were compared with: exact corners, tie points (errors are distances at these), or nothing (metrics
     are label-free)."""
     identity: Identity
     lineage: dict[RunId, dict[str, Any]] = {}
-    """Identities of the runs this one starts from, theirs included, by run id."""
+    """Identities of all ancestors that are runs, by run id."""
     metrics: dict[str, Measure] = {}
     timing: dict[str, Any] = {}
-    """``register_ms``: median milliseconds a pair; others free."""
+    """``register_ms``: median time of a pair in milliseconds; more keys are allowed."""
     training: dict[str, Any] = {}
-    """``parameters`` of what is deployed, ``seconds`` of training; ``of_no_paper``: whether no paper reports this
-    combination of components; others free."""
+    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``of_no_paper``: whether no
+    paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
 
@@ -165,9 +170,9 @@ class Result(_Record):
 
 
 def run_id_of(identity: Identity | Mapping[str, Any]) -> str:
-    """The name of a run: the first 12 hex digits of the SHA-256 of its identity as canonical JSON.
+    """The run id: the first 12 hex digits of the SHA-256 of the identity as canonical JSON.
 
-    A mapping is hashed as it stands, so that a file written before a field was added keeps its name.
+    A mapping is hashed as it is, so that the id of a file that was written before a field existed stays valid.
 
     Raises:
         ValueError: a setting is not a finite number.

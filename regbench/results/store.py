@@ -1,4 +1,4 @@
-"""Reading and writing of run directories: writes are atomic, broken files are one clear line."""
+"""Reading and writing of files of a run: writes are atomic, and a broken file gives an error of one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIG, RESULT, PAIRS = "config.json", "result.json", "pairs.h5"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file at once: a reader, or a crash, sees the old content or the new, never half of it."""
+    """Replace a file atomically: a reader sees the old content or the new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -34,17 +34,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file at once; UTF-8, line ends as given."""
+    """Replace a text file atomically; UTF-8, line ends as given."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Replace a JSON file at once. Numbers that are not finite become null: JSON has no others."""
+    """Replace a JSON file atomically. Numbers that are not finite become null, because JSON cannot express them."""
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write ``result.json`` at once.
+    """Write ``result.json`` atomically.
 
     Raises:
         ValueError: ``run_id`` is not the hash of the identity.
@@ -60,10 +60,11 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
 
     Args:
         path: the file.
-        committed: also require the file to be called ``<run_id>.json``, as on a board.
+        committed: also require that the file is called ``<run_id>.json``, as on a board.
 
     Raises:
-        DataError: missing, not JSON, of a newer schema, not what the schema says, or under a false run id.
+        DataError: the file is missing, is not JSON, has a newer schema, violates the schema, or its run id is not the
+            hash of its identity.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""What a grid's board is told besides its runs."""
+"""What the board of an ablation shows besides its runs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import tomllib
 
 import pytest
 
-from regbench.ablation.board import bring_papers, write_board
+from regbench.ablation.board import copy_papers, write_board
 from regbench.ablation.cells import Cell
-from regbench.ablation.recipe import Recipe, Row
+from regbench.ablation.recipe import Recipe, RecipeRow
 from regbench.errors import DataError
 
-ROW = Row(name='of "quotes" and ×', registrator="identity", budget="smoke")
+ROW = RecipeRow(name='of "quotes" and ×', registrator="identity", budget="smoke")
 RECIPE = Recipe(
     name="table", title="A table", budget="smoke", seeds=(0,), rows=(ROW,), papers=("paper",), notes=("a note",)
 )
@@ -20,17 +20,17 @@ RECIPE = Recipe(
 def test_papers_are_brought_once_and_missed_before_anything_runs(tmp_path):
     boards = tmp_path / "boards"
     with pytest.raises(DataError, match=r"recipes/paper does not exist"):
-        bring_papers(RECIPE, tmp_path / "recipes", boards)
+        copy_papers(RECIPE, tmp_path / "recipes", boards)
     (tmp_path / "recipes" / "paper").mkdir(parents=True)
     (tmp_path / "recipes" / "paper" / "paper.csv").write_text("first")
-    bring_papers(RECIPE, tmp_path / "recipes", boards)
+    copy_papers(RECIPE, tmp_path / "recipes", boards)
     (tmp_path / "recipes" / "paper" / "paper.csv").write_text("second")
-    bring_papers(RECIPE, tmp_path / "recipes", boards)
+    copy_papers(RECIPE, tmp_path / "recipes", boards)
     assert (boards / "recipes" / "paper" / "paper.csv").read_text() == "first", "what is there stays"
 
 
 def test_a_board_says_what_was_left_out_and_why(tmp_path):
-    skipped = Cell("cell", ROW, "vedai", ("run",), reason="data set vedai is not here")
+    skipped = Cell("cell", ROW, "vedai", ("run",), skip_reason="data set vedai is not here")
     recipe = RECIPE.model_copy(update={"papers": ()})
     (tmp_path / "boards" / "results" / "table-smoke").mkdir(parents=True)
     page = write_board(recipe, [skipped], tmp_path / "runs", tmp_path / "boards")

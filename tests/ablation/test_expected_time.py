@@ -8,15 +8,15 @@ import pytest
 
 from regbench.ablation.cells import cells_of
 from regbench.ablation.expected_time import expected_seconds
-from regbench.ablation.recipe import Recipe, Row
+from regbench.ablation.recipe import Recipe, RecipeRow
 from regbench.results import Identity, Result, run_id_of, write_result
 from regbench.runs.plan import choose
 from regbench.settings import budget_of
 
-ROW = Row(name="row", registrator="dhn", strategy="supervised", budget="smoke", set={"strategy": {"steps": 7}})
+ROW = RecipeRow(name="row", registrator="dhn", strategy="supervised", budget="smoke", set={"strategy": {"steps": 7}})
 
 
-def cells(*rows: Row):
+def cells(*rows: RecipeRow):
     recipe = Recipe(name="r", title="t", budget="smoke", seeds=(0,), rows=rows, transfer=("vedai",))
     return cells_of(recipe, {}, lambda name: True, "cpu")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from regbench.ablation.cells import LOG, RECORD, Cell, read_record
-from regbench.ablation.launch import finish
-from regbench.ablation.recipe import Row
+from regbench.ablation.cells import LOG_FILE, RECORD_FILE, Cell, read_record
+from regbench.ablation.launch import finish_cell
+from regbench.ablation.recipe import RecipeRow
 from regbench.results.store import CONFIG, RESULT
 
-CELL = Cell("cell", Row(name="cell", registrator="identity"), "synthetic", ("evaluate",))
+CELL = Cell("cell", RecipeRow(name="cell", registrator="identity"), "synthetic", ("evaluate",))
 
 
 def attempted(folder: Path, name: str, after: float) -> None:
@@ -23,7 +23,7 @@ def attempted(folder: Path, name: str, after: float) -> None:
     run.mkdir(exist_ok=True)
     for file in (CONFIG, RESULT):
         (run / file).write_text("{}")
-        when = (folder / CELL.name / RECORD).stat().st_mtime + after
+        when = (folder / CELL.name / RECORD_FILE).stat().st_mtime + after
         os.utime(run / file, (when, when))
 
 
@@ -34,8 +34,8 @@ def test_a_failed_cell_names_the_run_it_was_at(tmp_path, made, last):
     CELL.record(tmp_path, "running")
     for name in made:
         attempted(tmp_path, name, after=1 if name == last else -60)
-    (tmp_path / CELL.name / LOG).write_text("regbench: loss is not finite\n\n")
-    finish(CELL, tmp_path, 1)
+    (tmp_path / CELL.name / LOG_FILE).write_text("regbench: loss is not finite\n\n")
+    finish_cell(CELL, tmp_path, 1)
     record = read_record(tmp_path / CELL.name)
     assert (record["status"], record["reason"], record["run"]) == ("failed", "loss is not finite", last)
 
@@ -43,7 +43,7 @@ def test_a_failed_cell_names_the_run_it_was_at(tmp_path, made, last):
 def test_a_cell_that_failed_before_it_had_a_run_names_none(tmp_path):
     CELL.record(tmp_path, "running")
     attempted(tmp_path, "run-of-other-settings", after=-60)
-    finish(CELL, tmp_path, -signal.SIGKILL)
+    finish_cell(CELL, tmp_path, -signal.SIGKILL)
     record = read_record(tmp_path / CELL.name)
     assert "run" not in record
     assert record["reason"] == "killed by signal SIGKILL"
@@ -56,12 +56,12 @@ def test_a_real_clock_tells_attempts_apart(tmp_path):
         run = tmp_path / CELL.name / f"run-{9 - number}"
         run.mkdir()
         (run / CONFIG).write_text("{}")
-        finish(CELL, tmp_path, 1)
+        finish_cell(CELL, tmp_path, 1)
         assert read_record(tmp_path / CELL.name)["run"] == run.name
         time.sleep(0.02)  # coarser than the clock of file times
 
 
 def test_a_cell_that_ended_well_without_a_result_failed(tmp_path):
     CELL.record(tmp_path, "running")
-    finish(CELL, tmp_path, 0)
+    finish_cell(CELL, tmp_path, 0)
     assert "left no result" in read_record(tmp_path / CELL.name)["reason"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from regbench.ablation.cells import cells_of, waves
-from regbench.ablation.recipe import merged, read_recipe
+from regbench.ablation.recipe import merge_sets, read_recipe
 from regbench.errors import DataError, UsageError
 from regbench.plugins.registry import Registry, registry
 
@@ -111,7 +111,7 @@ def test_a_file_that_is_no_recipe(tmp_path):
 
 
 def test_settings_of_two_levels_are_merged_by_name():
-    assert merged({"a": {"x": 1, "y": 1}}, {"a": {"y": 2}, "b": {"z": 3}}) == {"a": {"x": 1, "y": 2}, "b": {"z": 3}}
+    assert merge_sets({"a": {"x": 1, "y": 1}}, {"a": {"y": 2}, "b": {"z": 3}}) == {"a": {"x": 1, "y": 2}, "b": {"z": 3}}
 
 
 def test_a_grid_holds_what_the_plugins_allow(tmp_path):
@@ -122,7 +122,7 @@ def test_a_grid_holds_what_the_plugins_allow(tmp_path):
     )
     cells = cells_of(read_recipe(path), {}, lambda name: True, "cpu")
     assert {cell.row.name for cell in cells} == {"colreg × mimgcd × mcnet", "supervised × mcnet"}
-    assert not [cell.reason for cell in cells if cell.reason]
+    assert not [cell.skip_reason for cell in cells if cell.skip_reason]
 
 
 def test_settings_of_a_grid_follow_the_component(tmp_path):
@@ -156,8 +156,8 @@ def test_a_student_waits_for_its_teacher_and_a_transfer_for_its_run(tmp_path):
     recipe = read_recipe(table(tmp_path, more=more)).model_copy(update={"transfer": ("vedai",)})
     cells = cells_of(recipe, {}, lambda name: name == "synthetic", "cpu")
     by_name = {cell.name: cell for cell in cells}
-    assert by_name["c-synthetic-1"].needs == "d-synthetic-1"
-    assert by_name["a-synthetic-0-on-vedai"].reason == "data set vedai is not here; add --root vedai=DIR"
+    assert by_name["c-synthetic-1"].needed_cell == "d-synthetic-1"
+    assert by_name["a-synthetic-0-on-vedai"].skip_reason == "data set vedai is not here; add --root vedai=DIR"
     first, second, third = (
         {cell.name for cell in wave} for wave in waves([c for c in cells if "vedai" not in c.name or "c-" in c.name])
     )

@@ -20,6 +20,6 @@ def test_a_shipped_recipe_names_what_exists_and_fits(path):
     for name in {*recipe.datasets, *recipe.transfer}:
         registry().get("dataset", name)
     cells = cells_of(recipe, {}, lambda name: True, "cpu")
-    assert not [cell.reason for cell in cells if cell.reason]
+    assert not [cell.skip_reason for cell in cells if cell.skip_reason]
     for paper in recipe.papers:
         load_paper(FOLDER / paper)

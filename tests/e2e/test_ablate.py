@@ -1,4 +1,4 @@
-"""A grid through the real command line: run, go on, redo one cell, keep failures, on a cluster's launcher too."""
+"""An ablation through the real command line: run, continue, repeat one cell, keep failures, use a cluster."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from regbench.ablation.cells import LOG, Cell, cells_of, read_record
-from regbench.ablation.launch import STDOUT, finish, run_grid
+from regbench.ablation.cells import LOG_FILE, Cell, cells_of, read_record
+from regbench.ablation.launch import STDOUT_FILE, finish_cell, run_cells
 from regbench.ablation.recipe import read_recipe
 from tests.e2e.slurm import slurm_on_loopback
 
@@ -66,9 +66,9 @@ class Inline:
             self.started.append(cell.name)
             cell.record(out, "running")
             outcome = self.inline(*cell.command(out), "--json")
-            (out / cell.name / STDOUT).write_text(outcome.out)
-            (out / cell.name / LOG).write_text(outcome.err)
-            finish(cell, out, outcome.code)
+            (out / cell.name / STDOUT_FILE).write_text(outcome.out)
+            (out / cell.name / LOG_FILE).write_text(outcome.err)
+            finish_cell(cell, out, outcome.code)
             done(cell)
 
 
@@ -76,7 +76,7 @@ def go(inline, folder: Path, more: str = "") -> tuple[Inline, list[Cell]]:
     """Run the recipe in this process; what was started, and all cells."""
     cells = cells_of(read_recipe(Path(recipe(folder, more))), {}, lambda name: True, "cpu")
     launcher = Inline(inline)
-    run_grid(cells, folder / "runs/grid-smoke", launcher, lambda cell: None)
+    run_cells(cells, folder / "runs/grid-smoke", launcher, lambda cell: None)
     return launcher, cells
 
 
@@ -158,7 +158,7 @@ def test_the_clusters_way_gives_the_same_on_this_machine(regbench):
 
 @pytest.mark.slow
 def test_a_killed_grid_goes_on_within_the_cell(regbench):
-    """SIGKILL of the grid ends its cell, too; the next attempt resumes that cell from its checkpoint."""
+    """SIGKILL of the ablation ends its cell, too; the next attempt resumes that cell from its checkpoint."""
     path = recipe(regbench.folder, TRAINED.format(steps=150))
     process = subprocess.Popen(regbench.command("ablate", path), cwd=regbench.folder, env=regbench.environment)
     cell = regbench.folder / "runs/grid-smoke/trained-synthetic-0"

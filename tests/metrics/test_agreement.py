@@ -50,9 +50,9 @@ def scores_of(means, noise: float) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_clear_order_of_five_is_claimed_and_of_four_is_not():
     for methods, claimed in ((5, True), (4, False)):
-        found = agreement(*scores_of(np.arange(methods), 0.01), np.arange(methods))
-        assert found.tau == 1
-        assert found.claimed is claimed
+        order = agreement(*scores_of(np.arange(methods), 0.01), np.arange(methods))
+        assert order.tau == 1
+        assert order.claimed is claimed
     opposite = agreement(*scores_of(np.arange(6), 0.01), -np.arange(6))
     assert opposite.tau == -1
     assert opposite.claimed
@@ -60,9 +60,9 @@ def test_a_clear_order_of_five_is_claimed_and_of_four_is_not():
 
 def test_noise_is_not_an_order():
     """Methods our pairs hardly separate: the interval holds zero whatever the tau."""
-    found = agreement(*scores_of([0.0, 0.01, 0.02, 0.03, 0.04], 5.0), np.arange(5))
-    assert found.interval[0] <= 0 <= found.interval[1]
-    assert not found.claimed
+    order = agreement(*scores_of([0.0, 0.01, 0.02, 0.03, 0.04], 5.0), np.arange(5))
+    assert order.interval[0] <= 0 <= order.interval[1]
+    assert not order.claimed
 
 
 def test_a_bound_at_zero_is_no_claim():

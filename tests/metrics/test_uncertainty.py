@@ -45,7 +45,7 @@ def test_mean_and_general_metrics_use_the_same_draws():
     e = errors(clustered(np.random.default_rng(1)))
     draws = Bootstrap(IMAGE, 50)
     for metric in (mace, median_ace):
-        assert draws.values(metric, e) == pytest.approx(draws.values(lambda found, m=metric: m(found), e))
+        assert draws.values(metric, e) == pytest.approx(draws.values(lambda errors, m=metric: m(errors), e))
 
 
 def test_images_of_unequal_size_and_any_numbers():

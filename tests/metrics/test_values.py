@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from regbench.metrics import CORE, PairErrors, summarise, verdict
-from regbench.metrics.auc import auc, auc3, auc20, auc_trapezoid
+from regbench.metrics.auc import auc, auc3, auc20
 from regbench.metrics.corner import failed, identity_mace, mace, median_ace, worse_than_identity
 
 
@@ -70,6 +70,16 @@ def test_auc_is_bounded_by_mace(e):
     assert auc20(e) >= 100 * (1 - mace(e) / 20) - 1e-9
 
 
+def auc_trapezoid(errors: PairErrors, k: float) -> float:
+    """AUC@k by the trapezoid rule on the sorted errors, as SuperGlue and LoFTR evaluate it."""
+    curve = np.concatenate([[0.0], np.sort(errors.for_auc)])
+    recall = np.arange(len(curve)) / len(errors)
+    last = int(np.searchsorted(curve, k))
+    x = np.append(curve[:last], k)
+    y = np.append(recall[:last], recall[last - 1])
+    return float(100.0 / k * np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2.0))
+
+
 @given(ERRORS, st.floats(0.5, 50))
 def test_trapezoid_exceeds_the_area_by_at_most_half_a_pair(e, k):
     excess = auc_trapezoid(e, k) - auc(e, k)
@@ -117,15 +127,15 @@ def test_subset_takes_indices_and_masks():
 def test_summary_is_complete_and_finite():
     rng = np.random.default_rng(2)
     e = pairs(rng.gamma(2, 3, 60), image=np.arange(60) // 6)
-    found = summarise(e, {**CORE, "odd": lambda errors: float("nan")})
-    assert set(found) == {*CORE, "odd", "identity_mace", "mace_over_identity"}
-    assert {name: found[name]["value"] for name in CORE} == {name: metric(e) for name, metric in CORE.items()}
-    assert found["mace"]["n"] == 60
-    low, high = found["mace"]["ci95"]
+    summary = summarise(e, {**CORE, "odd": lambda errors: float("nan")})
+    assert set(summary) == {*CORE, "odd", "identity_mace", "mace_over_identity"}
+    assert {name: summary[name]["value"] for name in CORE} == {name: metric(e) for name, metric in CORE.items()}
+    assert summary["mace"]["n"] == 60
+    low, high = summary["mace"]["ci95"]
     assert low < mace(e) < high
-    assert found["mace_over_identity"]["value"] == pytest.approx(mace(e) / 20)
-    assert found["mace_over_identity"]["ci95"] == pytest.approx([low / 20, high / 20])
-    assert found["odd"] == {"value": None, "ci95": None, "n": 60}
+    assert summary["mace_over_identity"]["value"] == pytest.approx(mace(e) / 20)
+    assert summary["mace_over_identity"]["ci95"] == pytest.approx([low / 20, high / 20])
+    assert summary["odd"] == {"value": None, "ci95": None, "n": 60}
 
 
 def test_one_image_gives_no_interval():

@@ -11,16 +11,16 @@ from click.testing import CliRunner
 
 from regbench.cli.compare import command
 from regbench.errors import DataError, UsageError
-from regbench.report.board import Entry
+from regbench.report.board import StoredRun
 from regbench.report.compare import compare_runs
-from regbench.report.inputs import load_entry, load_rows
+from regbench.report.inputs import load_run, load_section
 from regbench.results import Pairs
 from tests.report.made_up import component, identity_of, pairs_of, save_run
 
 
-def entry(spread: float, noise: int, **changes) -> Entry:
+def entry(spread: float, noise: int, **changes) -> StoredRun:
     identity = identity_of("mcnet", strategy=component("colreg", noise=noise), **changes)
-    return Entry(result_of(identity), pairs_of(spread, noise))
+    return StoredRun(result_of(identity), pairs_of(spread, noise))
 
 
 def result_of(identity):
@@ -31,26 +31,26 @@ def result_of(identity):
 
 def test_numbers_by_hand():
     a, b = entry(0.30, 1), entry(0.10, 2)
-    found = compare_runs(a, b, largest=3)
+    comparison = compare_runs(a, b, largest=3)
     excess = a.pairs.errors.scored - b.pairs.errors.scored
     images = excess.reshape(24, 4).mean(axis=1)
-    assert found.difference == pytest.approx(excess.mean())
-    assert found.effect == pytest.approx(images.mean() / images.std(ddof=1))
-    assert found.nearer == pytest.approx(100 * np.mean((excess < 0) + (excess == 0) / 2))
-    assert found.interval[0] < excess.mean() < found.interval[1]
-    assert [abs(d.a - d.b) for d in found.largest] == pytest.approx(sorted(abs(excess))[:-4:-1])
-    assert (found.pairs, found.images) == (96, 24)
+    assert comparison.difference == pytest.approx(excess.mean())
+    assert comparison.effect == pytest.approx(images.mean() / images.std(ddof=1))
+    assert comparison.nearer == pytest.approx(100 * np.mean((excess < 0) + (excess == 0) / 2))
+    assert comparison.interval[0] < excess.mean() < comparison.interval[1]
+    assert [abs(d.a - d.b) for d in comparison.largest] == pytest.approx(sorted(abs(excess))[:-4:-1])
+    assert (comparison.pairs, comparison.images) == (96, 24)
 
 
 def test_an_order_is_claimed_where_it_is_and_from_either_side():
     a, b = entry(0.30, 1), entry(0.10, 2)
-    found, turned = compare_runs(a, b), compare_runs(b, a)
-    assert found.separated
+    comparison, turned = compare_runs(a, b), compare_runs(b, a)
+    assert comparison.separated
     assert turned.separated
-    assert found.statement.startswith("B is better by ")
+    assert comparison.statement.startswith("B is better by ")
     assert turned.statement.startswith("A is better by ")
-    assert turned.effect == pytest.approx(-found.effect)
-    assert turned.nearer == pytest.approx(100 - found.nearer)
+    assert turned.effect == pytest.approx(-comparison.effect)
+    assert turned.nearer == pytest.approx(100 - comparison.nearer)
 
 
 def test_no_order_is_claimed_where_there_is_none():
@@ -68,7 +68,7 @@ def test_other_test_pairs_are_refused():
     with pytest.raises(UsageError, match="not judged on the same test pairs"):
         compare_runs(a, b)
     pairs = a.pairs
-    moved = Entry(a.result, Pairs.of(pairs.displacement + 1, pairs.estimate, pairs.ok, pairs.image))
+    moved = StoredRun(a.result, Pairs.of(pairs.displacement + 1, pairs.estimate, pairs.ok, pairs.image))
     with pytest.raises(UsageError, match="not judged on the same test pairs"):
         compare_runs(a, moved)
 
@@ -87,16 +87,16 @@ def test_command_line(two):
     said = CliRunner().invoke(command, [*map(str, two), "--pairs", "2"], catch_exceptions=False).output
     assert "A is better by " in said
     assert said.count("  pair ") == 2
-    found = json.loads(CliRunner().invoke(command, [*map(str, two), "--json"]).output)
-    assert found["separated"] is True
-    assert len(found["largest"]) == 6
+    comparison = json.loads(CliRunner().invoke(command, [*map(str, two), "--json"]).output)
+    assert comparison["separated"] is True
+    assert len(comparison["largest"]) == 6
 
 
 def test_runs_are_directories_or_committed_results(two, template):
     committed = next((template / "results" / "demo").glob("*.json"))
-    assert load_entry(two[0]).pairs is not None
-    assert load_rows([two[0], two[0]])[1][0].finished[0].result.run_id == two[0].name
-    assert load_entry(committed).result.run_id == committed.stem
+    assert load_run(two[0]).pairs is not None
+    assert load_section([two[0], two[0]])[1][0].finished[0].result.run_id == two[0].name
+    assert load_run(committed).result.run_id == committed.stem
 
 
 @pytest.mark.parametrize(
@@ -108,4 +108,4 @@ def test_what_is_no_finished_run(tmp_path, path, message):
         result = save_run(tmp_path, identity_of("mcnet"), None, "out of memory")
         path = result.run_id
     with pytest.raises(DataError, match=message):
-        load_entry(tmp_path / path)
+        load_run(tmp_path / path)

@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
 from regbench.cli.figure import command
 from regbench.errors import DataError, UsageError
 from regbench.report.board import load_board
-from regbench.report.figures import curves as figures
-from regbench.report.inputs import load_groups
+from regbench.report.figures import charts, curves
+from regbench.report.figures.files import save_figure
+from regbench.report.inputs import load_sections
 from tests.report.made_up import component, identity_of, pairs_of, save_run
 
 
@@ -26,13 +28,13 @@ def test_the_area_below_a_curve_is_the_auc(section):
     for row in section[1]:
         if not row.finished:
             continue
-        at = np.linspace(0, 20, 20001)
-        area = figures.cumulative(row, at)[:-1].mean()
-        assert area == pytest.approx(row.scores["auc@20"].mean(), abs=0.01)
+        thresholds = np.linspace(0, 20, 20001)
+        area = curves.cumulative_percent(row, thresholds)[:-1].mean()
+        assert area == pytest.approx(row.pair_scores["auc@20"].mean(), abs=0.01)
 
 
 def test_curves_have_a_line_a_row_in_the_order_of_the_board(section):
-    (axes,) = figures.curves(*section).axes
+    (axes,) = curves.cumulative_error_curves(*section).axes
     labels = [line.get_label() for line in axes.lines]
     assert labels == ["mcnet × supervised", "mimgcd × mcnet × colreg (rounds=3)", "mimgcd × mcnet × colreg (rounds=1)",
                       "ihn1 × sshnet-d", "mcnet × self-supervised", "identity"]  # fmt: skip
@@ -41,11 +43,11 @@ def test_curves_have_a_line_a_row_in_the_order_of_the_board(section):
 
 
 def test_bars_are_as_high_as_the_scores(section):
-    group, rows = section
-    (axes,) = figures.bars(group, rows).axes
+    section, rows = section
+    (axes,) = charts.auc_bars(section, rows).axes
     (supervised,) = [row for row in rows if row.identity.strategy and row.identity.strategy.name == "supervised"]
     heights = [patch.get_height() for patch in axes.containers[1].patches]
-    assert heights == pytest.approx([supervised.scores[m].mean() for m in figures.AUCS])
+    assert heights == pytest.approx([supervised.pair_scores[m].mean() for m in charts.AUCS])
 
 
 def transfer_runs(folder, names, **changes):
@@ -63,35 +65,35 @@ def transfer_runs(folder, names, **changes):
 
 
 def test_the_matrix_holds_every_cell(tmp_path):
-    groups = load_groups(list(transfer_runs(tmp_path, ["one", "two"])))
-    axes = figures.transfer(groups).axes[0]
+    sections = load_sections(list(transfer_runs(tmp_path, ["one", "two"])))
+    axes = charts.transfer_matrix(sections).axes[0]
     drawn = axes.images[0].get_array()
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
-    for group, rows in groups.items():
+    for section, rows in sections.items():
         for row in rows:
-            place = ("one", "two").index(row.identity.train_dataset.name), ("one", "two").index(group.dataset)
+            place = ("one", "two").index(row.identity.train_dataset.name), ("one", "two").index(section.dataset)
             pairs = row.finished[0].pairs
-            assert drawn[place] == pytest.approx(row.scores["mace"].mean() / pairs.identity_error.mean())
+            assert drawn[place] == pytest.approx(row.pair_scores["mace"].mean() / pairs.identity_error.mean())
 
 
 def test_a_matrix_is_of_one_method_under_one_protocol(tmp_path):
     runs = list(transfer_runs(tmp_path, ["one", "two"]))
     other = save_run(tmp_path, identity_of("ihn", strategy=component("supervised")), pairs_of(0.2, 9))
     with pytest.raises(UsageError, match="a matrix is of one method"):
-        figures.transfer(load_groups([*runs, tmp_path / other.run_id]))
+        charts.transfer_matrix(load_sections([*runs, tmp_path / other.run_id]))
     again = list(transfer_runs(tmp_path, ["one"], budget="full"))
     with pytest.raises(UsageError, match="two rows were trained on one and tested on one"):
-        figures.transfer(load_groups([*runs, *again]))
+        charts.transfer_matrix(load_sections([*runs, *again]))
 
 
 def test_a_radar_is_of_aucs_or_of_data_sets(tmp_path, section):
-    group, rows = section
-    axes = figures.radar({group: rows}).axes[0]
+    section, rows = section
+    axes = charts.auc_radar({section: rows}).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["AUC@3", "AUC@5", "AUC@10", "AUC@20"]
     assert axes.lines[0].get_ydata()[0] == axes.lines[0].get_ydata()[-1]
-    several = load_groups(list(transfer_runs(tmp_path, ["one", "two"])))
+    several = load_sections(list(transfer_runs(tmp_path, ["one", "two"])))
     with pytest.raises(UsageError, match="three axes"):
-        figures.radar(several)
+        charts.auc_radar(several)
 
 
 def test_training_curves_count_steps_on_from_stage_to_stage(tmp_path):
@@ -103,24 +105,24 @@ def test_training_curves_count_steps_on_from_stage_to_stage(tmp_path):
             json.dumps({"stage": s, "step": n, "deploys": "r", "mace_over_identity": v}) + "\n" for s, n, v in entries
         )
     )
-    (axes,) = figures.training([tmp_path]).axes
+    (axes,) = curves.training_curves([tmp_path]).axes
     assert axes.lines[0].get_xdata().tolist() == [50, 100, 150]
     assert axes.lines[0].get_ydata().tolist() == [0.9, 0.8, 0.7]
     (tmp_path / "curve.jsonl").write_text("{")
     with pytest.raises(DataError, match="is broken"):
-        figures.training([tmp_path])
+        curves.training_curves([tmp_path])
     (tmp_path / "curve.jsonl").unlink()
     with pytest.raises(DataError, match="training curves are drawn of run directories"):
-        figures.training([tmp_path])
+        curves.training_curves([tmp_path])
 
 
 @pytest.mark.parametrize(("suffix", "magic"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_files_are_the_same_bytes_again(tmp_path, suffix, magic):
     made = []
     for name in ("a", "b"):
-        figure = figures.Figure(figsize=(2, 1))
+        figure = Figure(figsize=(2, 1))
         figure.subplots().plot([0, 1], label="line")
-        figures.save(figure, tmp_path / "new" / f"{name}.{suffix}")
+        save_figure(figure, tmp_path / "new" / f"{name}.{suffix}")
         made.append((tmp_path / "new" / f"{name}.{suffix}").read_bytes())
     assert made[0].startswith(magic)
     assert made[0] == made[1]

@@ -82,7 +82,7 @@ def board(template):
 
 @pytest.fixture(scope="module")
 def page(board) -> str:
-    return to_html(board, {group: painted for group in board.sections})
+    return to_html(board, {section: painted for section in board.sections})
 
 
 def test_golden_html(board):
@@ -90,19 +90,19 @@ def test_golden_html(board):
 
 
 def test_the_markup_is_whole_and_accessible(page):
-    found = read(page)
-    assert found.unmatched == []
-    assert found.open == []
-    identifiers = [attrs["id"] for _, attrs in found.elements if "id" in attrs]
+    reader = read(page)
+    assert reader.unmatched == []
+    assert reader.open == []
+    identifiers = [attrs["id"] for _, attrs in reader.elements if "id" in attrs]
     assert len(identifiers) == len(set(identifiers))
-    assert {attrs["aria-labelledby"] for attrs in found.all("section")} <= set(identifiers)
-    assert all(attrs.get("scope") == "col" for attrs in found.all("th"))
-    assert all({"aria-label", "aria-hidden", "class"} & set(attrs) for attrs in found.all("svg"))
-    controls = [parents for (tag, _), parents in zip(found.elements, found.parents, strict=True)
+    assert {attrs["aria-labelledby"] for attrs in reader.all("section")} <= set(identifiers)
+    assert all(attrs.get("scope") == "col" for attrs in reader.all("th"))
+    assert all({"aria-label", "aria-hidden", "class"} & set(attrs) for attrs in reader.all("svg"))
+    controls = [parents for (tag, _), parents in zip(reader.elements, reader.parents, strict=True)
                 if tag in ("input", "select")]  # fmt: skip
     assert controls
     assert all("label" in parents for parents in controls)
-    assert len(found.all("h1")) == 1
+    assert len(reader.all("h1")) == 1
 
 
 def test_nothing_is_fetched(page):
@@ -135,7 +135,7 @@ def test_statements_and_warnings_are_those_of_the_board(page, root):
 def test_data_for_the_script_are_the_errors_of_the_rows(page, board):
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S).group(1))
     (rows,) = board.sections.values()
-    errors = {row.identity.registrator.name: row.scores["mace"] for row in rows if row.finished}
+    errors = {row.identity.registrator.name: row.pair_scores["mace"] for row in rows if row.finished}
     (nothing,) = [row for row in data["rows"] if row["name"] == "identity"]
     assert nothing["errors"] == pytest.approx(errors["identity"], abs=0.006)
     assert data["better"]["1,2"].startswith("Row 1 is better than row 2 by")
@@ -148,9 +148,9 @@ def test_what_others_wrote_cannot_break_out(tmp_path):
     saved = save_run(tmp_path / "runs", identity_of("mcnet", strategy=component(evil)), pairs_of(0.3, 0))
     leaderboard.add(tmp_path, "evil", [tmp_path / "runs" / saved.run_id])
     (tmp_path / "results" / "evil" / "board.toml").write_text(f"title = '{evil}'\nnotes = ['<b>{evil}']\n")
-    found = read(to_html(load_board(tmp_path / "results" / "evil")))
-    assert found.all("img") == []
-    assert found.unmatched == []
+    reader = read(to_html(load_board(tmp_path / "results" / "evil")))
+    assert reader.all("img") == []
+    assert reader.unmatched == []
 
 
 def test_curves_end_where_auc_ends(page, board):
@@ -184,14 +184,14 @@ def test_each_row_shows_three_pairs(page, board):
 def test_sorting_puts_what_has_no_number_last():
     probe = """
     const fs = require("fs"), vm = require("vm");
-    const found = { document: { querySelectorAll: () => [] } };
-    vm.runInNewContext(fs.readFileSync(process.argv[1], "utf8") + "; this.sortRows = sortRows;", found);
+    const page = { document: { querySelectorAll: () => [] } };
+    vm.runInNewContext(fs.readFileSync(process.argv[1], "utf8") + "; this.sortRows = sortRows;", page);
     const row = (sort, text) => ({ cells: [{ dataset: sort === null ? {} : { sort }, textContent: text }] });
     const rows = [row("10", "a"), row("", "b"), row("9", "c"), row("-1.5", "d")];
     const words = [row(null, "Beta"), row(null, "alpha")];
     const names = (list) => list.map((r) => r.cells[0].textContent).join("");
-    console.log(names(found.sortRows(rows, 0, false)), names(found.sortRows(rows, 0, true)),
-      names(found.sortRows(words, 0, false)));
+    console.log(names(page.sortRows(rows, 0, false)), names(page.sortRows(rows, 0, true)),
+      names(page.sortRows(words, 0, false)));
     """
     done = subprocess.run(["node", "-e", probe, str(SCRIPT)], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["dcab", "acdb", "alphaBeta"]

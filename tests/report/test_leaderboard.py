@@ -21,8 +21,9 @@ from regbench.metrics import summarise, verdict
 from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import load_board
-from regbench.report.ranking import rank, seed_interval
-from regbench.report.render import tables
+from regbench.report.ranking import rank_rows, seed_interval
+from regbench.report.render.tables import escape
+from regbench.report.table import number, range_in_words
 from regbench.results import load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
 from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
@@ -112,22 +113,22 @@ def test_claims_are_supported(page):
 def test_no_sentence_claims_what_its_interval_does_not(template):
     """Every pair of rows a page orders has an interval of the difference without zero, also as printed."""
     (rows,) = load_board(template / "results" / "demo").sections.values()
-    ranking = rank(rows)
+    ranking = rank_rows(rows)
     assert ranking.better
     for (i, j), (low, high) in ranking.better.items():
-        difference = ranking.rows[j].row.scores["mace"] - ranking.rows[i].row.scores["mace"]
+        difference = ranking.rows[j].row.pair_scores["mace"] - ranking.rows[i].row.pair_scores["mace"]
         assert 0 < low < difference.mean() < high
-        printed = [float(bound) for bound in tables.apart((low, high)).split(" to ")]
+        printed = [float(bound) for bound in range_in_words((low, high)).split(" to ")]
         assert printed[0] > 0
-    assert tables.apart((0.0004, 1.25)) == "0.0004 to 1.25"
+    assert range_in_words((0.0004, 1.25)) == "0.0004 to 1.25"
 
 
 def test_rows_over_seeds_of_ancestors_are_one(template):
     """Three students of three teachers that differ in their seed: one row, with an interval over seeds."""
     (rows,) = load_board(template / "results" / "demo").sections.values()
     (students,) = [row for row in rows if row.identity.strategy and row.identity.strategy.name == "sshnet-d"]
-    assert len({entry.result.identity.ancestors[0] for entry in students.entries}) == 3
-    assert [entry.result.identity.seed for entry in students.finished] == [0, 1, 2]
+    assert len({run.result.identity.ancestors[0] for run in students.runs}) == 3
+    assert [run.result.identity.seed for run in students.finished] == [0, 1, 2]
 
 
 def test_students_of_other_teachers_are_other_rows(root, tmp_path):
@@ -179,9 +180,9 @@ def test_combinations_of_no_paper_are_named(root, an_ok_run):
     text = leaderboard.render(root, "demo")
     (line,) = [line for line in text.splitlines() if line.startswith("Of combinations no paper reports: row ")]
     number = line.removeprefix("Of combinations no paper reports: row ").removesuffix(".")
-    (ranking,) = (rank(rows) for rows in load_board(root / "results" / "demo").sections.values())
+    (ranking,) = (rank_rows(rows) for rows in load_board(root / "results" / "demo").sections.values())
     row = ranking.rows[int(number) - 1].row
-    assert an_ok_run.stem in {entry.result.run_id for entry in row.entries}
+    assert an_ok_run.stem in {entry.result.run_id for entry in row.runs}
 
 
 @pytest.mark.parametrize(
@@ -211,18 +212,18 @@ def test_check_finds_edited_errors(root, an_ok_run):
 
 def test_check_finds_renamed_and_left_over_files(root, an_ok_run):
     an_ok_run.rename(an_ok_run.with_name("0123456789ab.json"))
-    found = "\n".join(leaderboard.check(root))
-    assert f"rename it to {an_ok_run.name}" in found
-    assert "belongs to no result" in found
+    problems = "\n".join(leaderboard.check(root))
+    assert f"rename it to {an_ok_run.name}" in problems
+    assert "belongs to no result" in problems
 
 
 def test_check_finds_drift_and_prints_it(root):
     leaderboard.build(root)
     page = root / "demo.md"
     page.write_text(page.read_text().replace("Synthetic results.", "The best results."))
-    found = leaderboard.check(root)
-    assert "-The best results." in found
-    assert "+Synthetic results." in found
+    problems = leaderboard.check(root)
+    assert "-The best results." in problems
+    assert "+Synthetic results." in problems
 
 
 def test_check_finds_pairs_that_are_not_the_manifests(root, an_ok_run):
@@ -356,6 +357,6 @@ def test_seed_interval_by_hand():
 
 
 def test_text_of_others_cannot_break_a_table():
-    assert tables.escape("a|b\n<script>*x*") == r"a\|b \<script\>\*x\*"
-    assert tables.number(-0.001) == "0.00"
-    assert tables.number(None) == "–"
+    assert escape("a|b\n<script>*x*") == r"a\|b \<script\>\*x\*"
+    assert number(-0.001) == "0.00"
+    assert number(None) == "–"

@@ -10,14 +10,14 @@ from regbench.results.provenance import collect, git_state, without_folders
 
 
 def test_facts_are_there_and_serialise():
-    found = collect(["/opt/env/bin/regbench", "run", "--out=/home/someone/runs"])
-    assert found["versions"]["python"]
-    assert found["versions"]["torch"]
-    assert "regbench" in found["distributions"]
-    assert found["cpu"]["cores"] >= 1
-    assert found["utc"].endswith("+00:00")
-    assert found["argv"] == ["regbench", "run", "--out=runs"]
-    assert str(Path.home()) not in json.dumps(found)
+    provenance = collect(["/opt/env/bin/regbench", "run", "--out=/home/someone/runs"])
+    assert provenance["versions"]["python"]
+    assert provenance["versions"]["torch"]
+    assert "regbench" in provenance["distributions"]
+    assert provenance["cpu"]["cores"] >= 1
+    assert provenance["utc"].endswith("+00:00")
+    assert provenance["argv"] == ["regbench", "run", "--out=runs"]
+    assert str(Path.home()) not in json.dumps(provenance)
 
 
 @pytest.mark.parametrize(

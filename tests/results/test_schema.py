@@ -33,14 +33,14 @@ IDENTITY = {
 
 def record(**changes) -> dict:
     identity = Identity.model_validate(IDENTITY)
-    found = {
+    content = {
         "run_id": run_id_of(identity),
         "status": "ok",
         "verdict": "aligned",
         "identity": identity.model_dump(mode="json"),
         "metrics": {"mace": {"value": 1.0, "ci95": [0.5, 1.5], "n": 4}},
     }
-    return {**found, **changes}
+    return {**content, **changes}
 
 
 def test_published_schema_is_true():

@@ -28,8 +28,8 @@ from regbench.results import (
 def make_pairs(n=400, seed=0) -> Pairs:
     rng = np.random.default_rng(seed)
     truth = rng.integers(-32, 33, (n, 4, 2))
-    found = truth + rng.normal(0, 2, (n, 4, 2))
-    return Pairs.of(truth, found, rng.random(n) > 0.1, np.arange(n) // 6)
+    estimate = truth + rng.normal(0, 2, (n, 4, 2))
+    return Pairs.of(truth, estimate, rng.random(n) > 0.1, np.arange(n) // 6)
 
 
 def make_result(seed=0) -> Result:
@@ -70,12 +70,12 @@ def test_pairs_come_back_small_and_to_the_byte(tmp_path):
     assert len(content) < 100_000
     write_pairs(path, pairs)
     assert path.read_bytes() == content
-    found = read_pairs(path)
+    stored_pairs = read_pairs(path)
     for name in ("displacement", "estimate", "error", "identity_error", "ok", "image"):
-        stored, given = getattr(found, name), getattr(pairs, name)
+        stored, given = getattr(stored_pairs, name), getattr(pairs, name)
         assert stored.dtype == given.dtype
         assert np.array_equal(stored, given)
-    assert mace(found.errors) == mace(pairs.errors)
+    assert mace(stored_pairs.errors) == mace(pairs.errors)
 
 
 def test_errors_are_those_of_the_corners():
@@ -119,9 +119,9 @@ def test_pairs_of_another_shape_format_or_version(tmp_path):
 def test_result_comes_back(tmp_path):
     result, path = make_result(), tmp_path / "run" / "result.json"
     write_result(path, result)
-    found = load_result(path)
-    assert found.identity == result.identity
-    assert found.training == {"loss": None}  # JSON has no nan
+    loaded = load_result(path)
+    assert loaded.identity == result.identity
+    assert loaded.training == {"loss": None}  # JSON has no nan
     assert find_runs(tmp_path) == [path.parent]
 
 

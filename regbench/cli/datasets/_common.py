@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli.options import dataset_settings
+from regbench.cli._options import dataset_settings
 
 if TYPE_CHECKING:
     from regbench.data.pack import Pack

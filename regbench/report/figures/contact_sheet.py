@@ -1,17 +1,21 @@
-"""A contact sheet of a pack: are the pairs what the card says, are they aligned, what is a network shown?"""
+"""A contact sheet of a pack: its pairs, how well they are aligned, and an example of what a network gets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import cv2
 import numpy as np
+import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from regbench import geometry
+from regbench.api.dataset import Split
+from regbench.data.images import Streamed
 from regbench.data.pack import Pack
-
-if TYPE_CHECKING:
-    from regbench.api.dataset import Split
+from regbench.seeds import seed_of
 
 Picture = NDArray[np.uint8]
 """``(H, W, 3)`` RGB."""
@@ -21,22 +25,17 @@ WHITE = (255, 255, 255)
 
 
 def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
-    """Write a picture with one row a pair.
+    """Write a picture with one row for each pair.
 
-    Columns: A; B; a checkerboard of both, where lines must run on across the seams; A with the edges of B; a
-    patch of A warped as training warps it; and B with the target window in white and, in green, the true
-    place of that patch. Sets of really unaligned pairs show A laid on B by the pair's own label, if any.
+    Columns: A; B; a checkerboard of both, in which lines must continue across the seams; A with the edges of B; a
+    patch of A warped as in training; B with the target window in white and the true place of that patch in green.
+    Packs of really unaligned pairs show A warped onto B by the pair's label, if there is one.
 
     Args:
-        pack: what is shown; the test split, or the training split when there is none.
-        path: the picture to write; its suffix names the format.
-        count: the most rows, spread evenly over the split.
+        pack: the pack, of which the test split is shown, or the training split when there is no test split.
+        path: picture to write; its suffix names the format.
+        count: largest number of rows, spread evenly over the split.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     split: Split = "test" if pack.counts["test"] else "train"
     rows = np.unique(np.linspace(0, pack.counts[split] - 1, max(1, count)).round().astype(int))
     a, b = (_pictures(pack, split, side, rows) for side in ("a", "b"))
@@ -50,13 +49,8 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
         "its true place in B" if pack.aligned else "A's frame in B",
     ]
     height = 2.1 * pack.size[0] / pack.size[1] + 0.15
-    figure, axes = plt.subplots(
-        len(rows),
-        len(titles),
-        figsize=(2.1 * len(titles), height * len(rows) + 0.7),
-        squeeze=False,
-        layout="constrained",
-    )
+    figure = Figure(figsize=(2.1 * len(titles), height * len(rows) + 0.7), layout="constrained")
+    axes = figure.subplots(len(rows), len(titles), squeeze=False)
     for i, index in enumerate(rows):
         label = labels[index] if labels is not None else None
         cells = _row(a[i], b[i], pack.aligned, label, int(index), pack.max_patch)
@@ -70,23 +64,16 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
     figure.suptitle(f"{pack.name}: {counted}; {pack.size[1]}x{pack.size[0]} px; {split} pairs", fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> list[Picture]:
     """The chosen images of a side as 8-bit RGB."""
-    import torch
-
-    from regbench.data.images import Streamed
-    from regbench.data.photometric import draw_distortion
-    from regbench.seeds import seed_of
-
     stored = Streamed(pack, split, "a" if pack.single else side).take(torch.from_numpy(rows))
-    if pack.distortion != "none":  # as a run would see them
+    if pack.distortion != "none":  # as in a run
         drawn = draw_distortion(pack.distortion, len(rows), torch.Generator().manual_seed(seed_of("preview", side)))
         stored = (drawn.apply((stored / 255.0).expand(-1, 3, -1, -1)) * 255).round().to(torch.uint8)
     images = stored.permute(0, 2, 3, 1).numpy()
-    if images.dtype != np.uint8:  # 16-bit sensors rarely use their range: show what there is
+    if images.dtype != np.uint8:  # 16-bit sensors rarely use their whole range, so it is stretched
         low, high = np.percentile(images, (1, 99))
         images = (np.clip((images - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
     return [np.array(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
@@ -100,7 +87,7 @@ def _row(
     if aligned:
         patch, placed = _warped_example(a, b, seed)
     elif label is not None and np.isfinite(label).all():
-        patch, placed = _laid_on(a, b, label, max_patch)
+        patch, placed = _warped_onto(a, b, label, max_patch)
         overlays = [_checkerboard(patch, b), _edges_on(patch, b)]
     else:
         patch, placed = np.zeros_like(a), b
@@ -116,8 +103,6 @@ def _checkerboard(a: Picture, b: Picture, tiles: int = 6) -> Picture:
 
 def _edges_on(a: Picture, b: Picture) -> Picture:
     """A dimmed, with the strongest 8 % of the gradients of B in red."""
-    import cv2
-
     grey = cv2.GaussianBlur(cv2.cvtColor(b, cv2.COLOR_RGB2GRAY), (0, 0), 1.2).astype(np.float32)
     strength = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
     edges = strength > max(float(np.percentile(strength, 92)), 1e-3)
@@ -126,10 +111,6 @@ def _edges_on(a: Picture, b: Picture) -> Picture:
 
 def _warped_example(a: Picture, b: Picture, seed: int) -> tuple[Picture, Picture]:
     """A source patch as training makes them, corners moved by up to a quarter, and B with its true place."""
-    import torch
-
-    from regbench import geometry
-
     h, w = a.shape[:2]
     side = min(128, int(min(h, w) * 2 / 3))
     rho = side // 4
@@ -149,7 +130,7 @@ def _warped_example(a: Picture, b: Picture, seed: int) -> tuple[Picture, Picture
 
 
 def _central(a: Picture, side: int | None) -> Picture:
-    """A with black around the central square it fills; what lies there was mirrored for want of image."""
+    """A with black around its central square, outside which the image was filled by mirroring."""
     if side is None:
         return a
     top, left = ((length - side) // 2 for length in a.shape[:2])
@@ -158,27 +139,23 @@ def _central(a: Picture, side: int | None) -> Picture:
     return shown
 
 
-def _laid_on(a: Picture, b: Picture, label: NDArray[np.float64], side: int | None = None) -> tuple[Picture, Picture]:
-    """A warped onto B by a pair's own label, and B with the frame of what A fills."""
-    import torch
-
-    from regbench import geometry
-
+def _warped_onto(
+    a: Picture, b: Picture, label: NDArray[np.float64], side: int | None = None
+) -> tuple[Picture, Picture]:
+    """A warped onto B by a pair's label, and B with the frame that A fills."""
     homography = torch.from_numpy(label)[None]
     size = (a.shape[0], a.shape[1])
     image = torch.from_numpy(a).permute(2, 0, 1)[None].double()
-    laid = geometry.warp(image, homography)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
+    warped = geometry.warp(image, homography)[0].permute(1, 2, 0).round().to(torch.uint8).numpy()
     height, width = (side, side) if side else size
     frame = geometry.corners((height, width), dtype=torch.float64)
     frame = frame + torch.tensor([(size[1] - width) // 2, (size[0] - height) // 2])
     quad = geometry.transform_points(homography, frame)[0].numpy()
-    return laid, _outlined(b, quad, GREEN)
+    return warped, _outlined(b, quad, GREEN)
 
 
 def _outlined(image: Picture, quad: NDArray[Any], colour: tuple[int, int, int]) -> Picture:
     """The image with a quadrilateral (TL, TR, BL, BR) drawn on a copy."""
-    import cv2
-
     ring = np.round(quad[[0, 1, 3, 2]] * 16).astype(np.int32)  # 1/16 px
     copy = image.copy()
     cv2.polylines(copy, [ring], True, colour, 1, cv2.LINE_AA, shift=4)

@@ -1,4 +1,4 @@
-"""A picture of what a translator does: source, translation and target, each with its maximum index map."""
+"""A picture of translations: source, translation and target, each with its maximum index map (MIM)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from regbench.ops.log_gabor import maximum_index_map
 
 
 def write_gallery(translator: Translator, source: Tensor, target: Tensor, path: Path) -> None:
-    """Write one row a pair.
+    """Write a picture with one row for each pair.
 
     Args:
-        translator: used in evaluation mode, its noise from a fixed seed.
+        translator: set to evaluation mode; its noise comes from a fixed seed.
         source: ``(N, 3, H, W)`` in [0, 1].
-        target: the same shape, unaligned.
-        path: PNG file.
+        target: ``(N, 3, H, W)`` in [0, 1], not aligned with the source.
+        path: PNG file to write.
     """
     from matplotlib.figure import Figure
 

@@ -1,4 +1,4 @@
-"""Test pairs as pictures: where a method thinks the source lies on the target, and the source laid there."""
+"""Test pairs as pictures: the estimated place of the source on the target, and the source warped to that place."""
 
 from __future__ import annotations
 
@@ -23,40 +23,41 @@ from regbench.results import Identity, Pairs
 
 Picture = NDArray[np.uint8]
 """``(S, S, 3)`` RGB."""
-GROUND = 0.85
-"""Grey around the target patch, where corners may lie."""
-TILES = 6
+MARGIN_GREY = 0.85
+"""Grey level of the margin around the target patch, in which corners may lie."""
+CHECKERBOARD_TILES = 6
+"""Tiles of the checkerboard along a side."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One test pair of a run, on a canvas: the target patch with a margin of rho pixels."""
+    """One test pair with a run's estimate, on a canvas: the target patch with a margin of rho pixels."""
 
     index: int
     """Number of the pair in the manifest."""
     error: float
-    """ACE in px."""
-    identity: float
-    """ACE of doing nothing, px."""
+    """ACE of the estimate in px."""
+    identity_error: float
+    """ACE of the zero displacement in px."""
     target: Picture
-    laid: Picture
-    """A checkerboard of the target and the source warped by the estimate."""
+    checkerboard: Picture
+    """Tiles of the target alternate with tiles of the source warped by the estimate."""
     truth: NDArray[np.float64]
-    """``(4, 2)`` canvas px: the source's corners on the target, in the order they are drawn."""
-    found: NDArray[np.float64] | None
-    """The same of the estimate; None where the method found no answer."""
+    """``(4, 2)`` canvas px: the source's corners on the target, in drawing order."""
+    estimate: NDArray[np.float64] | None
+    """The estimated corners, likewise; None where the method found no answer."""
 
 
-class OtherPairsError(DataError):
-    """Images that do not give the test pairs of a run."""
+class DifferentPairsError(DataError):
+    """The images at hand do not give the test pairs of a run."""
 
 
 class Scenes:
     """Draws the test pairs of a pack.
 
     Args:
-        pack: holds the images.
-        protocol: how its test pairs are made.
+        pack: the images.
+        protocol: how the test pairs are made.
     """
 
     def __init__(self, pack: Pack, protocol: Protocol) -> None:
@@ -69,10 +70,10 @@ class Scenes:
         source, target = self._test_pairs.images(index, index + 1)
         side = self._patch + 2 * self._margin
         inner = slice(self._margin, self._margin + self._patch)
-        canvas = torch.full((3, side, side), GROUND)
+        canvas = torch.full((3, side, side), MARGIN_GREY)
         canvas[:, inner, inner] = target[0]
         known = bool(pairs.ok[index]) and bool(np.isfinite(pairs.estimate[index]).all())
-        laid = canvas
+        checkerboard = canvas
         if known:
             size = (self._patch, self._patch)
             estimate = torch.from_numpy(pairs.estimate[index : index + 1]).double()
@@ -82,19 +83,20 @@ class Scenes:
             moved = geometry.sample(source.double(), back, (side, side))[0]
             covered = geometry.inside(back, (side, side), size)[0, 0] > 0
             y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-            odd = (y * TILES // side + x * TILES // side) % 2 == 1
-            laid = torch.where(covered & odd, moved.float(), canvas)
+            odd = (y * CHECKERBOARD_TILES // side + x * CHECKERBOARD_TILES // side) % 2 == 1
+            checkerboard = torch.where(covered & odd, moved.float(), canvas)
         return Scene(
             index=index,
             error=float(pairs.errors.scored[index]),
-            identity=float(pairs.identity_error[index]),
+            identity_error=float(pairs.identity_error[index]),
             target=_picture(canvas),
-            laid=_picture(laid),
-            truth=self._ring(pairs.displacement[index]),
-            found=self._ring(pairs.estimate[index]) if known else None,
+            checkerboard=_picture(checkerboard),
+            truth=self._quadrilateral(pairs.displacement[index]),
+            estimate=self._quadrilateral(pairs.estimate[index]) if known else None,
         )
 
-    def _ring(self, displacement: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _quadrilateral(self, displacement: NDArray[np.float32]) -> NDArray[np.float64]:
+        """``(4, 2)`` canvas px: the displaced corners in drawing order TL, TR, BR, BL."""
         corners = geometry.corners((self._patch, self._patch)).numpy() + displacement + self._margin
         return corners[[0, 1, 3, 2]].astype(np.float64)
 
@@ -102,26 +104,27 @@ class Scenes:
 def scenes_of(
     identity: Identity, count: int, root: Path | None = None, settings: Mapping[str, Any] | None = None
 ) -> Scenes:
-    """The pictures of a run's test pairs.
+    """The scenes of a run's test pairs.
 
     Args:
-        identity: of the run.
-        count: how many test pairs it has.
+        identity: identity of the run.
+        count: number of its test pairs.
         root: folder of the data set, where it is not prepared yet.
-        settings: of the data set; a result does not hold them, but the hash of the test pairs tells if they are right.
+        settings: settings of the data set. A result does not hold them; the hash of the test pairs shows whether they
+            are right.
 
     Raises:
         UsageError: the data set needs a folder, or its settings are wrong.
-        DataError: the images cannot be read, or do not give the run's test pairs (OtherPairsError).
+        DataError: the images cannot be read, or do not give the run's test pairs (DifferentPairsError).
     """
     pack = ensure(identity.test_dataset.name, root=root, settings=settings)
-    asked = identity.protocol.model_dump() | {"test_pairs": max(256, count)}
+    protocol = identity.protocol.model_dump() | {"test_pairs": max(256, count)}
     try:
-        scenes = Scenes(pack, Protocol(**asked | ({} if pack.aligned else {"pairing": "given"})))
-    except UsageError as error:  # too small for these pairs
-        raise OtherPairsError(f"{error}; or give the settings it was prepared with: --set dataset.…") from error
+        scenes = Scenes(pack, Protocol(**protocol | ({} if pack.aligned else {"pairing": "given"})))
+    except UsageError as error:  # the images are too small for these pairs
+        raise DifferentPairsError(f"{error}; or give the settings it was prepared with: --set dataset.…") from error
     if scenes.manifest.sha256 != identity.test_dataset.manifest_sha256:
-        raise OtherPairsError(
+        raise DifferentPairsError(
             f"{pack.path} does not hold the test pairs of this run (manifest {scenes.manifest.sha256[:12]}, not "
             f"{identity.test_dataset.manifest_sha256[:12]}); give the settings it was prepared with: --set dataset.…"
         )
@@ -129,13 +132,17 @@ def scenes_of(
 
 
 def is_embedded(identity: Identity) -> bool:
-    """Whether the test data are made by the harness: the only pictures that may be published with a board."""
+    """Whether the test data are synthetic ones of regbench, the only pictures that may be published with a board."""
     name = identity.test_dataset.name
     return any(c.name == name and c.distribution == "regbench" for c in registry().all("dataset"))
 
 
-def extremes(pairs: Pairs) -> dict[str, int]:
-    """The pairs with the smallest, the median and the largest error among those with an answer; empty without any."""
+def best_median_worst(pairs: Pairs) -> dict[str, int]:
+    """Numbers of the pairs with the smallest, median and largest error among those with an answer.
+
+    Returns:
+        Pair numbers by ``best``, ``median`` and ``worst``; empty where no pair has an answer.
+    """
     answered = np.flatnonzero(~pairs.errors.failed)
     if not len(answered):
         return {}

@@ -1,14 +1,32 @@
-"""What lines look like, on pages and in figures: colours that colour-blind readers tell apart, and dashes for print."""
+"""The common look of figures and pages: line styles, axes, legends."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from matplotlib.figure import Figure
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#8a7d00")
-"""Okabe and Ito's, with a darker yellow that is seen on white."""
+"""The palette of Okabe and Ito, which colour-blind readers can tell apart, with a darker yellow for white paper."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
-TRUTH, FOUND = "#00b400", "#e00000"
-"""Quadrilaterals: the truth is green, an estimate red."""
+"""Lengths of dashes and gaps in points, for print in black and white; empty is solid."""
+TRUTH, ESTIMATE = "#00b400", "#e00000"
+"""Colours of quadrilaterals."""
 
 
 def line_style(number: int) -> tuple[str, tuple[float, ...]]:
-    """Colour and dashes (lengths in points; empty is solid) of a line; 32 differ."""
+    """Colour and dashes of line ``number``; 32 numbers give different styles."""
     return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
+
+
+def figure_with_axes(heading: str) -> tuple[Figure, Any]:
+    """A figure with one pair of axes below a heading."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(heading, fontsize=9)
+    return figure, axes
+
+
+def add_legend(figure: Figure) -> None:
+    """Add the legend below the axes, where it hides no line."""
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2)

@@ -11,38 +11,40 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
+from numpy.typing import NDArray
 
-from regbench.report.board import Board, Group
-from regbench.report.columns import COLUMNS, main_table, seed_table
-from regbench.report.figures.curves import REACH, cumulative
-from regbench.report.figures.overlay import Scene, extremes
+from regbench.report.board import Board, Section
+from regbench.report.columns import COLUMNS, main_table, seed_table, stale_table
+from regbench.report.figures.curves import LARGEST_ERROR, cumulative_percent
+from regbench.report.figures.overlay import Picture, Scene, best_median_worst
 from regbench.report.figures.style import line_style
-from regbench.report.ranking import Ranked, Ranking
-from regbench.report.render import tables
-from regbench.report.render.markdown import STALE, ranked_sections, stale_table
+from regbench.report.ranking import RankedRow, Ranking, ranked_sections
 from regbench.report.statements import (
     LEGEND,
-    NOTE,
+    REPORTED_NOTE,
+    STALE_NOTE,
     facts,
     machines,
     missing_controls,
-    of_no_paper,
     reported,
     supported,
     title,
+    unpublished_combinations,
     warnings,
 )
+from regbench.report.table import number, range_in_words
 
-Draw = Callable[[Ranked, int], Scene]
-"""Draws a pair, by its number, as the first run of a row sees it."""
+Painter = Callable[[RankedRow, int], Scene]
+"""Draws a test pair, given by its number, with the estimate of a row's first run."""
 
 
-def to_html(board: Board, scenes: Mapping[Group, Draw | str] | None = None) -> str:
+def to_html(board: Board, painters: Mapping[Section, Painter | str] | None = None) -> str:
     """The page of a board.
 
     Args:
-        board: what is shown.
-        scenes: for each section what draws its test pairs, or why none are shown; sections it lacks say nothing.
+        board: the board.
+        painters: by section: the function that draws its test pairs, or a sentence that says why none are shown.
+            Sections that are absent show neither.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -61,74 +63,80 @@ def to_html(board: Board, scenes: Mapping[Group, Draw | str] | None = None) -> s
         legend=LEGEND,
         warnings=warnings(sections),
         sections=[
-            _section(number, board, group, ranking, (scenes or {}).get(group, ""))
-            for number, (group, ranking) in enumerate(sections, 1)
+            _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
+            for n, (section, ranking) in enumerate(sections, 1)
         ],
         stale=stale_table(board) if board.stale else None,
-        stale_note=STALE,
-        note=NOTE,
+        stale_note=STALE_NOTE,
+        note=REPORTED_NOTE,
     )
 
 
-def _section(number: int, board: Board, group: Group, ranking: Ranking, draw: Draw | str) -> dict[str, Any]:
+def _section_variables(
+    section_number: int, board: Board, section: Section, ranking: Ranking, painter: Painter | str
+) -> dict[str, Any]:
+    """The variables of the template for one section."""
     finished = [(n, ranked) for n, ranked in enumerate(ranking.rows, 1) if ranked.values]
     return {
-        "number": number,
-        "title": title(group),
-        "facts": facts(group, ranking),
+        "number": section_number,
+        "title": title(section),
+        "facts": facts(section, ranking),
         "missing": missing_controls(ranking),
         "table": main_table(ranking),
         "rows": [
-            {"supervision": ranked.row.identity.supervision, "sorts": _sorts(n, ranked)}
+            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked)}
             for n, ranked in enumerate(ranking.rows, 1)
         ],
         "seeds": seed_table(ranking),
         "supported": supported(ranking),
-        "notes": [note for note in (of_no_paper(ranking), machines(ranking)) if note],
+        "notes": [note for note in (unpublished_combinations(ranking), machines(ranking)) if note],
         "data": _data(finished, ranking),
         "ticks": [
-            {"x": _x(REACH * i / 4), "px": f"{REACH * i / 4:g}", "y": _y(25.0 * i), "percent": 25 * i} for i in range(5)
+            {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}
+            for i, px in enumerate(np.linspace(0.0, LARGEST_ERROR, 5).tolist())
         ],
         "lines": [_line(n, ranked, i) for i, (n, ranked) in enumerate(finished)],
-        "examples": [] if isinstance(draw, str) else [e for n, ranked in finished for e in _examples(n, ranked, draw)],
-        "no_examples": draw if isinstance(draw, str) else "",
-        "printed": reported(board.papers, group.dataset, ranking),
+        "examples": []
+        if isinstance(painter, str)
+        else [example for n, ranked in finished for example in _examples(n, ranked, painter)],
+        "no_examples": painter if isinstance(painter, str) else "",
+        "printed": reported(board.papers, section.dataset, ranking),
     }
 
 
 def _code(text: str) -> Markup:
-    """A person's text, with what stands in backticks as code."""
+    """Escaped text, with parts in backticks as code elements."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _sorts(number: int, ranked: Ranked) -> list[str]:
-    """What each cell of a row is sorted by; empty for none."""
-    values = [float(number), *(column.value(ranked) if column.value else None for column in COLUMNS)]
+def _sort_keys(row_number: int, ranked: RankedRow) -> list[str]:
+    """The sort key of each cell of a row; empty for none."""
+    values = [float(row_number), *(column.value(ranked) if column.value else None for column in COLUMNS)]
     return ["" if value is None else f"{value:.6g}" for value in values]
 
 
-def _data(finished: Sequence[tuple[int, Ranked]], ranking: Ranking) -> Markup:
-    """Errors of every pair and who is better than whom, as JSON that cannot end its element."""
+def _data(finished: Sequence[tuple[int, RankedRow]], ranking: Ranking) -> Markup:
+    """Errors of every pair, and which row is better than which, as JSON that cannot end its script element."""
     rows = [
-        {"row": n, "name": str(ranked.names), "errors": [round(float(e), 2) for e in ranked.row.scores["mace"]]}
+        {"row": n, "name": str(ranked.names), "errors": [round(float(e), 2) for e in ranked.row.pair_scores["mace"]]}
         for n, ranked in finished
     ]
     better = {
-        f"{i + 1},{j + 1}": f"Row {i + 1} is better than row {j + 1} by {tables.apart(bounds)} px."
+        f"{i + 1},{j + 1}": f"Row {i + 1} is better than row {j + 1} by {range_in_words(bounds)} px."
         for (i, j), bounds in sorted(ranking.better.items())
     }
-    doing_nothing = [entry.pairs.identity_error.max() for _, r in finished for entry in r.row.finished if entry.pairs]
-    limit = 10 * math.ceil(max(doing_nothing, default=5.0) / 5)  # twice what doing nothing errs at most, in tens
+    doing_nothing = [run.pairs.identity_error.max() for _, r in finished for run in r.row.finished if run.pairs]
+    limit = 10 * math.ceil(max(doing_nothing, default=5.0) / 5)  # twice the largest error of identity, in tens
     text = json.dumps({"rows": rows, "better": better, "limit": limit}, separators=(",", ":"), ensure_ascii=False)
     return Markup(text.replace("<", "\\u003c"))
 
 
-def _line(number: int, ranked: Ranked, order: int) -> dict[str, Any]:
-    at = np.linspace(0.0, REACH, 81)
+def _line(row_number: int, ranked: RankedRow, order: int) -> dict[str, Any]:
+    thresholds = np.linspace(0.0, LARGEST_ERROR, 81)
     colour, dashes = line_style(order)
-    points = zip(at, cumulative(ranked.row, at), strict=True)
+    points = zip(thresholds, cumulative_percent(ranked.row, thresholds), strict=True)
     return {
-        "number": number,
+        "number": row_number,
         "name": str(ranked.names),
         "colour": colour,
         "dashes": " ".join(f"{length:g}" for length in dashes),
@@ -137,42 +145,44 @@ def _line(number: int, ranked: Ranked, order: int) -> dict[str, Any]:
 
 
 def _x(px: float) -> float:
-    return round(40 + 430 * px / REACH, 1)
+    return round(40 + 430 * px / LARGEST_ERROR, 1)
 
 
 def _y(percent: float) -> float:
     return round(290 - 2.7 * percent, 1)
 
 
-def _examples(number: int, ranked: Ranked, draw: Draw) -> list[dict[str, Any]]:
+def _examples(row_number: int, ranked: RankedRow, painter: Painter) -> list[dict[str, Any]]:
     pairs = ranked.row.finished[0].pairs
     assert pairs is not None
-    found = []
-    for which, index in extremes(pairs).items():
-        scene = draw(ranked, index)
-        assert scene.found is not None  # extremes have an answer
-        found.append(
+    examples = []
+    for which, index in best_median_worst(pairs).items():
+        scene = painter(ranked, index)
+        assert scene.estimate is not None  # best_median_worst chooses pairs with an answer
+        examples.append(
             {
-                "number": number,
+                "number": row_number,
                 "name": str(ranked.names),
                 "which": which,
-                "error": tables.number(scene.error),
-                "identity": tables.number(scene.identity),
+                "error": number(scene.error),
+                "identity": number(scene.identity_error),
                 "side": len(scene.target),
                 "target": _png(scene.target),
-                "laid": _png(scene.laid),
+                "checkerboard": _png(scene.checkerboard),
                 "truth": _points(scene.truth),
-                "found": _points(scene.found),
+                "estimate": _points(scene.estimate),
             }
         )
-    return found
+    return examples
 
 
-def _points(ring: Any) -> str:
-    return " ".join(f"{x + 0.5:.1f},{y + 0.5:.1f}" for x, y in ring)  # a pixel's centre is half a pixel from its edge
+def _points(quadrilateral: NDArray[np.float64]) -> str:
+    """Corners as SVG points: the centre of a pixel is half a pixel from its edge."""
+    return " ".join(f"{x + 0.5:.1f},{y + 0.5:.1f}" for x, y in quadrilateral)
 
 
-def _png(picture: Any) -> str:
+def _png(picture: Picture) -> str:
+    """The PNG of an RGB picture in base64."""
     import cv2
 
     ok, encoded = cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))

@@ -1,4 +1,4 @@
-"""Options several verbs share."""
+"""Options that several verbs share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Decorated = Callable[..., Any]
 
 
 def data_options(function: Decorated) -> Decorated:
-    """``--dataset`` and ``--root``."""
+    """Add ``--dataset`` and ``--root``."""
     function = click.option(
         "--root", type=click.Path(path_type=Path), help="Folder of the data set in its published layout."
     )(function)
@@ -22,11 +22,11 @@ def data_options(function: Decorated) -> Decorated:
 
 
 def run_options(function: Decorated) -> Decorated:
-    """What ``run`` and ``evaluate`` have in common."""
+    """Add the options of both ``run`` and ``evaluate``."""
     options = [
         click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
                      help="A setting of translator, registrator, strategy, dataset, protocol or run. Repeatable."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of everything but the test pairs."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything but the test pairs."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
         click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"),
                      show_default=True, help="Parent of run directories."),
@@ -40,7 +40,7 @@ def run_options(function: Decorated) -> Decorated:
 
 
 def dataset_settings(sets: Sequence[str]) -> dict[str, Any]:
-    """The ``--set dataset.NAME=VALUE`` of a verb where only the data set has settings; raises UsageError."""
+    """Settings by name from ``--set dataset.NAME=VALUE``; raises UsageError for another section."""
     from regbench.errors import UsageError
     from regbench.settings import parse_sets
 
@@ -51,20 +51,20 @@ def dataset_settings(sets: Sequence[str]) -> dict[str, Any]:
 
 
 def whole_numbers(option: str, text: str) -> tuple[int, ...]:
-    """``1,16`` as numbers; raises UsageError."""
+    """The numbers of a list such as ``1,16``; raises UsageError."""
     from regbench.errors import UsageError
 
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise UsageError(f"{option} {text}: write whole numbers with commas, such as 1,16") from None
+        raise UsageError(f"{option} {text}: write whole numbers separated by commas, such as 1,16") from None
 
 
-def named_values(option: str, given: Sequence[str]) -> dict[str, str]:
-    """``NAME=VALUE``, repeated, by name; raises UsageError."""
+def named_values(option: str, pairs: Sequence[str]) -> dict[str, str]:
+    """Values by name from a repeated ``NAME=VALUE`` option; raises UsageError."""
     from regbench.errors import UsageError
 
-    for pair in given:
+    for pair in pairs:
         if "=" not in pair:
             raise UsageError(f"{option} {pair}: write NAME=VALUE")
-    return {name: value for name, _, value in (pair.partition("=") for pair in given)}
+    return {name: value for name, _, value in (pair.partition("=") for pair in pairs)}

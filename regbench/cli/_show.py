@@ -1,0 +1,107 @@
+"""Printing of results for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from regbench.results.schema import Measure, Result
+
+
+def interval(measure: Measure) -> str:
+    """A measure as ``6.91 [6.52, 7.30]``; a dash where it is not finite."""
+    if measure.value is None:
+        return "-"
+    text = f"{measure.value:.3f}" if abs(measure.value) < 1 else f"{measure.value:.2f}"
+    if measure.ci95 is None:
+        return text
+    low, high = measure.ci95
+    return f"{text} [{low:.3g}, {high:.3g}]"
+
+
+def print_result(result: Result, folder: Path, as_json: bool) -> None:
+    """Print a finished run to stdout, as JSON or in words that end with its run directory ``folder``."""
+    if as_json:
+        click.echo(result.model_dump_json(indent=1))
+        return
+    identity, protocol = result.identity, result.identity.protocol
+    click.echo(
+        f"\n{' x '.join(identity.component_names)} on {identity.test_dataset.name} "
+        f"({protocol.patch} px, ±{protocol.rho} px, pairing {protocol.pairs_in_words}, budget {identity.budget}, "
+        f"seed {identity.seed}, supervision {identity.supervision})"
+        + ("; no paper reports this combination" if result.training.get("of_no_paper") else "")
+    )
+    if result.truth == "none":
+        _print_label_free(result)
+    else:
+        _print_errors(result)
+    click.echo(f"  {folder}")
+
+
+def _print_errors(result: Result) -> None:
+    metrics = result.metrics
+    if result.truth == "tie points":
+        click.echo("  errors are distances at tie points, not at corners")
+    click.echo(
+        f"  MACE {interval(metrics['mace'])} px of {metrics['mace'].n} pairs; "
+        f"identity {interval(metrics['identity_mace'])}; "
+        f"ratio {interval(metrics['mace_over_identity'])}  ->  {result.verdict}"
+    )
+    click.echo("  " + "  ".join(f"AUC@{k} {interval(metrics[f'auc@{k}'])}" for k in (3, 5, 10, 20)))
+    click.echo(
+        f"  worse than identity {interval(metrics['worse_than_identity'])} %  "
+        f"failed {interval(metrics['failed'])} %  "
+        f"{result.training['parameters']:,} parameters  {result.timing['register_ms']:.1f} ms/pair  "
+        f"trained {result.training['seconds']:.0f} s"
+    )
+    _print_stage_scores(result.training.get("deploys", []))
+    _print_translation(result.training.get("translation"))
+
+
+def _print_label_free(result: Result) -> None:
+    metrics = result.metrics
+    click.echo(
+        f"  no labels, so no error: edge agreement {interval(metrics['edge_agreement'])} of "
+        f"{metrics['edge_agreement'].n} pairs; unregistered {interval(metrics['identity_edge_agreement'])}; "
+        f"gain {interval(metrics['edge_gain'])}"
+    )
+    click.echo(
+        f"  cycle error {interval(metrics['cycle_error'])} px of {metrics['cycle_error'].n} pairs answered both ways  "
+        f"overlap {interval(metrics['overlap'])}  failed {interval(metrics['failed'])} %  "
+        f"{result.timing['register_ms']:.1f} ms/pair"
+    )
+    click.echo("  compare with other methods on the same pairs: regbench consistency RUN RUN")
+
+
+def _print_stage_scores(entries: list[dict[str, Any]]) -> None:
+    """The scores of what each stage deploys, if there are at least two."""
+    from regbench.results.schema import Measure
+
+    if len(entries) < 2:
+        return
+    for entry in entries:
+        ratio = Measure(**entry["mace_over_identity"])
+        line = f"  {entry['module']} after {entry['stage']}: {interval(ratio)} of identity"
+        for key, other in (("minus_previous", "the one before"), ("minus_last", "the last")):
+            if key in entry:
+                line += f"; MACE minus {other} {interval(Measure(**entry[key]))}"
+        click.echo(line)
+
+
+def _print_translation(scores: dict[str, Any] | None) -> None:
+    """Distances of translations from the aligned target, and their differences from those of plain copies."""
+    if scores is None:
+        return
+    from regbench.results.schema import Measure
+
+    for distance, name in (("l1", "L1"), ("perceptual", f"perceptual ({scores['features']['backend']})")):
+        of = {image: interval(Measure(**entry)) for image, entry in scores[distance].items()}
+        click.echo(
+            f"  translation to aligned target, {name}: {of['translation']}; "
+            f"minus the source's {of['minus_source']}; minus the unaligned target's {of['minus_target']}"
+        )
+    follows = [interval(Measure(**scores[f"follows_{name}"])) for name in ("source", "target")]
+    click.echo(f"  translation follows the source's structure by {follows[0]}, the target's by {follows[1]}")
