@@ -18,12 +18,8 @@ from regbench.ablation.recipe import Recipe, Row, Sets
 from regbench.data.pack import ensure
 from regbench.errors import DataError
 from regbench.results import Result, load_result
-from regbench.results.store import RESULT, write_json
-
-RECORD = "cell.json"
-LOG = "log.txt"
-SHARED = "shared"
-"""Folder of the stages that cells of a grid have in common."""
+from regbench.results.layout import CELL_RECORD, RESULT, SHARED_STAGES
+from regbench.results.store import write_json
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Cell:
             if run is None:
                 raise DataError(f"{self.name} needs the run of {self.needs}, which is not finished")
             needed = [self.needs_as, str(run)]
-        share = ["--set", f"run.share={out / SHARED}"] if self.words[0] == "run" else []
+        share = ["--set", f"run.share={out / SHARED_STAGES}"] if self.words[0] == "run" else []
         return [*self.words, *needed, *share, "--out", str(out / self.name)]
 
     def result(self, out: Path) -> Result | None:
@@ -69,13 +65,13 @@ class Cell:
     def record(self, out: Path, status: str, **more: Any) -> None:
         """Write ``cell.json``."""
         content = {"words": list(self.words), "needs": self.needs, "status": status, **more}
-        write_json(out / self.name / RECORD, content)
+        write_json(out / self.name / CELL_RECORD, content)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """``cell.json`` of a cell's folder; empty where there is none that can be read."""
     try:
-        found = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found = json.loads((folder / CELL_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

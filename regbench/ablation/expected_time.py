@@ -18,7 +18,7 @@ from regbench.ablation.recipe import Row
 from regbench.data.protocol import build_protocol
 from regbench.errors import DataError, RegbenchError
 from regbench.results import Result, find_runs, load_result
-from regbench.results.store import RESULT
+from regbench.results.layout import RESULT
 from regbench.runs.plan import choose, device_of
 from regbench.settings import budget_of
 

@@ -25,8 +25,9 @@ from regbench.evaluation.evaluator import Evaluator
 from regbench.metrics.summary import entry_of, mean_of
 from regbench.metrics.uncertainty import Bootstrap
 from regbench.ops.edges import edge_agreement, edge_field
+from regbench.results.layout import PAIRS, RESULT
 from regbench.results.pairs import Pairs, corner_error, read_pairs
-from regbench.results.store import PAIRS, RESULT, load_result
+from regbench.results.store import load_result
 
 LEAST_OVERLAP = 0.1
 """Share of the target below which nothing can be said; the pair then agrees in nothing."""

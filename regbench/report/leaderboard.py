@@ -20,9 +20,9 @@ from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
 from regbench.report.board import Row, load_board
 from regbench.report.render.markdown import to_csv, to_latex, to_markdown
 from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
-from regbench.results.store import PAIRS, RESULT
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene

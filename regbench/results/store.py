@@ -12,9 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from regbench.errors import DataError
+from regbench.results.layout import RESULT
 from regbench.results.schema import SCHEMA_VERSION, Result, run_id_of
-
-CONFIG, RESULT, PAIRS = "config.json", "result.json", "pairs.h5"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -17,6 +17,7 @@ from regbench.report.board import Group, Row
 from regbench.report.figures.style import line_style
 from regbench.report.ranking import Ranked, rank
 from regbench.report.statements import title
+from regbench.results.layout import CURVE, RESULT
 
 SUFFIXES = (".pdf", ".png", ".svg")
 REACH = 20.0
@@ -200,10 +201,10 @@ def _finished(rows: Sequence[Row]) -> list[Ranked]:
 
 def _curve(run: Path) -> dict[str, list[tuple[int, float]]]:
     """Points of each deployed module, by name; steps count on from stage to stage."""
-    path = run / "curve.jsonl"
+    path = run / CURVE
     try:
         entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        stages = json.loads((run / "result.json").read_text(encoding="utf-8"))["training"]["stages"]
+        stages = json.loads((run / RESULT).read_text(encoding="utf-8"))["training"]["stages"]
         before, start = {}, 0
         for stage in stages:
             before[stage["name"]] = start
