@@ -19,7 +19,7 @@ from regbench.data.protocol import build_protocol
 from regbench.errors import DataError, RegbenchError
 from regbench.results import Result, find_runs, load_result
 from regbench.results.layout import RESULT
-from regbench.runs.plan import choose, device_of
+from regbench.runs.request import configure_if_named, device_of
 from regbench.settings import budget_of
 
 ROLES = ("strategy", "translator", "registrator")
@@ -102,9 +102,11 @@ def _work_asked(row: Row, device: str) -> _Work | None:
     try:
         budget = budget_of(row.budget)
         patch = build_protocol(row.set.get("protocol"), budget).patch
-        chosen = {role: choose(role, getattr(row, role), row.set.get(role, {}), budget) for role in ROLES}
+        configured = {
+            role: configure_if_named(role, getattr(row, role), row.set.get(role, {}), budget) for role in ROLES
+        }
     except RegbenchError:
         return None
-    settings = {role: c.config.model_dump(mode="json") for role, c in chosen.items() if c is not None}
+    settings = {role: c.config.model_dump(mode="json") for role, c in configured.items() if c is not None}
     names = tuple(getattr(row, role) for role in ROLES)
     return _Work(names, budget.name, patch, row.precision, device, settings)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
@@ -33,17 +32,6 @@ class Context(Protocol):
 
     def module(self, role: str, build: Callable[[], nn.Module]) -> nn.Module:
         """A strategy's own module under a role name, built once, so that it is saved with the run."""
-        ...
-
-    def run(self, path: Path) -> Any:
-        """Open a finished run as an ancestor; its supervision becomes part of this run's."""
-        ...
-
-    def gather(self, x: Tensor, dim: int = 0) -> Tensor:
-        """Samples of all processes that share a batch, with gradient: for losses that couple samples.
-
-        The operator of :mod:`regbench.distributed.batch`, from where what has no context takes it (a registrator's loss).
-        """
         ...
 
     def teacher(self) -> Registrator:

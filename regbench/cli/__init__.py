@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from regbench import __version__
-from regbench.distributed.rank import place
+from regbench.distributed.rank import this_rank
 from regbench.errors import RegbenchError, UsageError
 
 VERBS = {
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
             from regbench.errors import unknown_name
 
             raise unknown_name("command", name, self.list_commands(ctx))
-        if place().processes > 1 and name != "run":
+        if this_rank().processes > 1 and name != "run":
             raise UsageError(f"several processes share one training: start `regbench {name}` once, without torchrun")
         return super().resolve_command(ctx, args)
 
@@ -112,7 +112,7 @@ def main() -> None:
 
 def _leave_it_to_the_first() -> None:
     """Among processes that have failed alike one speaks: torchrun ends the others when the first has ended."""
-    if place().rank:
+    if this_rank().number:
         time.sleep(10)
 
 

@@ -35,8 +35,9 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     """
     from regbench.cli import show
     from regbench.distributed.processes import joined
-    from regbench.runs.execute import assist, execute
-    from regbench.runs.plan import Request, make_plan
+    from regbench.runs.execute import execute
+    from regbench.runs.plan import make_plan
+    from regbench.runs.request import Request
     from regbench.settings import parse_sets
     from regbench.training.progress import reporter
 
@@ -44,14 +45,12 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
         report = reporter(quiet or not world.first)
         try:
             plan = make_plan(Request(sets=parse_sets(sets), **request), world=world)
-            if not world.first:
-                assist(plan)
-                return
             report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
             for stage in plan.stages:
                 updates = ", ".join(stage.updated)
                 report.say(f"  stage {stage.name}: {stage.steps} steps of {stage.batch}, updates {updates}")
-            found = execute(plan, report, force=force)
+            result = execute(plan, report, force=force)
         finally:
             report.close()
-        show.result(found, plan.folder, as_json)
+        if result is not None:  # else the first process shows it
+            show.result(result, plan.folder, as_json)
