@@ -59,9 +59,9 @@ def sample_on_request(path: Path, batch: int, cap: int) -> None:
     from regbench.data.protocol import Protocol
     from regbench.data.sampler import PairSampler
     from regbench.metrics.memory import peak_mb
-    from regbench.runs.plan import device_of
+    from regbench.training.cpu_memory import keep_freed_memory
 
-    device_of("cpu")  # memory as a run has it
+    keep_freed_memory()  # memory as a run has it
     libraries = round(peak_mb(), 1)
     if cap:
         limit_memory(cap)

@@ -23,7 +23,9 @@ import torch
 
 from regbench.data.sampler import PairSampler
 from regbench.metrics.timing import device_sync
-from regbench.runs.plan import Plan, Request, make_plan
+from regbench.runs.plan import Plan, make_plan
+from regbench.runs.request import Request
+from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.health import Health
 from regbench.training.trainer import Trainer
 
@@ -72,6 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as a run on a CPU does
     with tempfile.TemporaryDirectory() as out:
         request = Request(args.registrator, "supervised", pairing="online", budget=args.budget, device=args.device)
         sides = Sides(make_plan(replace(request, out=Path(out))), args.steps)

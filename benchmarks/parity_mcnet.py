@@ -24,12 +24,13 @@ import kornia
 import torch
 import torch.nn.functional as F
 
-from regbench import PairInfo, geometry
+from regbench import geometry
 from regbench.data.manifest import test_manifest
 from regbench.data.prepare import ensure
+from regbench.data.protocol import Protocol
 from regbench.data.test_pairs import TestPairs
-from regbench.runs.context import RunContext, load_weights
-from regbench.runs.plan import Protocol, choose
+from regbench.runs.build import registrator_alone
+from regbench.runs.request import configure
 from regbench.weights.published import read_published
 
 
@@ -65,9 +66,7 @@ def main() -> None:
     pack = ensure("mscoco", root=args.root)
     manifest = test_manifest(pack, Protocol())
     test_pairs = TestPairs(pack, manifest, Protocol())
-    ours = RunContext(PairInfo(), torch.device("cpu"), {"registrator": choose("registrator", "mcnet", {}, None)}, 0)
-    network = ours.registrator().eval()
-    load_weights(network, args.weights)
+    network = registrator_alone(configure("registrator", "mcnet"), weights=args.weights).eval()
     theirs = published(args.peer, args.checkpoint)
     count = min(args.pairs, len(manifest.draws))
     a, b = [], []

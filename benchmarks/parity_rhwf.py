@@ -26,13 +26,15 @@ import kornia
 import torch
 import torch.nn.functional as F
 
-from regbench import PairInfo, geometry
+from regbench import geometry
 from regbench.data.manifest import test_manifest
 from regbench.data.prepare import ensure
+from regbench.data.protocol import Protocol
 from regbench.data.test_pairs import TestPairs
-from regbench.runs.context import RunContext, load_weights
-from regbench.runs.plan import Protocol, choose
+from regbench.runs.build import registrator_alone
+from regbench.runs.request import configure
 from regbench.tools.import_weights import import_checkpoint
+from regbench.weights.files import load_weights
 from regbench.weights.published import read_published
 
 
@@ -106,8 +108,7 @@ def main() -> None:
     test_pairs = TestPairs(pack, manifest, Protocol())
     theirs = published(args.peer, args.checkpoint, args.scales)
     name = {1: "rhwf1", 2: "rhwf"}[args.scales]
-    ours = RunContext(PairInfo(), torch.device("cpu"), {"registrator": choose("registrator", name, {}, None)}, 0)
-    network = ours.registrator().eval()
+    network = registrator_alone(configure("registrator", name)).eval()
     with tempfile.TemporaryDirectory() as folder:
         file, weights = Path(folder, "theirs.pth"), Path(folder, "ours.safetensors")
         torch.save(theirs.state_dict(), file)

@@ -56,13 +56,12 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
     import torch
 
     from regbench import PairInfo
-    from regbench.runs.context import RunContext
-    from regbench.runs.plan import choose
+    from regbench.runs.build import registrator_alone
+    from regbench.runs.request import configure
     from regbench.settings import budget_of
 
-    chosen = choose("registrator", name, {}, budget_of(budget))
-    context = RunContext(PairInfo(patch=side, rho=side // 4), torch.device("cpu"), {"registrator": chosen}, 0)
-    net = context.registrator()
+    configured = configure("registrator", name, budget=budget_of(budget))
+    net = registrator_alone(configured, PairInfo(patch=side, rho=side // 4))
     source, target = torch.rand(2, batch, 3, side, side).unbind()
     label = torch.rand(batch, 4, 2) * side / 4
 
@@ -97,7 +96,6 @@ def manifest(entries: int) -> dict[str, Any]:
 
 
 def evaluations(batches: int) -> dict[str, Any]:
-    import torch
 
     from regbench.data.manifest import test_manifest
     from regbench.data.prepare import ensure
@@ -105,13 +103,13 @@ def evaluations(batches: int) -> dict[str, Any]:
     from regbench.data.sampler import pair_info
     from regbench.data.test_pairs import TestPairs
     from regbench.evaluation.evaluator import Evaluator
-    from regbench.runs.context import RunContext
-    from regbench.runs.plan import choose
+    from regbench.runs.build import registrator_alone
+    from regbench.runs.request import configure
     from regbench.settings import budget_of
 
     pack, protocol = ensure("synthetic"), Protocol(patch=64, rho=16, test_pairs=16 * max(1, batches // WINDOWS))
-    chosen = choose("registrator", "mcnet", {"preset": "tiny"}, budget_of("quick"))
-    net = RunContext(pair_info(pack, protocol), torch.device("cpu"), {"registrator": chosen}, 0).registrator()
+    configured = configure("registrator", "mcnet", {"preset": "tiny"}, budget_of("quick"))
+    net = registrator_alone(configured, pair_info(pack, protocol))
     test_pairs = TestPairs(pack, test_manifest(pack, protocol), protocol)
     evaluator = Evaluator(test_pairs)
     resident = []

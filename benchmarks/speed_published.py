@@ -35,13 +35,13 @@ import parity_rhwf
 import torch
 from tile_gemm import tile_gemm
 
-from regbench import PairInfo
 from regbench.metrics.memory import peak_mb
 from regbench.metrics.timing import device_sync
-from regbench.runs.context import RunContext, load_weights
-from regbench.runs.plan import choose
+from regbench.runs.build import registrator_alone
+from regbench.runs.request import configure
 from regbench.tools.import_weights import import_checkpoint
-from regbench.training.cpu_memory import keep_freed_memory, lasting_apart
+from regbench.training.cpu_memory import first_step_allocation, keep_freed_memory
+from regbench.weights.files import load_weights
 from regbench.weights.published import read_published
 
 Estimate = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -71,8 +71,7 @@ def load(args: argparse.Namespace) -> dict[str, tuple[torch.nn.Module, Estimate]
         theirs, estimate = published_ihn(args.peer, 1 if args.name == "ihn1" else 2)
     if args.checkpoint:
         theirs.load_state_dict({k.removeprefix("module."): v for k, v in read_published(args.checkpoint).items()})
-    chosen = choose("registrator", args.name, {}, None)
-    ours = RunContext(PairInfo(), args.device, {"registrator": chosen}, 0).registrator()
+    ours = registrator_alone(configure("registrator", args.name), device=args.device)
     with tempfile.TemporaryDirectory() as folder:
         file, weights = Path(folder, "theirs.pth"), Path(folder, "ours.safetensors")
         torch.save(theirs.state_dict(), file)
@@ -133,7 +132,9 @@ def serve(args: argparse.Namespace) -> None:
         wait()
         start, busy = time.perf_counter(), time.process_time()
         if step is not None:
-            with lasting_apart() if first else nullcontext():  # as the trainer does; nothing where nothing is kept
+            with (
+                first_step_allocation() if first else nullcontext()
+            ):  # as the trainer does; nothing where nothing is kept
                 value: object = step()
         else:
             with torch.no_grad():

@@ -14,7 +14,7 @@ class RegbenchError(Exception):
 
     exit_code = 1
     everywhere = False
-    """Whether all processes of a run raise it alike, so that the first one says it."""
+    """Whether all processes of a run raise it alike, so that the first one alone prints it."""
 
 
 class UsageError(RegbenchError):
@@ -38,6 +38,12 @@ class DivergedError(RegbenchError):
     everywhere = True
 
 
+class InterruptedRun(RegbenchError):
+    """A signal stopped the run after its checkpoint was written (exit code 1)."""
+
+    everywhere = True
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> UsageError:
     """Build the error for an unknown name, with the closest known names first."""
     names = sorted(known)
@@ -45,9 +51,3 @@ def unknown_name(kind: str, name: str, known: Iterable[str], hint: str = "") -> 
     guess = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     listed = ", ".join(names) if names else "none"
     return UsageError(f"unknown {kind} {name!r}: {guess}known: {listed}.{' ' + hint if hint else ''}")
-
-
-class InterruptedRun(RegbenchError):
-    """A signal stopped the run; its checkpoint is written."""
-
-    everywhere = True

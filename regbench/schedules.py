@@ -14,12 +14,13 @@ def constant(lr: float) -> LearningRate:
 
 
 def one_cycle(max_lr: float, total: int, warm_up: float = 0.05) -> LearningRate:
-    """Linear one-cycle of the MCNet family: torch's OneCycleLR with ``anneal_strategy="linear"``.
+    """Linear one-cycle schedule of the MCNet family: torch's OneCycleLR with ``anneal_strategy="linear"``.
 
     Args:
-        max_lr: the peak.
+        max_lr: the rate at the peak.
         total: number of steps of the cycle; the published code sets it to the steps trained + 100.
-        warm_up: share of the steps that rise from max_lr / 25 to the peak; the rest falls to max_lr / 25e4.
+        warm_up: share of the steps in which the rate rises from max_lr / 25 to the peak; in the rest it falls to
+            max_lr / 25e4.
     """
     start, end = max_lr / 25, max_lr / 25 / 1e4
     peak, last = warm_up * total - 1, total - 1
@@ -44,13 +45,13 @@ def step_decay(lr: float, every: int, factor: float = 0.1) -> LearningRate:
 
 
 def constant_then_linear(lr: float, total: int, decay: int) -> LearningRate:
-    """The schedule of the CycleGAN family: constant, then a straight line towards zero.
+    """The schedule of the CycleGAN family: constant, then linear towards zero.
 
-    The published code counts epochs; this counts steps, so that the line has no stairs.
+    The published code lowers the rate once an epoch; this lowers it at each step.
 
     Args:
         lr: the constant rate.
         total: number of steps.
-        decay: how many of them, the last ones, lie on the line; the last step's rate is lr / (decay + 1).
+        decay: number of steps at the end in which the rate falls; the last one has lr / (decay + 1).
     """
     return lambda step: lr * max(min(1.0, (total - step) / (decay + 1)), 0.0)

@@ -18,12 +18,8 @@ from regbench.ablation.recipe import Recipe, RecipeRow, Sets
 from regbench.data.prepare import ensure
 from regbench.errors import DataError
 from regbench.results import Result, load_result
-from regbench.results.store import RESULT, write_json
-
-RECORD_FILE = "cell.json"
-LOG_FILE = "log.txt"
-SHARED_STAGES = "shared"
-"""Folder of the trained stages that several cells use (``run.share``)."""
+from regbench.results.layout import CELL_RECORD, RESULT, SHARED_STAGES
+from regbench.results.store import write_json
 
 
 @dataclass(frozen=True)
@@ -74,13 +70,13 @@ class Cell:
     def record(self, out: Path, status: str, **more: Any) -> None:
         """Write ``cell.json``: the command, ``status`` (``running``, ``ok``, ``failed``) and the keys of ``more``."""
         content = {"words": list(self.arguments), "needs": self.needed_cell, "status": status, **more}
-        write_json(out / self.name / RECORD_FILE, content)
+        write_json(out / self.name / CELL_RECORD, content)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
     """``cell.json`` of a cell's folder; empty where the file is missing or broken."""
     try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        record = json.loads((folder / CELL_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -18,8 +18,8 @@ from regbench.ablation.recipe import RecipeRow
 from regbench.data.protocol import build_protocol
 from regbench.errors import DataError, RegbenchError
 from regbench.results import Result, find_runs, load_result
-from regbench.results.store import RESULT
-from regbench.runs.plan import choose, device_of
+from regbench.results.layout import RESULT
+from regbench.runs.request import configure_if_named, device_of
 from regbench.settings import budget_of
 
 ROLES = ("strategy", "translator", "registrator")
@@ -104,7 +104,9 @@ def _workload_of_row(row: RecipeRow, device_type: str) -> _Workload | None:
     try:
         budget = budget_of(row.budget)
         patch = build_protocol(row.set.get("protocol"), budget).patch
-        components = {role: choose(role, getattr(row, role), row.set.get(role, {}), budget) for role in ROLES}
+        components = {
+            role: configure_if_named(role, getattr(row, role), row.set.get(role, {}), budget) for role in ROLES
+        }
     except RegbenchError:
         return None
     return _Workload(

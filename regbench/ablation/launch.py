@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from regbench.ablation.cells import LOG_FILE, RECORD_FILE, Cell, waves
+from regbench.ablation.cells import Cell, waves
 from regbench.errors import DataError, UsageError
-from regbench.results.store import CONFIG, RESULT
+from regbench.results.layout import CELL_LOG, CELL_RECORD, CELL_STDOUT, CONFIG, JOBS, RESULT
 
-STDOUT_FILE = "stdout.json"
 CellEnded = Callable[[Cell], None]
 """Called with each cell that has ended, after its record was written."""
 
@@ -82,7 +81,7 @@ def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = No
     cell.record(out, "running")
     command = [sys.executable, "-m", "regbench", *cell.command(out), "--json"]
     folder = out / cell.name
-    with (folder / LOG_FILE).open("ab") as log, (folder / STDOUT_FILE).open("wb") as stdout:
+    with (folder / CELL_LOG).open("ab") as log, (folder / CELL_STDOUT).open("wb") as stdout:
         return subprocess.Popen(
             command,
             stdout=stdout,
@@ -101,11 +100,11 @@ def finish_cell(cell: Cell, out: Path, code: int) -> None:
     if code == 0:
         run = _printed_run(folder)
         if run is None:
-            cell.record(out, "failed", reason=f"the process ended well but left no result; see {folder / LOG_FILE}")
+            cell.record(out, "failed", reason=f"the process ended well but left no result; see {folder / CELL_LOG}")
         else:
             cell.record(out, "ok", run=run)
         return
-    reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / LOG_FILE)
+    reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / CELL_LOG)
     run = _attempted_run(folder)
     cell.record(out, "failed", reason=reason, **({"run": run} if run else {}))
 
@@ -113,7 +112,7 @@ def finish_cell(cell: Cell, out: Path, code: int) -> None:
 def _printed_run(folder: Path) -> str | None:
     """Name of the run directory whose result the process printed; None where there is no such directory."""
     try:
-        run_id = json.loads((folder / STDOUT_FILE).read_bytes())["run_id"]
+        run_id = json.loads((folder / CELL_STDOUT).read_bytes())["run_id"]
     except (OSError, ValueError, KeyError):
         return None
     return next((path.parent.name for path in folder.glob(f"*/{RESULT}") if path.parent.name.endswith(run_id)), None)
@@ -125,7 +124,7 @@ def _attempted_run(folder: Path) -> str | None:
     A cell's folder holds a run for each set of settings that was tried. The run of this attempt has the newest
     ``config.json``, which is written when the run begins and therefore after the record that says ``running``.
     """
-    began = (folder / RECORD_FILE).stat().st_mtime_ns
+    began = (folder / CELL_RECORD).stat().st_mtime_ns
     written = max(((path.stat().st_mtime_ns, path.parent.name) for path in folder.glob(f"*/{CONFIG}")), default=None)
     return written[1] if written is not None and written[0] >= began else None
 
@@ -196,7 +195,7 @@ class Cluster:
         except ImportError:
             raise UsageError("--launcher slurm needs submitit: pip install 'regbench[slurm]'") from None
         try:
-            self.executor = AutoExecutor(folder=out / "jobs" / "%j", cluster=kind)
+            self.executor = AutoExecutor(folder=out / JOBS / "%j", cluster=kind)
             self.executor.update_parameters(**parameters)
         except Exception as error:  # submitit raises its own errors, NameError and RuntimeError
             raise UsageError(f"--launcher {kind}: {' '.join(str(error).split())}") from error

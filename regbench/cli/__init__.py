@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from regbench import __version__
-from regbench.distributed.rank import place
+from regbench.distributed.rank import this_rank
 from regbench.errors import RegbenchError, UsageError
 
 VERBS = {
@@ -59,7 +59,7 @@ class LazyGroup(click.Group):
             from regbench.errors import unknown_name
 
             raise unknown_name("command", name, self.list_commands(ctx))
-        if place().processes > 1 and name != "run":
+        if this_rank().processes > 1 and name != "run":
             raise UsageError(
                 f"only `regbench run` uses several processes; start `regbench {name}` once, without torchrun"
             )
@@ -114,7 +114,7 @@ def main() -> None:
 
 def _wait_for_first_rank() -> None:
     """Let the first process report an error that all have: torchrun ends the others when it exits."""
-    if place().rank:
+    if this_rank().number:
         time.sleep(10)
 
 

@@ -127,7 +127,7 @@ def _show_plan(cells: Sequence[Cell], folder: Path, expected: Mapping[str, float
 def _outcome(record: Mapping[str, Any], folder: Path) -> str:
     """The score of an ended cell, or why it failed."""
     from regbench.results import load_result
-    from regbench.results.store import RESULT
+    from regbench.results.layout import RESULT
 
     if record.get("status") != "ok":
         return f"failed: {record.get('reason', 'no reason recorded')}"

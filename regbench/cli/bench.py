@@ -54,7 +54,7 @@ def command(
     """
     import torch
 
-    from regbench.runs.plan import Request
+    from regbench.runs.request import Request
     from regbench.settings import parse_sets
     from regbench.tools.bench import Effort, bench
 

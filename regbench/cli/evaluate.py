@@ -35,7 +35,8 @@ def command(
     from regbench.cli._show import print_result
     from regbench.errors import UsageError
     from regbench.runs.execute import execute
-    from regbench.runs.plan import Request, make_plan, transfer_plan
+    from regbench.runs.plan import make_plan, transfer_plan
+    from regbench.runs.request import Request
     from regbench.settings import parse_sets
     from regbench.training.progress import reporter
 
@@ -54,6 +55,7 @@ def command(
             plan = make_plan(Request(registrator, budget=budget or "full", sets=parse_sets(sets), **request))
         report.say(f"run {plan.run_id} in {plan.folder}: {len(plan.manifest.draws)} pairs of {plan.pack.name}")
         result = execute(plan, report, force=force)
+        assert result is not None  # there is one process
     finally:
         report.close()
     print_result(result, plan.folder, as_json)

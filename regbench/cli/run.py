@@ -35,8 +35,9 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     """
     from regbench.cli._show import print_result
     from regbench.distributed.processes import joined
-    from regbench.runs.execute import assist, execute
-    from regbench.runs.plan import Request, make_plan
+    from regbench.runs.execute import execute
+    from regbench.runs.plan import make_plan
+    from regbench.runs.request import Request
     from regbench.settings import parse_sets
     from regbench.training.progress import reporter
 
@@ -44,9 +45,6 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
         report = reporter(quiet or not world.first)
         try:
             plan = make_plan(Request(sets=parse_sets(sets), **request), world=world)
-            if not world.first:
-                assist(plan)
-                return
             report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
             for stage in plan.stages:
                 updates = ", ".join(stage.updated)
@@ -54,4 +52,5 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
             result = execute(plan, report, force=force)
         finally:
             report.close()
-        print_result(result, plan.folder, as_json)
+        if result is not None:  # the first process alone has one
+            print_result(result, plan.folder, as_json)

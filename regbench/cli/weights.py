@@ -68,7 +68,7 @@ def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) ->
 @click.option("--json", "as_json", is_flag=True)
 def info(file: Path, as_json: bool) -> None:
     """Print the metadata of a weights file."""
-    from regbench.weights.checkpoint import read_tensors
+    from regbench.weights.files import read_tensors
 
     tensors, metadata = read_tensors(file)
     facts = dict(metadata) | {"tensors": len(tensors), "values": sum(t.numel() for t in tensors.values())}

@@ -1,1 +1,1 @@
-"""Several processes that train one run."""
+"""One run trained by several processes: which one this is, batches they share, layers that see the whole batch."""

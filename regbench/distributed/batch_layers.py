@@ -1,7 +1,7 @@
-"""Layers that depend on the whole batch, for runs that several processes share: batch norm and dropout.
+"""Layers that depend on the whole batch, batch norm and dropout, for runs of several processes.
 
 torch's ``SyncBatchNorm`` works on GPUs alone. This is the same computation through
-:func:`regbench.distributed.batch.gather`, on any device, so that what is tested on CPUs is what trains on GPUs.
+:func:`regbench.distributed.batch.gather` on any device, so that tests on CPUs cover what trains on GPUs.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from regbench.distributed.batch import draw, gather, processes
 
 
 def see_whole_batches(module: nn.Module) -> nn.Module:
-    """Make batch norm and dropout within ``module`` work, in training steps, as if it saw the whole batch.
+    """Make batch norm and dropout within ``module`` work, in training steps, as if it held the whole batch.
 
-    The layers stay what they are, with their parameters and buffers; all else about them is as before.
+    The layers keep their classes, parameters and buffers; only their ``forward`` is replaced. Returns ``module``.
     """
     for layer in module.modules():
         if isinstance(layer, _BatchNorm):
@@ -30,7 +30,7 @@ def see_whole_batches(module: nn.Module) -> nn.Module:
 
 
 def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
-    """Normalise ``(B, C, ...)`` by mean and variance of all processes; running statistics are of all, too."""
+    """Normalise ``(B, C, ...)`` by mean and variance over all processes, and keep running statistics of both."""
     if processes() == 1 or not layer.training:
         return type(layer).forward(layer, x)
     values = x.float()
@@ -41,7 +41,7 @@ def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
     variance = each[:, 1].mean(dim=0) + each[:, 0].var(dim=0, correction=0)
     if layer.running_mean is not None and layer.running_var is not None:
         count = processes() * values.numel() // values.shape[1]
-        _remember(layer, mean.detach(), variance.detach() * count / (count - 1))
+        _update_running_statistics(layer, mean.detach(), variance.detach() * count / (count - 1))
     scale = (variance + layer.eps).rsqrt()
     if layer.affine:
         scale = scale * layer.weight
@@ -51,7 +51,7 @@ def _batch_norm(layer: _BatchNorm, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _remember(layer: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
+def _update_running_statistics(layer: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
     assert layer.running_mean is not None
     assert layer.running_var is not None
     assert layer.num_batches_tracked is not None
@@ -62,7 +62,7 @@ def _remember(layer: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
 
 
 def _dropout(layer: _DropoutNd, x: Tensor) -> Tensor:
-    """Keep and scale what one process would of its whole batch."""
+    """Keep and scale the elements that one process with the whole batch would keep."""
     if processes() == 1 or not layer.training or layer.p == 0:
         return type(layer).forward(layer, x)
 

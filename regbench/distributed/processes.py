@@ -1,34 +1,33 @@
 """The processes that train one run together, started by torchrun.
 
-Each takes its share of every batch (:mod:`regbench.distributed.batch`) and computes the gradient of it; the mean over all,
-taken as one flat tensor an objective, is what each then applies. So all hold the same weights at every step, equal to
-those of one process up to rounding. The first process alone writes, reports and judges; the others wait for it.
+Each process takes its share of every batch (:mod:`regbench.distributed.batch`), computes the gradient of its share and
+applies the mean of all gradients, which travels as one flat tensor for each objective. All processes therefore hold the
+same weights at every step, equal to the weights of a run of one process up to rounding. The first process alone writes,
+reports and judges; the others wait for it.
 
-Nothing is wrapped: a strategy may run a network as often as it likes within a step. Tensors meet through gloo on CPUs,
-through NCCL on GPUs; what is agreed among the processes themselves, such as when to stop, always through gloo, so that
-no agreement waits for a device.
+No network is wrapped, so a strategy may call a network as often as it likes within a step. Tensors are exchanged
+through gloo on CPUs and through NCCL on GPUs. Agreements between the processes, such as when to stop, always go through
+gloo, so that no agreement waits for a device.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from regbench.api.stage import Stage
-from regbench.distributed.batch import shared_by
-from regbench.distributed.rank import Place, place
-from regbench.errors import UsageError
+from regbench.distributed.batch import sharing_batches
+from regbench.distributed.rank import Rank, this_rank
 
 T = TypeVar("T")
-HERE = Place()
-PATIENCE = timedelta(days=1)
+R = TypeVar("R")
+TIMEOUT = timedelta(days=1)
 """How long processes wait for the first one, which may be judging a large test set."""
 
 
@@ -36,31 +35,54 @@ PATIENCE = timedelta(days=1)
 class World:
     """All processes of a run, as one of them sees them; by default there is one."""
 
-    place: Place = HERE
+    rank: Rank = field(default_factory=Rank)
 
     @property
     def processes(self) -> int:
-        """How many there are."""
-        return self.place.processes
+        """How many processes there are."""
+        return self.rank.processes
 
     @property
     def first(self) -> bool:
-        """Whether this one writes."""
-        return self.place.rank == 0
+        """Whether this process is the one that writes, reports and judges."""
+        return self.rank.number == 0
 
-    def check(self, stages: Sequence[Stage]) -> None:
-        """Raise UsageError where a batch cannot be shared evenly."""
-        for stage in stages:
-            unit = self.processes * stage.parts
-            if stage.batch % unit:
-                raise UsageError(
-                    f"stage {stage.name}: {self.processes} processes cannot share a batch of {stage.batch} evenly; "
-                    f"make it a multiple of {unit}, or start fewer processes"
-                )
+    def led_by_first(self, lead: Callable[[Callable[..., R]], T], together: Callable[..., R]) -> T | None:
+        """Run ``lead`` in the first process, and ``together`` in all processes at the moment ``lead`` calls it.
 
-    def sharing(self) -> AbstractContextManager[None]:
-        """Where batches are shared: within a training step."""
-        return shared_by(self.place)
+        Every process calls this method. ``lead`` is handed a form of ``together`` that starts it in the other processes
+        as well; it may call that form once, with arguments of its own, or not at all. The other processes wait until
+        ``lead`` calls it, then run ``together()``; they do nothing if ``lead`` returns without having called it. If
+        ``lead`` raises before, they keep waiting: torchrun ends them when the first process has ended.
+
+        Args:
+            lead: what the first process does alone.
+            together: what all processes do at the same time.
+
+        Returns:
+            What ``lead`` returned; None in the other processes.
+        """
+        if not self.first:
+            if self.broadcast_from_first(False):
+                together()
+            return None
+        called = False
+
+        def call_all(*args: object, **kwargs: object) -> R:
+            nonlocal called
+            assert not called, "the other processes wait for one call"
+            called = True
+            self.broadcast_from_first(True)
+            return together(*args, **kwargs)
+
+        result = lead(call_all)
+        if not called:
+            self.broadcast_from_first(False)
+        return result
+
+    def sharing_batches(self) -> AbstractContextManager[None]:
+        """While entered, as in a training step, this process holds its share of every batch."""
+        return sharing_batches(self.rank)
 
     def average_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
         """Replace every gradient there is by its mean over the processes, in one exchange."""
@@ -77,7 +99,7 @@ class World:
             gradient.copy_(mean.view_as(gradient))
 
     def any(self, *flags: bool) -> tuple[bool, ...]:
-        """For each flag, whether it is up in any process."""
+        """For each flag, whether it is set in any process."""
         if self.processes == 1:
             return flags
         from torch import distributed
@@ -87,28 +109,28 @@ class World:
         return tuple(bool(flag) for flag in raised)
 
     def mean(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Mean of scalars over the processes."""
-        found = {name: float(value) for name, value in values.items()}
+        """Mean of named scalars over the processes."""
+        own = {name: float(value) for name, value in values.items()}
         if self.processes == 1:
-            return found
+            return own
         from torch import distributed
 
-        summed = torch.tensor(list(found.values()), dtype=torch.float64)
+        summed = torch.tensor(list(own.values()), dtype=torch.float64)
         distributed.all_reduce(summed)
-        return dict(zip(found, (summed / self.processes).tolist(), strict=True))
+        return dict(zip(own, (summed / self.processes).tolist(), strict=True))
 
-    def of_first(self, value: T) -> T:
-        """What the first process says."""
+    def broadcast_from_first(self, value: T) -> T:
+        """The value the first process passes; every process must call this at the same point."""
         if self.processes == 1:
             return value
         from torch import distributed
 
-        said = [value]
-        distributed.broadcast_object_list(said, device=torch.device("cpu"))
-        return said[0]
+        values = [value]
+        distributed.broadcast_object_list(values, device=torch.device("cpu"))
+        return values[0]
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Return when every process has called this."""
         self.any(False)
 
 
@@ -118,16 +140,16 @@ ALONE = World()
 @contextmanager
 def joined() -> Iterator[World]:
     """Join the other processes that torchrun has started, and leave together with them."""
-    world = World(place())
+    world = World(this_rank())
     if world.processes == 1:
         yield ALONE
         return
     from torch import distributed
 
     if not world.first:
-        logging.getLogger("regbench").setLevel(logging.ERROR)  # the first one says it
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        logging.getLogger("regbench").setLevel(logging.ERROR)  # the first process logs what all would log
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
     yield world
-    # After an error the others may be gone: then nothing is waited for, and torchrun ends what is left.
+    # After an error other processes may be gone, so this one does not wait: torchrun ends what is left.
     world.wait()
     distributed.destroy_process_group()

@@ -9,18 +9,19 @@ from typing import NamedTuple
 _NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 
 
-class Place(NamedTuple):
-    """Where a process stands among those that train one run."""
+class Rank(NamedTuple):
+    """Which of the processes that train a run together this is; by default the only one."""
 
-    rank: int = 0
-    """Its number among all; the first one, 0, writes and judges."""
+    number: int = 0
+    """Number among all processes; process 0, the first one, writes and judges."""
     processes: int = 1
+    """How many there are."""
     local: int = 0
-    """Its number on its machine, which is that of its GPU."""
+    """Number among the processes of this machine, which is the number of its GPU."""
 
 
-def place(environment: Mapping[str, str] = os.environ) -> Place:
-    """The place of this process; alone where torchrun did not start it."""
+def this_rank(environment: Mapping[str, str] = os.environ) -> Rank:
+    """The rank of this process; ``Rank()`` where torchrun did not start it."""
     if any(name not in environment for name in _NAMES):
-        return Place()
-    return Place(*(int(environment[name]) for name in _NAMES))
+        return Rank()
+    return Rank(*(int(environment[name]) for name in _NAMES))

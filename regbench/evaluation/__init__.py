@@ -1,1 +1,1 @@
-"""Judging networks on frozen test pairs."""
+"""Judging networks on the frozen test pairs, with truth and without."""

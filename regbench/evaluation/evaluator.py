@@ -1,4 +1,4 @@
-"""Judges a registrator on the frozen test pairs; the error of every pair is kept."""
+"""Judges registrators on the frozen test pairs and keeps the error of every pair."""
 
 from __future__ import annotations
 
@@ -82,15 +82,20 @@ class Evaluator:
 
 
 def judge(pairs: Pairs, metrics: Mapping[str, Any]) -> tuple[dict[str, dict[str, Any]], Verdict]:
-    """Metrics with intervals, and the verdict in a word."""
-    found = summarise(pairs.errors, metrics)
-    return found, verdict(found["mace"]["value"], found["identity_mace"]["value"])
+    """Metrics with their intervals by name, and the verdict.
+
+    Args:
+        pairs: the estimates with their errors.
+        metrics: functions of :class:`regbench.PairErrors` by name.
+    """
+    measures = summarise(pairs.errors, metrics)
+    return measures, verdict(measures["mace"]["value"], measures["identity_mace"]["value"])
 
 
 def tie_point_errors(
     estimate: NDArray[np.float32], points: torch.Tensor, patch: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean distance in px of mapped tie points from their partners, and of points left alone, ``(N,)`` each.
+    """Mean distance in px of tie points from their partners, mapped by the estimate and unmapped, ``(N,)`` each.
 
     Args:
         estimate: ``(N, 4, 2)`` displacements px.
@@ -99,22 +104,22 @@ def tie_point_errors(
     """
     homography = geometry.homography_from_displacement(torch.from_numpy(estimate).double(), (patch, patch))
     source, target = points[..., :2].double(), points[..., 2:].double()
-    moved = geometry.transform_points(homography, source)
-    errors = [(found - target).norm(dim=-1) for found in (moved, source)]
-    some = target.isfinite().all(-1)
+    mapped = geometry.transform_points(homography, source)
+    errors = [(position - target).norm(dim=-1) for position in (mapped, source)]
+    exists = target.isfinite().all(-1)
     # A point that maps to infinity is an infinite error, not a missing point.
-    errors = [torch.where(e.isfinite(), e, torch.inf).where(some, torch.zeros(()).double()) for e in errors]
-    first, second = (e.sum(1) / some.sum(1) for e in errors)
-    return first.numpy(), second.numpy()
+    errors = [torch.where(e.isfinite(), e, torch.inf).where(exists, torch.zeros(()).double()) for e in errors]
+    estimated, identity = (e.sum(1) / exists.sum(1) for e in errors)
+    return estimated.numpy(), identity.numpy()
 
 
 def _register(registrator: nn.Module, source: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     assert isinstance(registrator, Registrator)
-    found = registrator.register(source, target)
-    if found.displacement.shape != (source.shape[0], 4, 2):
+    registration = registrator.register(source, target)
+    if registration.displacement.shape != (source.shape[0], 4, 2):
         raise PluginError(
-            f"{type(registrator).__name__} returned displacements {tuple(found.displacement.shape)} "
+            f"{type(registrator).__name__} returned displacements {tuple(registration.displacement.shape)} "
             f"for {source.shape[0]} pairs; expected ({source.shape[0]}, 4, 2)"
         )
-    assert found.ok is not None  # register() always fills it
-    return found.displacement, found.ok
+    assert registration.ok is not None  # register() always fills it
+    return registration.displacement, registration.ok

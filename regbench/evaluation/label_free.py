@@ -1,11 +1,12 @@
 """Judging without truth: what can be said of estimates on really unaligned pairs that carry no label.
 
-Nothing here is an error in pixels against a truth, and a result that holds it says so (``truth: "none"``):
+No measure here is an error in pixels against a truth; a result that holds them has ``truth: "none"``:
 
-* edge agreement: of the edge orientations of the target and of the source laid on it, where both are seen, beside the
-  same for the images as they are; a pair that failed stays as it is;
-* cycle error: registering back must undo it; doing nothing has none, so it accuses and never acquits;
-* consistency: how far the estimates of two methods on the same pairs are apart. Methods that agree may both be wrong.
+* edge agreement: how well edge orientations of the target and of the warped source agree where both images are visible,
+  beside the same value for the images as they are. A pair that failed keeps the images as they are.
+* cycle error: how far registering source to target and back moves a corner. A large one proves an error. A small one
+  proves nothing: the identity has none.
+* consistency: how far the estimates of two methods on the same pairs lie apart. Methods that agree may both be wrong.
 """
 
 from __future__ import annotations
@@ -26,12 +27,13 @@ from regbench.evaluation.evaluator import BATCH, Evaluator
 from regbench.metrics.summary import entry_of, mean_of
 from regbench.metrics.uncertainty import Bootstrap
 from regbench.ops.edges import edge_agreement, edge_field
+from regbench.results.layout import PAIRS, RESULT
 from regbench.results.pairs import Pairs, corner_error, read_pairs
-from regbench.results.store import PAIRS, RESULT, load_result
+from regbench.results.store import load_result
 
 LEAST_OVERLAP = 0.1
-"""Share of the target below which nothing can be said; the pair then agrees in nothing."""
-_BORDER = 4  # px: the rim of a warped image is an edge of its own
+"""Share of the target that must be covered; the edge agreement of a pair below it is zero."""
+_BORDER = 4  # px; the rim of a warped image looks like an edge
 
 Floats = NDArray[np.float64]
 
@@ -111,7 +113,7 @@ def _entry(scores: Floats, image: NDArray[np.int32]) -> dict[str, Any]:
 
 
 def consistency(first: Path, second: Path) -> Mapping[str, Any]:
-    """How far the estimates of two finished runs on the same test pairs are apart.
+    """How far the estimates of two finished runs on the same test pairs lie apart.
 
     Args:
         first: a run directory.
@@ -119,7 +121,7 @@ def consistency(first: Path, second: Path) -> Mapping[str, Any]:
 
     Returns:
         ``median`` and ``p90`` of the mean corner distance in px, ``within_3`` the percent of pairs nearer than 3 px,
-        ``pairs`` the number both found, ``of`` the number of test pairs, ``truth`` of the runs.
+        ``pairs`` the number of pairs on which neither failed, ``of`` the number of test pairs, ``truth`` of the runs.
 
     Raises:
         UsageError: the runs were judged on different pairs.

@@ -1,8 +1,7 @@
-"""How good a translation is: judged on the test pairs, whose truth is known. Nothing of it reaches training.
+"""Judges translations on the test pairs, whose truth is known. Training never sees the outcome.
 
-What a source should look like in the target's modality is known where images are aligned: it is the target in the
-source's geometry. A translator has to come nearer to it than two copies do, the source itself and the unaligned target
-it was shown.
+Where images are aligned, the right translation of a source is known: the target in the geometry of the source. A
+translator has to come nearer to it than two trivial answers do: the source itself, and the unaligned target.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def assess_translation(test_pairs: TestPairs, translator: Translator, batch: int
 
 
 def _features() -> Perceptual:
-    """Published LPIPS where its files lie here, else seeded random features; the result says which."""
+    """Published LPIPS where its files are on this machine, else seeded random features; the result says which."""
     try:
         return lpips_vgg16()
     except DataError:

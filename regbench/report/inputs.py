@@ -8,7 +8,7 @@ from pathlib import Path
 from regbench.errors import DataError, UsageError
 from regbench.report.board import BoardRow, Section, StoredRun, sections_of
 from regbench.results import load_result, read_pairs
-from regbench.results.store import PAIRS, RESULT
+from regbench.results.layout import PAIRS, RESULT
 
 
 def load_run(path: Path) -> StoredRun:

@@ -23,9 +23,9 @@ from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.latex import to_latex
 from regbench.report.render.markdown import to_markdown
 from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
-from regbench.results.store import PAIRS, RESULT
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene

@@ -6,15 +6,15 @@ import json
 import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from regbench.errors import DataError
+from regbench.results.layout import RESULT
 from regbench.results.schema import SCHEMA_VERSION, Result, run_id_of
-
-CONFIG, RESULT, PAIRS = "config.json", "result.json", "pairs.h5"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -41,6 +41,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replace a JSON file atomically. Numbers that are not finite become null, because JSON cannot express them."""
     write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def append_json(path: Path, entry: Mapping[str, Any]) -> None:
+    """Append one line of JSON to a file of such lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(entry) + "\n")
 
 
 def write_result(path: Path, result: Result) -> None:

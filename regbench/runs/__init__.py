@@ -1,1 +1,1 @@
-"""From a request to a result: plan, context, execution, finished runs."""
+"""From a request to a result: request, plan, context, execution; and finished runs opened again."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +20,35 @@ from regbench.data.test_pairs import TestPairs
 from regbench.errors import InterruptedRun, RegbenchError
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
-from regbench.evaluation.stage_scores import FOLDER as DEPLOYS
-from regbench.evaluation.stage_scores import Deploys
+from regbench.evaluation.stage_scores import StageScores
 from regbench.evaluation.translation import assess_translation
 from regbench.metrics.memory import peak_mb
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
+from regbench.results.layout import CONFIG, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
 from regbench.results.lineage import lineage_of
 from regbench.results.pairs import Pairs, write_pairs
 from regbench.results.provenance import collect
 from regbench.results.schema import Measure, Result
-from regbench.results.store import CONFIG, PAIRS, RESULT, load_result, write_json, write_result
+from regbench.results.store import load_result, write_json, write_result
 from regbench.runs.plan import Plan
-from regbench.training.health import FILE as HEALTH
+from regbench.training.checkpoint import TrainingState
+from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.health import Health
-from regbench.training.progress import Quiet, Reporter
-from regbench.training.stage_cache import SharedStages
+from regbench.training.progress import Reporter
+from regbench.training.stage_cache import StageCache
 from regbench.training.trainer import Trainer
-from regbench.weights.checkpoint import TrainingState, module_tensors, write_tensors
+from regbench.weights.files import write_weights
 
-WEIGHTS = "weights.safetensors"
+Train = Callable[..., TrainingState]
+"""Trains the run in all its processes; takes the keyword arguments of :func:`_train`."""
 
 
-def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False) -> Result:
+def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False) -> Result | None:
     """Train what the plan lists, judge what it deploys, and write the run's folder.
+
+    Every process of the run calls this. All take part in the training, where there is any left to do; the first one
+    alone judges, writes and reports.
 
     Args:
         plan: from :func:`regbench.runs.plan.make_plan`.
@@ -51,12 +56,20 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
         force: forget an earlier outcome and start afresh.
 
     Returns:
-        The result, freshly made or read from an earlier ``ok`` run.
+        The result, freshly made or read from an earlier ``ok`` run; None in all processes but the first.
 
     Raises:
         RegbenchError: training or judging failed; a result that says so is written first.
     """
-    reporter = reporter or Quiet()
+    if plan.context.device.type == "cpu":
+        keep_freed_memory()
+    return plan.context.world.led_by_first(
+        partial(_execute, plan, reporter or Reporter(), force), together=partial(_train, plan)
+    )
+
+
+def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Result:
+    """What the first process does: find an earlier outcome, or make one and record it, whatever it is."""
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -64,61 +77,60 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
     with _locked(plan.folder):
         path = plan.folder / RESULT
         if force:
-            _forget(plan.folder)
+            remove_outcome(plan.folder)
         if path.is_file() and (earlier := load_result(path)).status == "ok":
             reporter.say(f"already done: {path} (--force runs it again)")
-            plan.context.world.of_first(False)
             return earlier
         write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
         try:
-            result = _run(plan, reporter)
+            result = _run(plan, reporter, train)
         except KeyboardInterrupt as error:
-            _record(plan, path, "interrupted", "interrupted before the first step")
+            _record_failure(plan, path, "interrupted", "interrupted before the first step")
             raise InterruptedRun("interrupted; run the same command again") from error
         except Exception as error:
             reason = str(error) if isinstance(error, RegbenchError) else f"{type(error).__name__}: {error}"
             status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
-            _record(plan, path, status, " ".join(reason.split()))
+            _record_failure(plan, path, status, " ".join(reason.split()))
             raise
         write_result(path, result)
         return result
 
 
-def assist(plan: Plan) -> None:
-    """What every process but the first does for a run: its share of the training, where there is any left to do."""
-    world = plan.context.world
-    if world.of_first(False):
-        _trainer(plan, _sampler(plan)).fit()
-
-
-def _run(plan: Plan, reporter: Reporter) -> Result:
+def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
+    """Train, judge, write everything but the result, and return that."""
     device = plan.context.device
-    plan.context.world.of_first(bool(plan.stages))
     test_pairs = TestPairs(plan.pack, plan.manifest, plan.protocol, device)
     evaluator = Evaluator(test_pairs)
-    state, deploys = TrainingState(), Deploys(plan.folder, evaluator)
+    scores = StageScores(plan.folder, evaluator)
+    state = TrainingState()
     health: list[dict[str, Any]] = []
     pairs: Pairs | None = None
     if plan.stages:
-        sampler = _sampler(plan)
+        sampler, last = _sampler(plan), plan.stages[-1]
         watch = Health(plan.folder, sampler)
-        state = _trainer(plan, sampler, reporter=reporter, score=deploys, watch=watch).fit()
-        if not plan.stages[-1].deploys:  # such as a translator's stage, before a registrator that needs no training
-            watch(plan.deployed, "deployed", plan.stages[-1], plan.stages[-1].steps)
+        state = train(sampler=sampler, reporter=reporter, score=scores, watch=watch)
+        if not last.deploys:  # such as a translator's stage, before a registrator that needs no training
+            watch(plan.deployed, "deployed", last, last.steps)
         health = watch.summary(plan.stages)
-        pairs = deploys.kept(plan.stages[-1], plan.deployed)
-        metadata = {
-            "format": "regbench-weights",
-            "component": plan.identity.registrator.name,
-            "run_id": plan.run_id,
-            "supervision": plan.identity.supervision,
-        }
-        write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
+        pairs = scores.kept(last, plan.deployed)
+        write_weights(
+            plan.folder / WEIGHTS,
+            plan.context.modules,
+            component=plan.identity.registrator.name,
+            run_id=plan.run_id,
+            supervision=plan.identity.supervision,
+        )
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
-    metrics, verdict = _judged(plan, test_pairs, pairs)
+    metrics, verdict = _judge(plan, test_pairs, pairs)
     write_pairs(plan.folder / PAIRS, pairs)
     timing = evaluator.time(plan.deployed)
+    training = _training_record(plan, state) | {"deploys": scores.summary(plan.stages), "health": health}
+    translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
+    if translator is not None:
+        write_gallery(translator, *test_pairs.images(0, 6), plan.folder / GALLERY)
+        if plan.pack.aligned:
+            training["translation"] = assess_translation(test_pairs, translator)
     return Result(
         run_id=plan.run_id,
         status="ok",
@@ -128,11 +140,25 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
         lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
-        training=_training(plan, state)
-        | {"deploys": deploys.summary(plan.stages), "health": health}
-        | _translations(plan, test_pairs),
-        provenance=collect() | _told(plan),
+        training=training,
+        provenance=collect() | _strategy_provenance(plan),
     )
+
+
+def _train(plan: Plan, sampler: PairSampler | None = None, **first: Any) -> TrainingState:
+    """Train the run's stages, in every process; ``first`` is what the first one reports, scores and watches with."""
+    trainer = Trainer(
+        plan.stages,
+        plan.context.modules,
+        sampler or _sampler(plan),
+        seed=plan.identity.seed,
+        folder=plan.folder,
+        config=plan.trainer,
+        stage_cache=stage_cache_of(plan),
+        world=plan.context.world,
+        **first,
+    )
+    return trainer.fit()
 
 
 def _sampler(plan: Plan) -> PairSampler:
@@ -141,37 +167,13 @@ def _sampler(plan: Plan) -> PairSampler:
     )
 
 
-def _trainer(plan: Plan, sampler: PairSampler, **seen: Any) -> Trainer:
-    """The run's trainer; ``seen`` is what else the first process gives it, to report and to judge."""
-    return Trainer(
-        plan.stages,
-        plan.context.modules,
-        sampler,
-        seed=plan.identity.seed,
-        folder=plan.folder,
-        config=plan.trainer,
-        shared=shared_stages(plan),
-        world=plan.context.world,
-        **seen,
-    )
-
-
-def _translations(plan: Plan, test_pairs: TestPairs) -> dict[str, Any]:
-    """The gallery of the run's translator and, where the truth is known, how good it is; nothing without one."""
-    translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
-    if translator is None:
-        return {}
-    write_gallery(translator, *test_pairs.images(0, 6), plan.folder / "gallery.png")
-    return {"translation": assess_translation(test_pairs, translator)} if plan.pack.aligned else {}
-
-
-def shared_stages(plan: Plan) -> SharedStages | None:
-    """Where the run finds and leaves stages it has in common with others; None unless a folder is named."""
+def stage_cache_of(plan: Plan) -> StageCache | None:
+    """The cache of stages the run has in common with others; None unless ``run.share`` names a folder."""
     if plan.trainer.share is None:
         return None
     identity = plan.identity.model_dump(mode="json")
-    decides = ("translator", "strategy", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
-    computed = {
+    settings = ("translator", "strategy", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    computed_by = {
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
         "device": str(plan.context.device.type),
@@ -180,52 +182,54 @@ def shared_stages(plan: Plan) -> SharedStages | None:
         "regbench": __version__,
     }
     if plan.context.world.processes > 1:
-        computed["processes"] = plan.context.world.processes
-    basis = {name: identity[name] for name in decides} | computed
-    return SharedStages(plan.trainer.share, basis, plan.stages, plan.context.modules)
+        computed_by["processes"] = plan.context.world.processes
+    basis = {name: identity[name] for name in settings} | computed_by
+    return StageCache(plan.trainer.share, basis, plan.stages, plan.context.modules)
 
 
-def _told(plan: Plan) -> dict[str, Any]:
-    """What the strategy says of how it was done, under ``strategy``; nothing when it has nothing to say."""
-    facts = dict(plan.strategy.provenance()) if plan.strategy else {}
-    return {"strategy": facts} if facts else {}
-
-
-def _judged(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
-    """Metrics and verdict; without truth, what can be said without it."""
+def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
+    """Metrics and verdict; without truth, the label-free metrics."""
     if plan.manifest.truth == "none":
         return assess(test_pairs, plan.deployed, pairs), "unjudged"
     return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
 
 
-def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
-    peak = {"peak_memory_mb": round(peak_mb(), 1)}
-    if plan.context.device.type == "cuda":
-        peak["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(plan.context.device) / 2**20, 1)
-    if plan.context.world.processes > 1:
-        peak["processes"] = plan.context.world.processes
-    return {
+def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
+    """How the run was trained, for ``result.json``."""
+    stages = [
+        {
+            "name": stage.name,
+            "steps": stage.steps,
+            "batch": stage.batch,
+            "seconds": round(state.stage_seconds.get(stage.name, 0), 3),
+        }
+        for stage in plan.stages
+    ]
+    record = {
         "parameters": sum(p.numel() for p in plan.deployed.parameters()),
         "seconds": round(state.seconds, 3),
-        "stages": [
-            {
-                "name": s.name,
-                "steps": s.steps,
-                "batch": s.batch,
-                "seconds": round(state.stage_seconds.get(s.name, 0), 3),
-            }
-            for s in plan.stages
-        ],
+        "stages": stages,
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
-        "of_no_paper": plan.of_no_paper,
-        **peak,
+        "of_no_paper": plan.unpublished_combination,
+        "peak_memory_mb": round(peak_mb(), 1),
     }
+    if plan.context.device.type == "cuda":
+        record["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(plan.context.device) / 2**20, 1)
+    if plan.context.world.processes > 1:
+        record["processes"] = plan.context.world.processes
+    return record
 
 
-def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
-    """Keep a failed or interrupted run as a row; a full disk must not hide the first error."""
+def _strategy_provenance(plan: Plan) -> dict[str, Any]:
+    """What the strategy adds to the provenance, under ``strategy``; empty when it adds nothing."""
+    facts = dict(plan.strategy.provenance()) if plan.strategy else {}
+    return {"strategy": facts} if facts else {}
+
+
+def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
+    """Write a failed or interrupted run as a result; a full disk must not hide the first error."""
     result = Result(
         run_id=plan.run_id,
         status=status,
@@ -240,16 +244,10 @@ def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:
         return
 
 
-def _forget(folder: Path) -> None:
-    for name in (RESULT, PAIRS, "checkpoint.safetensors", "log.jsonl", "curve.jsonl", HEALTH, WEIGHTS):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / DEPLOYS, ignore_errors=True)
-
-
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Two processes must not work on one run."""
-    with (folder / ".lock").open("w") as file:
+    """Hold the run's lock; raises RegbenchError where another process works on the run."""
+    with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

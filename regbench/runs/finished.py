@@ -14,11 +14,12 @@ from regbench.api.registrator import Registrator
 from regbench.api.types import PairInfo, Registration
 from regbench.errors import DataError, RegbenchError
 from regbench.plugins.registry import registry
+from regbench.results.layout import RESULT, WEIGHTS
 from regbench.results.schema import Component, Result
 from regbench.results.store import load_result
-from regbench.runs.context import Chosen, RunContext
-from regbench.runs.execute import WEIGHTS
-from regbench.weights.checkpoint import load_modules, read_tensors
+from regbench.runs.context import ConfiguredComponent, RunContext
+from regbench.runs.request import ROLES
+from regbench.weights.files import load_modules, read_tensors
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,15 @@ class FinishedRun:
 
     @property
     def supervision(self) -> Literal["none", "homography"]:
-        """The maximum over the run and its own ancestors."""
+        """The strongest supervision of the run and its ancestors."""
         return self.result.identity.supervision
 
 
-class _Absent(Registrator):
-    """Stands in for the teacher of a run that is opened again: nobody trains it."""
+class MissingTeacher(Registrator):
+    """Stands in for the teacher of a run that is opened again: it is not trained, so nothing calls it."""
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
+        """Raise RegbenchError."""
         raise RegbenchError("a finished run was opened without its teacher and cannot be trained")
 
 
@@ -57,17 +59,18 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
         DataError: there is no finished run, or its weights are missing or broken.
         UsageError: one of its components is not installed.
     """
-    path = folder / "result.json"
+    path = folder / RESULT
     if not path.is_file():
-        raise DataError(f"{folder}: no result.json, so no finished run; name a run directory")
+        raise DataError(f"{folder}: no {RESULT}, so no finished run; name a run directory")
     result = load_result(path)
     if result.status != "ok":
         raise DataError(f"{folder}: this run is {result.status} ({result.reason}); run it again first")
     identity = result.identity
-    roles = {role: _chosen(role, getattr(identity, role)) for role in ("translator", "registrator", "strategy")}
+    components = {role: _configured(role, getattr(identity, role)) for role in ROLES}
     info = PairInfo(**result.training["pairs"])
-    context = RunContext(info, torch.device(device), roles, identity.seed, taught_by=_Absent(ComponentConfig(), info))
-    strategy = roles["strategy"]
+    teacher = MissingTeacher(ComponentConfig(), info)
+    context = RunContext(info, torch.device(device), components, identity.seed, given_teacher=teacher)
+    strategy = components["strategy"]
     if strategy is None:
         return FinishedRun(result, context.registrator().eval())
     built = strategy.component.load()(strategy.config)
@@ -77,8 +80,9 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     return FinishedRun(result, deployed.eval())
 
 
-def _chosen(role: str, described: Component | None) -> Chosen | None:
-    if described is None:
+def _configured(role: str, recorded: Component | None) -> ConfiguredComponent | None:
+    """The installed component of a record, with the recorded settings."""
+    if recorded is None:
         return None
-    component = registry().get(role, described.name)
-    return Chosen(component, component.load().Config.model_validate(described.config))
+    component = registry().get(role, recorded.name)
+    return ConfiguredComponent(component, component.load().Config.model_validate(recorded.config))

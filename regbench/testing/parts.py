@@ -20,7 +20,7 @@ from regbench.data.protocol import Protocol
 from regbench.errors import DataError
 from regbench.plugins.compatibility import incompatible
 from regbench.plugins.registry import ROLES, Component, registry
-from regbench.runs.context import Chosen, RunContext
+from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.settings import build_config
 from regbench.testing import DISTRIBUTION
 
@@ -69,9 +69,9 @@ def small_config(component: Component) -> ComponentConfig:
     return build_config(component, {"preset": preset} if preset else {})
 
 
-def configured(component: Component | None) -> Chosen | None:
+def configured(component: Component | None) -> ConfiguredComponent | None:
     """A component with small settings, as a run holds it."""
-    return None if component is None else Chosen(component, small_config(component))
+    return None if component is None else ConfiguredComponent(component, small_config(component))
 
 
 def build_registrator(component: Component, seed: int = 0) -> Registrator:
@@ -111,7 +111,7 @@ def context(
 ) -> RunContext:
     """The context of a strategy, with small networks and a :class:`ConstantTeacher`."""
     roles = {"registrator": configured(registrator), "translator": configured(translator)}
-    return RunContext(info, torch.device("cpu"), roles, seed, taught_by=ConstantTeacher(ComponentConfig(), info))
+    return RunContext(info, torch.device("cpu"), roles, seed, given_teacher=ConstantTeacher(ComponentConfig(), info))
 
 
 def partners(strategy: Component) -> Iterator[tuple[Component, Component | None]]:
@@ -125,7 +125,7 @@ def partners(strategy: Component) -> Iterator[tuple[Component, Component | None]
 
 def _built(component: Component, seed: int) -> torch.nn.Module:
     try:
-        return Chosen(component, small_config(component)).build(INFO, seed).eval()
+        return ConfiguredComponent(component, small_config(component)).build(INFO, seed).eval()
     except DataError as error:  # published weights that nobody may redistribute
         pytest.skip(str(error))
 

@@ -1,1 +1,1 @@
-"""What stands beside runs: timing, export, import, diagnosis."""
+"""Tools beside runs: timing, CUDA graphs, ONNX export, imported weights, image files, the installation."""

@@ -1,4 +1,4 @@
-"""A function of images recorded as a CUDA graph: one launch in the place of hundreds, slower than the work itself."""
+"""Functions of images as CUDA graphs: one launch replaces hundreds, which would take longer than the work itself."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from torch.utils._pytree import tree_map
 
 Function = Callable[..., Any]
 WARM_UP = 3
-"""Calls before recording: libraries choose their kernels, and allocate, on the first ones."""
+"""Calls before recording, in which libraries choose their kernels and allocate memory."""
 
 _log = logging.getLogger("regbench")
 
 
-def captured(function: Function, *examples: Tensor) -> Function | None:
-    """The function with its work on the device recorded, for inputs of the examples' shapes and types.
+def capture_cuda_graph(function: Function, *examples: Tensor) -> Function | None:
+    """Record what a function does on the device, for inputs with the shapes and types of the examples.
 
-    What comes out is overwritten by the next call. Anything the function does on the host happens once, now.
+    Anything the function does on the host happens once, while it is recorded.
 
     Args:
-        function: of tensors to tensors, in tuples or dictionaries if need be; without gradients.
+        function: from tensors to a tensor, or tuples or dictionaries of tensors; called without gradients.
         examples: on the device; they are not changed.
 
     Returns:
-        None where nothing can be recorded: on a CPU, and for functions that wait for the device (the reason is logged).
+        A function that replays the recording; each call overwrites the output of the one before. None where nothing can
+        be recorded: on a CPU, and for functions that wait for the device (the reason is logged).
     """
     if examples[0].device.type != "cuda":
         return None
     try:
-        return _Captured(function, examples)
+        return _CudaGraph(function, examples)
     except RuntimeError as error:
         _log.info("not recorded as a CUDA graph: %s", str(error).splitlines()[0])
         return None
 
 
-class _Captured:
+class _CudaGraph:
     def __init__(self, function: Function, examples: tuple[Tensor, ...]) -> None:
         self._inputs = [x.clone() for x in examples]
         side = torch.cuda.Stream(examples[0].device)  # type: ignore[no-untyped-call]
@@ -49,7 +50,7 @@ class _Captured:
         torch.cuda.current_stream(examples[0].device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         with torch.inference_mode(), torch.cuda.graph(self._graph):
-            self._outputs = tree_map(_is_it, function(*self._inputs))
+            self._outputs = tree_map(_checked_tensor, function(*self._inputs))
 
     def __call__(self, *inputs: Tensor) -> Any:
         with torch.inference_mode():
@@ -59,7 +60,7 @@ class _Captured:
         return self._outputs
 
 
-def _is_it(x: Any) -> Any:
+def _checked_tensor(x: Any) -> Any:
     if not isinstance(x, Tensor | None):
         raise RuntimeError(f"the function returns {type(x).__name__}, which is no tensor")
     return x

@@ -1,4 +1,4 @@
-"""Published checkpoints become safetensors: keys renamed by rules the registrator states as data."""
+"""Published checkpoints become safetensors: keys are renamed by rules the registrator states as data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from regbench.api.types import PairInfo
 from regbench.errors import DataError, UsageError
-from regbench.runs.context import RunContext
-from regbench.runs.plan import choose
-from regbench.weights.checkpoint import module_tensors, write_tensors
+from regbench.runs.build import registrator_alone
+from regbench.runs.request import configure
+from regbench.weights.files import write_weights
 from regbench.weights.published import read_published
 
 
@@ -44,9 +41,8 @@ def import_checkpoint(
         UsageError: the registrator has no rules for published checkpoints.
         DataError: the file is missing, broken, or does not fill the network exactly.
     """
-    chosen = choose("registrator", name, dict(settings or {}), None)
-    assert chosen is not None
-    network = RunContext(PairInfo(), torch.device("cpu"), {"registrator": chosen}, seed=0).registrator()
+    configured = configure("registrator", name, settings)
+    network = registrator_alone(configured)
     if not network.published_keys:
         raise UsageError(f"{name}: no published checkpoint can be imported; `regbench weights list` names those")
     state = read_published(file, part)
@@ -54,20 +50,20 @@ def import_checkpoint(
     for key, value in state.items():
         for pattern, replacement in network.published_keys:
             key = re.sub(pattern, replacement, key)
-        if key:  # a rule that leaves nothing of it drops the tensor: it belongs to another component
+        if key:  # a rule whose replacement is empty drops a tensor that belongs to another component
             renamed[key] = value
     try:
         network.load_state_dict(renamed)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:400]
         raise DataError(f"{file}: is no checkpoint of {name} at these settings: {reason}") from error
-    metadata = {
-        "format": "regbench-weights",
-        "component": name,
-        "config": json.dumps(chosen.config.model_dump(mode="json")),
-        "origin": file.name,
-        "origin_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-        "supervision": supervision,
-    }
-    write_tensors(out, module_tensors({"registrator": network}), metadata)
+    write_weights(
+        out,
+        {"registrator": network},
+        component=name,
+        config=json.dumps(configured.config.model_dump(mode="json")),
+        origin=file.name,
+        origin_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        supervision=supervision,
+    )
     return sum(p.numel() for p in network.parameters())

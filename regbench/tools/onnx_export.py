@@ -1,4 +1,4 @@
-"""Registrators as ONNX: a network that runs without Python, at the patch size it was built for.
+"""Registrators as ONNX: networks that run without Python, at the patch size they were built for.
 
 Inputs ``source`` and ``target`` ``(N, 3, H, W)`` float32 in [0, 1]; outputs ``displacement`` ``(N, 4, 2)`` in pixels at
 the source corners (TL, TR, BL, BR; x, then y; pixel centres) and ``ok`` ``(N,)`` bool. Images of another size are
@@ -26,20 +26,28 @@ from regbench.api.registrator import Registrator
 from regbench.api.types import PairInfo
 from regbench.data.protocol import build_protocol
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
-from regbench.runs.context import RunContext, load_weights
+from regbench.runs.build import registrator_alone
 from regbench.runs.finished import open_run
-from regbench.runs.plan import choose
+from regbench.runs.request import configure
 from regbench.settings import budget_of
+from regbench.weights.files import read_metadata
 
 OPSET = 17
 TOLERANCE = 0.01
-"""Largest difference in px between the module and its ONNX form on random images that is still the same network."""
-_EXAMPLES = 2  # a batch of one would be taken for a constant
+"""Largest difference in px, on random images, at which the ONNX form still counts as the same network."""
+_EXAMPLES = 2  # the exporter would take a batch of one for a constant
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: whether N is free (else it is ``batch``), and the largest difference in px that was seen."""
+    """What was written.
+
+    Attributes:
+        parameters: of the network.
+        dynamic: whether the file takes any batch size.
+        batch: the only one it takes where ``dynamic`` is False.
+        difference: largest difference in px between the module and the file on random images.
+    """
 
     parameters: int
     dynamic: bool
@@ -72,11 +80,11 @@ def export_onnx(
 
 
 def export_network(network: Registrator, name: str, out: Path, about: Mapping[str, str] | None = None) -> Exported:
-    """As :func:`export_onnx`, of a module in memory; ``about`` becomes the file's metadata."""
+    """As :func:`export_onnx`, for a network in memory; ``about`` becomes the file's metadata."""
     parameters = sum(p.numel() for p in network.parameters())
     if not parameters:
         raise UsageError(f"{name}: is no network, so there is nothing to export; its algorithm runs in Python alone")
-    module = _Plain(network.cpu()).eval()  # all of it: the exporter restores the mode of the outermost module
+    module = _OfTensors(network.cpu()).eval()  # as a whole: the exporter restores the mode of the outermost module
     facts = {"patch": network.info.patch, "corners": "TL TR BL BR, x then y, pixels of the source", **(about or {})}
     written = out.with_name(out.name + ".part")
     try:
@@ -95,23 +103,30 @@ def export_network(network: Registrator, name: str, out: Path, about: Mapping[st
     return Exported(parameters, dynamic, _EXAMPLES, difference)
 
 
-class _Plain(nn.Module):
-    """Tensors in, tensors out."""
+class _OfTensors(nn.Module):
+    """A registrator that returns displacement and ``ok`` as a tuple of tensors, which ONNX can express."""
 
     def __init__(self, network: Registrator) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        found = self.network.register(source, target)
-        assert found.ok is not None
-        return found.displacement, found.ok
+        registration = self.network.register(source, target)
+        assert registration.ok is not None
+        return registration.displacement, registration.ok
 
 
 def largest_difference(module: nn.Module, file: Path, patch: int, batches: tuple[int, ...]) -> float:
-    """Largest difference in px between displacements of a module and of its ONNX file, on uniform noise.
+    """Largest difference in px between the displacements of a module and of its ONNX file, on uniform noise.
 
-    Infinite where they disagree on ``ok`` or one of them is not finite.
+    Args:
+        module: of source and target to displacement and ``ok``.
+        file: its ONNX form.
+        patch: side of the images, px.
+        batches: batch sizes to try.
+
+    Returns:
+        The difference; infinite where the two disagree on ``ok`` or a displacement is not finite.
     """
     import onnxruntime
 
@@ -130,14 +145,14 @@ def largest_difference(module: nn.Module, file: Path, patch: int, batches: tuple
 
 
 def _export(module: nn.Module, patch: int, name: str, written: Path) -> bool:
-    """Write the file, and say whether its batch is free; a fixed batch is tried where a free one fails."""
+    """Write the file with a free batch size or, where that fails, with a fixed one; returns whether it is free."""
     generator = torch.Generator().manual_seed(0)
     images = tuple(torch.rand(_EXAMPLES, 3, patch, patch, generator=generator) for _ in range(2))
     names = (["source", "target"], ["displacement", "ok"])
     for dynamic in (True, False):
         try:
             with _silence(), torch.no_grad():
-                # The exporter by tracing: that by torch.export takes many times as long.
+                # The exporter that traces; the one that uses torch.export takes many times as long.
                 torch.onnx.export(
                     module,
                     images,
@@ -159,7 +174,7 @@ def _export(module: nn.Module, patch: int, name: str, written: Path) -> bool:
 
 
 def _describe(file: Path, facts: Mapping[str, Any]) -> None:
-    """Write facts into an ONNX file, as its metadata."""
+    """Write facts into the metadata of an ONNX file."""
     import onnx
 
     model = onnx.load(file)
@@ -182,21 +197,22 @@ def _of_name(
     for section in settings:
         if section not in ("registrator", "protocol"):
             raise unknown_name("section of --set", section, ("registrator", "protocol"))
-    chosen = choose("registrator", name, settings.get("registrator", {}), None)
-    assert chosen is not None
-    if "train" in chosen.component.provides and weights is None:
-        raise UsageError(f"{name} has to be trained: name a finished run in its place, or give --weights FILE")
-    protocol = build_protocol(settings.get("protocol", {}), budget_of("full"))
-    info = PairInfo(protocol.patch, protocol.rho)
-    network = RunContext(info, torch.device("cpu"), {"registrator": chosen}, seed=0).registrator()
-    about = {"component": name, "config": json.dumps(chosen.config.model_dump(mode="json"))}
+    registrator = configure("registrator", name, settings.get("registrator"))
+    protocol = build_protocol(settings.get("protocol"), budget_of("full"))
+    network = registrator_alone(
+        registrator,
+        PairInfo(protocol.patch, protocol.rho),
+        weights=weights,
+        untrained="name a finished run in its place, or give --weights FILE",
+    )
+    about = {"component": name, "config": json.dumps(registrator.config.model_dump(mode="json"))}
     if weights is not None:
-        about["supervision"] = str(load_weights(network, weights).get("supervision", "unknown"))
+        about["supervision"] = read_metadata(weights).get("supervision", "unknown")
     return network, about
 
 
 def _packages() -> None:
-    """Raises RegbenchError that says what to install."""
+    """Raise RegbenchError, which says what to install, where a package is missing."""
     for package in ("onnx", "onnxruntime"):
         try:
             importlib.import_module(package)
@@ -208,7 +224,7 @@ def _packages() -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """The exporter's own warnings and progress say nothing a person exporting can act on."""
+    """Hide the exporter's own warnings and progress: a person who exports can act on none of them."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:

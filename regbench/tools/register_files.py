@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench.api.registrator import Registrator
-from regbench.api.types import PairInfo
 from regbench.errors import DataError, RegbenchError, UsageError
-from regbench.runs.context import RunContext
+from regbench.runs.build import registrator_alone
 from regbench.runs.finished import open_run
-from regbench.runs.plan import choose, device_of
+from regbench.runs.request import configure, device_of
 
 Matrix = NDArray[np.float64]
 
@@ -24,10 +23,18 @@ Matrix = NDArray[np.float64]
 def registrator_for(
     finished: Path | None, name: str | None, device: str
 ) -> Callable[[Tensor, Tensor], tuple[Matrix, bool]]:
-    """A function from two images ``(1, 3, H, W)`` to the homography ``(3, 3)`` float64 and whether it was found.
+    """A function from source and target ``(1, 3, H, W)`` to the homography ``(3, 3)`` float64 and whether there is one.
+
+    The homography maps source pixels to target pixels; it is the identity where the registrator found none.
+
+    Args:
+        finished: directory of a finished run, whose registrator is used;
+        name: or the registered name of a registrator that needs no training.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
 
     Raises:
         UsageError: not exactly one of run and name is given, or the registrator has to be trained.
+        DataError: the run is not finished or broken.
     """
     if (finished is None) == (name is None):
         raise UsageError("name either --run DIR or --registrator NAME")
@@ -36,18 +43,16 @@ def registrator_for(
     if finished is not None:
         network = open_run(finished, where).registrator
     else:
-        chosen = choose("registrator", name, {}, None)
-        assert chosen is not None
-        if "train" in chosen.component.provides:
-            raise UsageError(f"{name} has to be trained: use --run DIR of a finished run")
-        network = RunContext(PairInfo(), where, {"registrator": chosen}, seed=0).registrator().eval()
+        assert name is not None
+        registrator = configure("registrator", name)
+        network = registrator_alone(registrator, device=where, untrained="use --run DIR of a finished run").eval()
 
     def register(source: Tensor, target: Tensor) -> tuple[Matrix, bool]:
         with torch.inference_mode():
-            found = network.register(source.to(where), target.to(where))
-        assert found.ok is not None
-        ok = bool(found.ok[0])
-        return (found.homography[0].cpu().numpy() if ok else np.eye(3)), ok
+            registration = network.register(source.to(where), target.to(where))
+        assert registration.ok is not None
+        ok = bool(registration.ok[0])
+        return (registration.homography[0].cpu().numpy() if ok else np.eye(3)), ok
 
     return register
 

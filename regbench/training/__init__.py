@@ -1,1 +1,1 @@
-"""The trainer: one step, one loop, its checkpoints, health and progress."""
+"""The one trainer, and what surrounds its loop: checkpoints, progress, health, cached stages, memory."""

@@ -1,15 +1,15 @@
 """Health of what is being trained, told without labels: are the estimates homographies, do they vary, do they fit?
 
 Every few steps, and at the end of each stage, what the stage deploys registers a few training pairs, always the same.
-What it says is logged (``health.jsonl``), summarised in the result, and warned of in one line when it cannot be right.
-Nothing of it reaches the strategy, and nothing is chosen by it: what is judged is what the last step left.
+The measures are logged (``health.jsonl``) and summarised in the result; where they cannot be right, one line warns.
+The strategy sees none of it and nothing is selected by it: the weights of the last step are judged.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,22 @@ from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
 from regbench.api.types import Pair
 from regbench.data.sampler import PairSampler
+from regbench.results.layout import HEALTH
+from regbench.results.store import append_json
 from regbench.seeds import seed_of
 
-FILE = "health.jsonl"
 PAIRS = 16
-COLLAPSED, DIVERGED, LEAST_VALID, LEAST_OVERLAP = 0.01, 0.3125, 0.5, 0.4
-"""Shares of the patch below which estimates are as good as constant, and above which they are out of any range (40 px
-at 128); the least share of estimates that are homographies, and the least area of the target they may leave covered."""
+COLLAPSED = 0.01
+"""Magnitude or spread, as a share of the patch, below which estimates are as good as constant."""
+DIVERGED = 0.3125
+"""Magnitude, as a share of the patch, beyond any plausible range: 40 px at 128."""
+LEAST_VALID = 0.5
+"""Least share of estimates that are homographies."""
+LEAST_OVERLAP = 0.4
+"""Least share of the target that the warped source covers."""
 
 _log = logging.getLogger("regbench")
-_WORDS = {
+_REASONS = {
     "collapsed": "its estimates are near zero or hardly differ between pairs",
     "diverged": "its estimates fold, or lie far beyond any plausible range",
     "out of view": "its estimates push the source out of the target's view",
@@ -39,57 +45,62 @@ _WORDS = {
 
 
 def every(stage: Stage) -> int:
-    """Steps from one check to the next: ten a stage, none closer than a hundred steps."""
+    """Steps from one check to the next: ten checks a stage, at least a hundred steps apart."""
     return max(100, stage.steps // 10)
 
 
 def measures(displacement: Tensor, ok: Tensor, size: geometry.Size) -> dict[str, float]:
-    """What estimates say of themselves.
+    """What estimates tell without labels.
 
     Args:
         displacement: ``(B, 4, 2)`` pixels at the source corners.
-        ok: ``(B,)`` bool, False where the registrator found nothing.
+        ok: ``(B,)`` bool, False where the registrator failed.
         size: (height, width) of the source.
 
     Returns:
-        ``valid``: share that is found, finite, convex and not mirrored. Of those: ``magnitude``, mean length in pixels;
-        ``spread``, standard deviation over pairs in pixels, mean over coordinates; ``overlap``, mean share of the
-        target that the warped source covers. All zero where none is valid.
+        ``valid``: share of estimates that did not fail, are finite, convex and not mirrored. Over those:
+        ``magnitude``, mean length in pixels; ``spread``, standard deviation over pairs in pixels, mean over
+        coordinates; ``overlap``, mean share of the target that the warped source covers. All zero where none is valid.
     """
     valid = ok & displacement.isfinite().all(dim=-1).all(dim=-1) & geometry.is_convex(displacement, size)
-    found = displacement[valid].double()
-    if not len(found):
+    estimates = displacement[valid].double()
+    if not len(estimates):
         return {"valid": 0.0, "magnitude": 0.0, "spread": 0.0, "overlap": 0.0}
-    back = geometry.invert(geometry.homography_from_displacement(found, size))
+    back = geometry.invert(geometry.homography_from_displacement(estimates, size))
     return {
         "valid": float(valid.double().mean()),
-        "magnitude": float(found.norm(dim=-1).mean()),
-        "spread": float(found.std(dim=0, unbiased=False).mean()),
+        "magnitude": float(estimates.norm(dim=-1).mean()),
+        "spread": float(estimates.std(dim=0, unbiased=False).mean()),
         "overlap": float(geometry.inside(back, size, size).mean()),
     }
 
 
-def state_of(found: dict[str, float], patch: int) -> str:
-    """``ok``, ``collapsed``, ``diverged`` or ``out of view``; of several, the one that says most."""
-    if found["valid"] < LEAST_VALID or found["magnitude"] > DIVERGED * patch:
+def state_of(measured: Mapping[str, float], patch: int) -> str:
+    """``ok``, ``collapsed``, ``diverged`` or ``out of view``; the worst one where several hold.
+
+    Args:
+        measured: of :func:`measures`.
+        patch: side of the patch, px.
+    """
+    if measured["valid"] < LEAST_VALID or measured["magnitude"] > DIVERGED * patch:
         return "diverged"
-    if found["overlap"] < LEAST_OVERLAP:
+    if measured["overlap"] < LEAST_OVERLAP:
         return "out of view"
-    if min(found["magnitude"], found["spread"]) < COLLAPSED * patch:
+    if min(measured["magnitude"], measured["spread"]) < COLLAPSED * patch:
         return "collapsed"
     return "ok"
 
 
 class Health:
-    """Watches what stages deploy, for the trainer.
+    """Checks what stages deploy, for the trainer.
 
     Args:
         folder: of the run.
-        sampler: the run's data; labels it may hold are not looked at.
+        sampler: the run's data; labels it may hold are not read.
     """
 
     def __init__(self, folder: Path, sampler: PairSampler) -> None:
-        self._path, self._sampler = folder / FILE, sampler
+        self._path, self._sampler = folder / HEALTH, sampler
         self._warned: set[tuple[str, str]] = set()
 
     @cached_property
@@ -108,23 +119,21 @@ class Health:
         module.train(training)
         assert registration.ok is not None  # register() always fills it
         patch = registration.size[0]
-        found = measures(registration.displacement, registration.ok, registration.size)
-        state = state_of(found, patch)
+        measured = measures(registration.displacement, registration.ok, registration.size)
+        state = state_of(measured, patch)
         entry = {"stage": stage.name, "step": step, "module": name}
-        entry |= {key: round(value, 4) for key, value in found.items()} | {"state": state}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        entry |= {key: round(value, 4) for key, value in measured.items()} | {"state": state}
+        append_json(self._path, entry)
         # Estimates start near zero: only the end of a stage can tell that they stayed there.
         early = state == "collapsed" and step < stage.steps
         if state != "ok" and not early and (stage.name, state) not in self._warned:
             self._warned.add((stage.name, state))
-            _log.warning(
-                "%s of stage %s looks %s at step %d: %s (valid %.2f, magnitude %.1f px, spread %.1f px, overlap %.2f)",
-                name, stage.name, state, step, _WORDS[state], *found.values(),
-            )  # fmt: skip
+            numbers = "valid {valid:.2f}, magnitude {magnitude:.1f} px, spread {spread:.1f} px, overlap {overlap:.2f}"
+            looks = f"{name} of stage {stage.name} looks {state} at step {step}: {_REASONS[state]}"
+            _log.warning("%s (%s)", looks, numbers.format(**measured))
 
     def summary(self, stages: Sequence[Stage]) -> list[dict[str, Any]]:
-        """The check at the end of each stage, in order, a module each."""
+        """The last check of each stage, in order, an entry for each module."""
         if not self._path.is_file():
             return []
         entries = [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -16,7 +15,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 @dataclass(frozen=True)
 class Tick:
-    """The state of training at one moment; ``left`` is the time left over all stages, in seconds."""
+    """The state of training at one moment.
+
+    Attributes:
+        stage: name of the stage.
+        number: of the stage, from 1.
+        stages: how many the run has.
+        step: steps done in this stage.
+        steps: steps of this stage.
+        loss: of the last step.
+        rate: training pairs a second.
+        left: estimated seconds until the last stage ends.
+    """
 
     stage: str
     number: int
@@ -28,8 +38,8 @@ class Tick:
     left: float
 
 
-class Reporter(Protocol):
-    """Receives what is worth telling."""
+class Reporter:
+    """Receives what is worth telling a person. This one is silent; others override what they show."""
 
     def tick(self, tick: Tick) -> None:
         """Training moved on."""
@@ -55,7 +65,7 @@ def _describe(t: Tick) -> str:
     )
 
 
-class Lines:
+class Lines(Reporter):
     """Plain lines, at most one every ``every`` seconds and one at the end of each stage."""
 
     def __init__(self, every: float = 10.0) -> None:
@@ -63,7 +73,7 @@ class Lines:
         self._last = -every
 
     def tick(self, tick: Tick) -> None:
-        """Print when it is time."""
+        """Print the tick if enough time has passed, or the stage has ended."""
         now = time.monotonic()
         if now - self._last >= self._every or tick.step == tick.steps:
             self._last = now
@@ -73,12 +83,9 @@ class Lines:
         """Print to stderr."""
         print(line, file=sys.stderr, flush=True)  # noqa: T201
 
-    def close(self) -> None:
-        """Nothing to tidy."""
 
-
-class Bar:
-    """A rich progress bar, one a stage."""
+class Bar(Reporter):
+    """A rich progress bar for each stage."""
 
     def __init__(self) -> None:
         console = Console(stderr=True)
@@ -98,25 +105,12 @@ class Bar:
         self._progress.console.print(line, markup=False, highlight=False)
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
+        """Stop redrawing and leave the bars as they are."""
         self._progress.stop()
-
-
-class Quiet:
-    """Says nothing."""
-
-    def tick(self, tick: Tick) -> None:
-        """Ignore."""
-
-    def say(self, line: str) -> None:
-        """Ignore."""
-
-    def close(self) -> None:
-        """Nothing to tidy."""
 
 
 def reporter(quiet: bool = False) -> Reporter:
     """The reporter that fits where stderr goes."""
     if quiet:
-        return Quiet()
+        return Reporter()
     return Bar() if sys.stderr.isatty() else Lines()

@@ -1,10 +1,10 @@
-"""Stages that several runs have in common are trained once.
+"""A cache of trained stages, for stages that several runs have in common.
 
-Runs of a grid that differ in their registrator begin by training the same translator on the same data. The leading
-stages of a run that touch nothing but translators are decided by the settings of translator and strategy, the data, the
-protocol, the seed, and by what computes them; the hash of all of that names a file with the translators' weights after
-each such stage. A run that finds the file takes the weights and goes on: the same numbers come out, and the seconds
-somebody else spent count as its own.
+Runs of a grid that differ in their registrator all begin by training the same translator on the same data. What a
+leading stage that touches translators alone computes is decided by the settings of translator and strategy, the data,
+the protocol, the seed, and the machine's software. A hash of all of that names a file with the translators' weights
+after the stage. A run that finds the file loads it instead of training: the same numbers come out, and the seconds the
+training took elsewhere count as its own.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import nn
 from regbench.api.stage import Stage
 from regbench.api.translator import Translator
 from regbench.errors import DataError
-from regbench.weights.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
+from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
 
 
-class SharedStages:
-    """A folder of finished stages.
+class StageCache:
+    """A folder of trained stages.
 
     Args:
-        folder: where they are kept; made when the first one is.
-        basis: everything that decides what the stages do, as JSON, except the stages themselves.
+        folder: where the files lie; made when the first one is written.
+        basis: everything that decides what the stages compute, as JSON, except the stages themselves.
         stages: all stages of the run.
         modules: all modules of the run.
     """
@@ -37,31 +37,35 @@ class SharedStages:
         self, folder: Path, basis: Mapping[str, Any], stages: Sequence[Stage], modules: Mapping[str, nn.Module]
     ) -> None:
         self.folder = folder
-        self.modules = {name: module for name, module in modules.items() if isinstance(module, Translator)}
+        self.translators = {name: module for name, module in modules.items() if isinstance(module, Translator)}
         self.keys: list[str] = []
-        """Of the run's leading stages that can be shared."""
+        """Names of the files of the run's leading stages that can be cached."""
         chain = json.dumps(basis, sort_keys=True)
         for stage in stages:
-            if stage.deploys or not {name.partition(".")[0] for name in stage.modules} <= set(self.modules):
-                break  # it depends on more than translators, and so does everything after it
+            if stage.deploys or not {name.partition(".")[0] for name in stage.modules} <= set(self.translators):
+                break  # it depends on more than translators, and so does every stage after it
             chain = f"{chain}|{stage.name},{stage.steps},{stage.batch},{stage.views},{stage.updated},{stage.train}"
             self.keys.append(hashlib.sha256(chain.encode()).hexdigest()[:20])
 
-    def restore(self, number: int) -> float | None:
-        """Load what stage ``number`` left, if somebody trained it; returns the seconds it took, else None."""
+    def load(self, number: int) -> float | None:
+        """Load the translators as stage ``number`` left them.
+
+        Returns:
+            The seconds its training took; None where it is not in the cache, or the file is damaged.
+        """
         if number >= len(self.keys) or not self._path(number).is_file():
             return None
         try:
             tensors, metadata = read_tensors(self._path(number))
         except DataError:
-            return None  # damaged: train it, and keep the new one
-        load_modules(self.modules, tensors, self._path(number))
+            return None  # the stage is trained again and replaces the damaged file
+        load_modules(self.translators, tensors, self._path(number))
         return float(metadata["seconds"])
 
-    def keep(self, number: int, seconds: float) -> None:
-        """Write what stage ``number`` left; nothing for stages that cannot be shared."""
+    def store(self, number: int, seconds: float) -> None:
+        """Write the translators as stage ``number`` left them; does nothing for stages that cannot be cached."""
         if number < len(self.keys):
-            write_tensors(self._path(number), module_tensors(self.modules), {"seconds": repr(seconds)})
+            write_tensors(self._path(number), module_tensors(self.translators), {"seconds": repr(seconds)})
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{self.keys[number]}.safetensors"

@@ -18,8 +18,8 @@ from regbench.distributed.processes import World
 from regbench.errors import RegbenchError
 
 
-class Running:
-    """One objective while its stage runs: parameters, optimiser, moving average."""
+class ObjectiveState:
+    """What one objective keeps while its stage is trained: parameters, optimiser, moving average."""
 
     def __init__(self, objective: Objective, stage: Stage) -> None:
         self.objective = objective
@@ -44,7 +44,7 @@ class Running:
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
             assert self.objective.ema is not None
-            # A young average must not remember the weights the stage began with: the decay rises to its full value.
+            # The decay rises to its full value, so that the average soon forgets the weights the stage began with.
             decay = min(self.objective.ema, (1 + step) / (10 + step))
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         if self.objective.after is not None:
@@ -52,70 +52,71 @@ class Running:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Use the moving average as weights for a while."""
+        """While entered, the moving average, where there is one, stands in for the weights."""
         if self.average is None:
             yield
             return
         with torch.no_grad():
-            kept = [p.detach().clone() for p in self.parameters]
+            weights = [p.detach().clone() for p in self.parameters]
             _copy(self.parameters, self.average)
             yield
-            _copy(self.parameters, kept)
+            _copy(self.parameters, weights)
 
-    def settle(self) -> None:
-        """The moving average, where there is one, becomes the weights: the stage has ended."""
+    def adopt_average(self) -> None:
+        """At the end of the stage: the moving average, where there is one, replaces the weights."""
         if self.average is not None:
             with torch.no_grad():
                 _copy(self.parameters, self.average)
 
 
 def take_step(
-    stage: Stage, running: Sequence[Running], batch: Batch, flag: Tensor, world: World
+    stage: Stage, objectives: Sequence[ObjectiveState], batch: Batch, not_finite: Tensor, world: World
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Update what the stage's objectives name.
 
     Args:
-        stage: whose step this is.
-        running: its objectives, in order.
+        stage: the stage being trained.
+        objectives: its objectives, in order.
         batch: of this step.
-        flag: bool on the device, up once a loss was not finite.
+        not_finite: scalar bool on the device, True once a loss was not finite.
         world: the processes that share the batch.
 
     Returns:
-        The flag, and what the losses say, by name; all of it still on the device.
+        ``not_finite`` after this step, and the logged values of the losses by name; all of it still on the device.
     """
-    device = flag.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=_precision(stage) == "bf16"):
+    device = not_finite.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=_shared_precision(stage) == "bf16"):
         shared = stage.shared(batch) if stage.shared else {}
     logged: dict[str, Tensor] = {}
-    for i, r in enumerate(running):
-        with torch.autocast(device, torch.bfloat16, enabled=r.objective.precision == "bf16"):
-            losses = dict(r.objective.loss(batch, shared))
+    for i, state in enumerate(objectives):
+        with torch.autocast(device, torch.bfloat16, enabled=state.objective.precision == "bf16"):
+            losses = dict(state.objective.loss(batch, shared))
         loss = losses["loss"]
-        flag = flag | ~torch.isfinite(loss.detach())
-        r.update(loss, batch.step, i + 1 < len(running) and _holds_graph(shared), world)
-        prefix = "" if len(running) == 1 else "+".join(r.objective.updates) + "/"
+        not_finite = not_finite | ~torch.isfinite(loss.detach())
+        keep_graph = i + 1 < len(objectives) and _holds_graph(shared)
+        state.update(loss, batch.step, keep_graph, world)
+        prefix = "" if len(objectives) == 1 else "+".join(state.objective.updates) + "/"
         logged |= {prefix + name: value.detach() for name, value in losses.items()}
-    return flag, logged
+    return not_finite, logged
 
 
 @contextmanager
-def averaged(running: Sequence[Running]) -> Iterator[None]:
-    """Use every moving average there is as weights for a while."""
+def averaged(objectives: Sequence[ObjectiveState]) -> Iterator[None]:
+    """While entered, all moving averages stand in for the weights."""
     with ExitStack() as stack:
-        for r in running:
-            stack.enter_context(r.averaged())
+        for state in objectives:
+            stack.enter_context(state.averaged())
         yield
 
 
-def _precision(stage: Stage) -> str:
-    """Of what objectives share: theirs, where they agree; else that which suits all."""
-    asked = {objective.precision for objective in stage.objectives}
-    return asked.pop() if len(asked) == 1 else "fp32"
+def _shared_precision(stage: Stage) -> str:
+    """Precision of ``stage.shared``: that of the objectives where they agree, else fp32, which suits them all."""
+    precisions = {objective.precision for objective in stage.objectives}
+    return precisions.pop() if len(precisions) == 1 else "fp32"
 
 
 def _holds_graph(shared: Any) -> bool:
-    """Whether what objectives share still leads back to parameters, so that the next one may go that way too."""
+    """Whether a value in ``shared`` leads back to parameters, so that the next objective may go backward through it."""
     if isinstance(shared, Tensor):
         return shared.requires_grad
     if isinstance(shared, Mapping):

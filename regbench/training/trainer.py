@@ -2,21 +2,18 @@
 
 Within a step (:mod:`regbench.training.step`) the objectives run in order. Each takes the gradient for the parameters it
 updates and no others, so "frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the
-step, and every step's randomness is seeded by (run seed, stage, step): a killed run continues from its checkpoint to
-the same numbers. No value is read back from the device inside a step; a loss that is not finite raises a flag on the
-device that is looked at when progress is reported, and no checkpoint is ever written with the flag up. Processes that
-train together (:mod:`regbench.distributed.processes`) agree after each step, on the host, on whether to save and to stop.
+step, and every step's randomness is seeded by (run seed, stage, step), so a killed run continues from its checkpoint to
+the same numbers. No value is read back from the device inside a step: a loss that is not finite sets a flag on the
+device, which is read when progress is reported, and a checkpoint is only written after such a look. After each step the
+processes of a run (:mod:`regbench.distributed.processes`) agree, on the host, on whether to save and to stop.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +25,16 @@ from regbench.api.stage import Stage, module_named
 from regbench.data.sampler import PairSampler
 from regbench.distributed.processes import ALONE, World
 from regbench.errors import DataError, DivergedError, InterruptedRun, RegbenchError
+from regbench.results.layout import CHECKPOINT, CURVE, LOG
+from regbench.results.store import append_json
 from regbench.seeds import seed_of
-from regbench.training.cpu_memory import lasting_apart
+from regbench.training.checkpoint import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
+from regbench.training.cpu_memory import StepAllocation
 from regbench.training.health import every
-from regbench.training.progress import Quiet, Reporter, Tick
-from regbench.training.stage_cache import SharedStages
-from regbench.training.step import Running, averaged, take_step
-from regbench.weights.checkpoint import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
+from regbench.training.progress import Reporter, Tick
+from regbench.training.signals import stop_on_signals
+from regbench.training.stage_cache import StageCache
+from regbench.training.step import ObjectiveState, averaged, take_step
 
 
 class TrainerConfig(BaseModel):
@@ -49,25 +49,28 @@ class TrainerConfig(BaseModel):
     eval_every: int = Field(0, ge=0)
     """Score what a stage deploys every so many steps, to ``curve.jsonl``; 0 only at the end of each stage."""
     share: Path | None = None
-    """Folder where stages that other runs have in common are kept and looked for, see ``training/stage_cache.py``."""
+    """Folder of stages that several runs have in common, see :mod:`regbench.training.stage_cache`."""
 
 
 class Trainer:
-    """Executes stages in order, resuming from ``folder/checkpoint.safetensors`` when it is there.
+    """Executes stages in order, resuming from the folder's checkpoint when there is one.
 
     Args:
         stages: what to train.
         modules: every module of the run by name; all are saved, whichever stage runs.
         sampler: the data.
         seed: of the run.
-        folder: of the run; checkpoint, log.jsonl and curve.jsonl are written there.
+        folder: of the run; checkpoint, log and curve are written there.
         config: how to execute.
         reporter: what a person sees.
         score: judges a deployed module, to file only: ``(module, its name, stage whose end this is or None)``; None
             judges nothing.
-        shared: where stages that other runs have in common are kept; None trains all of them here.
-        watch: looks after a deployed module without labels, to file only: ``(module, its name, stage, steps done)``.
+        watch: checks a deployed module without labels, to file only: ``(module, its name, stage, steps done)``.
+        stage_cache: trained stages that other runs have in common with this one; None trains all of them here.
         world: the processes that train together. The first alone writes, reports, scores and watches.
+
+    Raises:
+        RegbenchError: two stages have one name, or a stage names a module that is not the run's.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Trainer:
         reporter: Reporter | None = None,
         score: Callable[[nn.Module, str, str | None], dict[str, float]] | None = None,
         watch: Callable[[nn.Module, str, Stage, int], None] | None = None,
-        shared: SharedStages | None = None,
+        stage_cache: StageCache | None = None,
         world: World = ALONE,
     ) -> None:
         names = [s.name for s in stages]
@@ -95,17 +98,16 @@ class Trainer:
         self.stages, self.modules, self.sampler = stages, modules, sampler
         self.seed, self.folder = seed, folder
         self.config = config or TrainerConfig()
-        self.reporter: Reporter = reporter or Quiet()
-        self.score, self.watch, self.shared = score, watch, shared
+        self.reporter = reporter or Reporter()
+        self.score, self.watch, self.stage_cache = score, watch, stage_cache
         self.world = world
         self.state = TrainingState()
         self._stop = threading.Event()
-        self._stepped: str | None = None  # the stage whose step was the last this process took
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state of the run is kept."""
-        return self.folder / "checkpoint.safetensors"
+        """The file that holds where the run stands."""
+        return self.folder / CHECKPOINT
 
     def fit(self) -> TrainingState:
         """Train every stage that is not done yet.
@@ -115,138 +117,148 @@ class Trainer:
             InterruptedRun: a signal arrived; everything up to it is in the checkpoint.
             RegbenchError: the disk is full, a broken checkpoint, a broken stage.
         """
-        found = read_checkpoint(self.checkpoint)
-        self._stand_together(found)
-        if found:
-            if found.state.stage > len(self.stages):
-                raise DataError(f"{self.checkpoint}: has more stages than this run; move it away to start afresh")
-            self.state = found.state
-            found.load_modules(self.modules)
-            if found.state.stage < len(self.stages):
-                stage = self.stages[found.state.stage]
-                self.reporter.say(f"resuming in stage {stage.name} after step {found.state.step}/{stage.steps}")
-        with self._signals():
+        checkpoint = read_checkpoint(self.checkpoint)
+        self._check_same_checkpoint(checkpoint)
+        if checkpoint:
+            self._resume(checkpoint)
+        with stop_on_signals(self._stop):
             for number in range(self.state.stage, len(self.stages)):
-                self._run_stage(number, found if found and found.state.stage == number else None)
+                self._run_stage(number, checkpoint if checkpoint and checkpoint.state.stage == number else None)
         self.reporter.close()
         return self.state
 
-    def _stand_together(self, found: Checkpoint | None) -> None:
+    def _check_same_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """No process may go on, and write, before all have read the same checkpoint."""
-        here = vars(found.state) if found else None
-        (apart,) = self.world.any(self.world.of_first(here) != here)
-        if apart:
+        own = vars(checkpoint.state) if checkpoint else None
+        (differ,) = self.world.any(self.world.broadcast_from_first(own) != own)
+        if differ:
             raise DataError(f"{self.checkpoint} is not the same to all processes: --out must be a folder they share")
 
-    def _run_stage(self, number: int, resumed: Any) -> None:
+    def _resume(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state.stage > len(self.stages):
+            raise DataError(f"{self.checkpoint}: has more stages than this run; move it away to start afresh")
+        self.state = checkpoint.state
+        checkpoint.load_modules(self.modules)
+        if self.state.stage < len(self.stages):
+            stage = self.stages[self.state.stage]
+            self.reporter.say(f"resuming in stage {stage.name} after step {self.state.step}/{stage.steps}")
+
+    def _run_stage(self, number: int, checkpoint: Checkpoint | None) -> None:
+        """Train one stage from where it stands; ``checkpoint`` is the one it is resumed from."""
         stage = self.stages[number]
-        if self._taken_over(number, stage):
+        if self._restored_from_cache(number, stage):
             return
-        running = self._enter(stage, afresh=self.state.step == 0)
-        if resumed and self.state.step:
-            for i, r in enumerate(running):
-                resumed.load_optimiser(i, r.optimiser)
-                if r.average is not None:
-                    resumed.load_average(i, r.average)
-        self._steps(number, stage, running)
-        for r in running:
-            r.settle()
+        objectives = self._enter(stage, afresh=self.state.step == 0)
+        if checkpoint and self.state.step:
+            for i, objective in enumerate(objectives):
+                checkpoint.load_optimiser(i, objective.optimiser)
+                if objective.average is not None:
+                    checkpoint.load_average(i, objective.average)
+        self._steps(number, stage, objectives)
+        for objective in objectives:
+            objective.adopt_average()
         self._watch(stage, stage.steps, [])
         self._evaluate(stage, stage.steps, [])
-        if self.shared is not None and self.world.first:
-            self.shared.keep(number, self.state.stage_seconds[stage.name])
-        self.state.stage, self.state.step = number + 1, 0
+        if self.stage_cache is not None and self.world.first:
+            self.stage_cache.store(number, self.state.stage_seconds[stage.name])
+        self.state.next_stage()
         self._save([])
 
-    def _enter(self, stage: Stage, *, afresh: bool) -> list[Running]:
+    def _restored_from_cache(self, number: int, stage: Stage) -> bool:
+        """Whether another run has trained this very stage, whose weights are then loaded."""
+        if self.stage_cache is None or self.state.step:
+            return False
+        seconds = self.world.broadcast_from_first(self.stage_cache.load(number) if self.world.first else None)
+        if seconds is None:
+            return False
+        if not self.world.first:
+            self.stage_cache.load(number)
+        self.reporter.say(f"stage {stage.name} was trained by another run, in {seconds:.0f} s")
+        self._log({"stage": stage.name, "step": stage.steps, "taken_over": True})
+        self.state.spend(seconds, stage.name)
+        self.state.next_stage()
+        self._save([])
+        return True
+
+    def _enter(self, stage: Stage, *, afresh: bool) -> list[ObjectiveState]:
         if afresh and stage.begin is not None:
             stage.begin()
         if stage.setup is not None:
             stage.setup()
         for module in self.modules.values():
-            module.eval()  # a module that the stage does not list may still be asked, and must not learn statistics
-        return [Running(objective, stage) for objective in stage.objectives]
+            module.eval()  # a loss may call a module that the stage does not list, which must not learn statistics
+        return [ObjectiveState(objective, stage) for objective in stage.objectives]
 
-    def rehearse(self, stage: Stage) -> Callable[[], None]:
-        """Enter a stage afresh, for timing: each call of what is returned is its next step, and nothing is written.
+    def _steps(self, number: int, stage: Stage, objectives: list[ObjectiveState]) -> None:
+        """The training loop."""
+        not_finite = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
+        allocation = StepAllocation(self.sampler.device.type)
+        saved = reported = time.monotonic()
+        reported_step = self.state.step
+        for step in range(self.state.step, stage.steps):
+            self._set_modes(stage)  # an evaluation or a callback may have changed them
+            with self.world.sharing_batches(), allocation():
+                not_finite, logged = self._step(stage, objectives, step, not_finite)
+            done = self.state.step = step + 1
+            last = done == stage.steps
+            late = time.monotonic() - saved >= self.config.checkpoint_seconds
+            save, stop = self.world.any(late, self._stop.is_set())
+            if last or save or stop or done % self.config.log_every == 0:
+                values = self._look(stage, not_finite, logged, reported_step)
+                now = time.monotonic()
+                self._report(number, stage, values, rate=(done - reported_step) / max(now - reported, 1e-9))
+                reported, reported_step = now, done
+            if done % every(stage) == 0 and not last:
+                self._watch(stage, done, objectives)
+            if self.config.eval_every and done % self.config.eval_every == 0 and not last:
+                self._evaluate(stage, done, objectives)
+            if save or stop:
+                now = time.monotonic()
+                self.state.spend(now - saved, stage.name)
+                saved = now
+                self._save(objectives)
+            if stop:
+                self.reporter.close()
+                raise InterruptedRun(f"interrupted in stage {stage.name} at step {done}; run it again to resume")
+        self.state.spend(time.monotonic() - saved, stage.name)
 
-        The steps are real and change the weights; after the last one they begin again.
+    def _step(
+        self, stage: Stage, objectives: list[ObjectiveState], step: int, not_finite: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
+        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
+        return take_step(stage, objectives, batch, not_finite, self.world)
+
+    def timed_steps(self, stage: Stage) -> Callable[[], None]:
+        """Enter a stage afresh, to time its steps: each call of the function returned is one step; no file is written.
+
+        The steps are real and change the weights; after the last step of the stage they begin again with the first.
         """
-        running = self._enter(stage, afresh=True)
-        flag = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
+        objectives = self._enter(stage, afresh=True)
+        not_finite = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
+        allocation = StepAllocation(self.sampler.device.type)
         steps = itertools.cycle(range(stage.steps))
 
         def step() -> None:
-            self._modes(stage)
-            self._step(stage, running, next(steps), flag)
+            self._set_modes(stage)
+            with allocation():
+                self._step(stage, objectives, next(steps), not_finite)
 
         return step
 
-    def _taken_over(self, number: int, stage: Stage) -> bool:
-        """Whether another run had this very stage and left what it trained."""
-        if self.shared is None or self.state.step:
-            return False
-        seconds = self.world.of_first(self.shared.restore(number) if self.world.first else None)
-        if seconds is None:
-            return False
-        if not self.world.first:
-            self.shared.restore(number)
-        self.reporter.say(f"stage {stage.name} was trained by another run, in {seconds:.0f} s")
-        self._log({"stage": stage.name, "step": stage.steps, "taken_over": True})
-        self.state.seconds += seconds
-        self.state.stage_seconds[stage.name] = seconds
-        self.state.stage, self.state.step = number + 1, 0
-        self._save([])
-        return True
-
-    def _steps(self, number: int, stage: Stage, running: list[Running]) -> None:
-        flag = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
-        started = saved = looked = time.monotonic()
-        first, since = self.state.step, self.state.step
-        for step in range(self.state.step, stage.steps):
-            self._modes(stage)  # an evaluation or a callback may have changed them
-            with self.world.sharing():
-                flag, logged = self._step(stage, running, step, flag)
-            self.state.step = step + 1
-            done = step + 1 == stage.steps
-            late = time.monotonic() - saved >= self.config.checkpoint_seconds
-            due, stop = self.world.any(late, self._stop.is_set())
-            if done or due or stop or (step + 1) % self.config.log_every == 0:
-                values = self._look(stage, flag, logged, since)
-                now = time.monotonic()
-                rate = (step + 1 - since) / max(now - looked, 1e-9)
-                self._report(number, stage, step + 1, values, rate)
-                since, looked = step + 1, now
-            if (step + 1) % every(stage) == 0 and not done:
-                self._watch(stage, step + 1, running)
-            if self.config.eval_every and (step + 1) % self.config.eval_every == 0 and not done:
-                self._evaluate(stage, step + 1, running)
-            if due or stop:
-                self._clock(stage, started)
-                started = saved = time.monotonic()
-                self._save(running)
-            if stop:
-                self.reporter.close()
-                raise InterruptedRun(f"interrupted in stage {stage.name} at step {step + 1}; run it again to resume")
-        if first < stage.steps:
-            self._clock(stage, started)
-
-    def _step(self, stage: Stage, running: list[Running], step: int, flag: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
-        first, self._stepped = self._stepped != stage.name, stage.name
-        with lasting_apart() if first and self.sampler.device.type == "cpu" else nullcontext():
-            batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
-            return take_step(stage, running, batch, flag, self.world)
-
-    def _modes(self, stage: Stage) -> None:
+    def _set_modes(self, stage: Stage) -> None:
         training = stage.updated if stage.train is None else stage.train
         for name, module in stage.modules.items():
             module.train(name in training)
 
-    def _look(self, stage: Stage, flag: Tensor, logged: Mapping[str, Tensor], since: int) -> dict[str, float]:
-        """Read the device: is everything finite? The only place that waits for it. Returns what was logged."""
-        (bad,) = self.world.any(bool(flag))
-        if bad:
+    def _look(self, stage: Stage, not_finite: Tensor, logged: Mapping[str, Tensor], since: int) -> dict[str, float]:
+        """Read the device, the only place that waits for it: log the losses and return them.
+
+        Raises:
+            DivergedError: a loss was not finite after step ``since``.
+        """
+        (diverged,) = self.world.any(bool(not_finite))
+        if diverged:
             self.reporter.close()
             raise DivergedError(
                 f"stage {stage.name}: the loss is not finite between steps {since} and {self.state.step}; "
@@ -257,59 +269,46 @@ class Trainer:
         self._log({"stage": stage.name, "step": self.state.step, **rounded})
         return values
 
+    def _report(self, number: int, stage: Stage, values: Mapping[str, float], *, rate: float) -> None:
+        """Tell a person how far training is; ``rate`` in steps a second."""
+        step = self.state.step
+        # An estimate: later stages are assumed to run at this stage's pace.
+        left = (stage.steps - step + sum(s.steps for s in self.stages[number + 1 :])) / max(rate, 1e-9)
+        self.reporter.tick(
+            Tick(
+                stage=stage.name,
+                number=number + 1,
+                stages=len(self.stages),
+                step=step,
+                steps=stage.steps,
+                loss=next((value for name, value in values.items() if name.endswith("loss")), float("nan")),
+                rate=rate * stage.batch,
+                left=left,
+            )
+        )
+
     def _log(self, entry: Mapping[str, Any]) -> None:
         if self.world.first:
-            _append(self.folder / "log.jsonl", entry)
+            append_json(self.folder / LOG, entry)
 
-    def _report(self, number: int, stage: Stage, step: int, values: Mapping[str, float], rate: float) -> None:
-        # Later stages are assumed to run at this stage's pace: an estimate, and said as one.
-        left = (stage.steps - step + sum(s.steps for s in self.stages[number + 1 :])) / max(rate, 1e-9)
-        loss = next((v for k, v in values.items() if k.endswith("loss")), float("nan"))
-        tick = Tick(stage.name, number + 1, len(self.stages), step, stage.steps, loss, rate * stage.batch, left)
-        self.reporter.tick(tick)
+    def _save(self, objectives: Sequence[ObjectiveState]) -> None:
+        if self.world.first:
+            optimisers, averages = [o.optimiser for o in objectives], [o.average for o in objectives]
+            save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages)
 
-    def _clock(self, stage: Stage, started: float) -> None:
-        spent = time.monotonic() - started
-        self.state.seconds += spent
-        self.state.stage_seconds[stage.name] = self.state.stage_seconds.get(stage.name, 0.0) + spent
-
-    def _save(self, running: list[Running]) -> None:
-        if not self.world.first:
-            return
-        optimisers = [r.optimiser for r in running]
-        save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, [r.average for r in running])
-
-    def _evaluate(self, stage: Stage, step: int, running: list[Running]) -> None:
+    def _evaluate(self, stage: Stage, step: int, objectives: Sequence[ObjectiveState]) -> None:
         """Score what the stage deploys, to file only; with the averaged weights where there are some."""
         if self.score is not None and stage.deploys and self.world.first:
-            with averaged(running):
+            with averaged(objectives):
                 for name, module in stage.deploys.items():
-                    found = self.score(module, name, stage.name if step == stage.steps else None)
-                    _append(self.folder / "curve.jsonl", {"stage": stage.name, "step": step, "deploys": name} | found)
+                    scores = self.score(module, name, stage.name if step == stage.steps else None)
+                    append_json(self.folder / CURVE, {"stage": stage.name, "step": step, "deploys": name} | scores)
         self.world.wait()
 
-    def _watch(self, stage: Stage, step: int, running: list[Running]) -> None:
+    def _watch(self, stage: Stage, step: int, objectives: Sequence[ObjectiveState]) -> None:
         """Check the health of what the stage deploys; with the averaged weights where there are some."""
         if self.watch is not None and self.world.first:
-            with averaged(running):
+            with averaged(objectives):
                 for name, module in stage.deploys.items():
                     self.watch(module, name, stage, step)
         self.world.wait()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Turn SIGINT and SIGTERM into a stop at the end of the step, with a checkpoint."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {s: signal.signal(s, lambda *_: self._stop.set()) for s in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for s, handler in before.items():
-                signal.signal(s, handler)
-
-
-def _append(path: Path, entry: Mapping[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")

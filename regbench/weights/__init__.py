@@ -1,1 +1,1 @@
-"""Weights in files: our checkpoints and published ones."""
+"""Tensors in files: our own safetensors files, and weights as their authors publish them."""

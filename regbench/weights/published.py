@@ -1,4 +1,4 @@
-"""Weights as their authors publish them: where they may lie, and reading them without running code from the file.
+"""Weights as their authors publish them: where to look for them, and reading them without running code from the file.
 
 Nothing is ever downloaded.
 """
@@ -19,7 +19,7 @@ from regbench.errors import DataError
 
 
 def hub_cache() -> Path:
-    """The folder into which torch.hub and torchvision put published files."""
+    """The folder where torch.hub and torchvision keep published files."""
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
@@ -29,16 +29,19 @@ def in_hugging_face_cache(repository: str | None) -> Path | None:
         return None
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, "model.safetensors")
-    return Path(found) if isinstance(found, str) else None
+    path = try_to_load_from_cache(repository, "model.safetensors")
+    return Path(path) if isinstance(path, str) else None
 
 
 def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` file, unwrapped from whatever dictionaries its authors put around them.
+    """The tensors of a published file by key, unwrapped from the dictionaries its authors put around them.
 
-    Where the file holds several networks side by side, ``part`` names one (the outermost key above its tensors).
     Only tensors and plain containers are read (``weights_only``): a pickle that would run code is refused.
-    A ``.safetensors`` file is read as it is.
+
+    Args:
+        file: a ``.pth`` file, or a ``.safetensors`` file, which is read as it is.
+        part: one of several networks side by side in the file, by the outermost key above its tensors; None takes the
+            largest dictionary.
 
     Raises:
         DataError: the file is missing, truncated, no checkpoint, or has no such part.
@@ -51,24 +54,23 @@ def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:
         except (SafetensorError, OSError, ValueError) as error:
             raise DataError(f"{file}: not a readable safetensors file ({error}); it may be truncated") from error
     try:
-        # Settings of a training script are often saved along, as a Namespace: a plain container too.
+        # A training script often saves its settings along, in a Namespace, which is a plain container too.
         with torch.serialization.safe_globals([Namespace]):
-            found = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{file}: not a readable checkpoint ({reason}); it may be truncated") from error
     if part is not None:
-        parts = (
-            {key: value for key, value in found.items() if isinstance(value, dict)} if isinstance(found, dict) else {}
-        )
+        items = content.items() if isinstance(content, dict) else ()
+        parts = {key: value for key, value in items if isinstance(value, dict)}
         if part not in parts:
             raise DataError(f"{file}: has no part {part!r}; it has {', '.join(map(str, parts)) or 'none'}")
-        found = parts[part]
-    while isinstance(found, dict) and not any(isinstance(v, Tensor) for v in found.values()):
-        inner = [v for v in found.values() if isinstance(v, dict) and v]
+        content = parts[part]
+    while isinstance(content, dict) and not any(isinstance(v, Tensor) for v in content.values()):
+        inner = [v for v in content.values() if isinstance(v, dict) and v]
         if not inner:
             raise DataError(f"{file}: holds no tensors")
-        found = max(inner, key=len)
-    if not isinstance(found, dict):
-        raise DataError(f"{file}: holds a {type(found).__name__}, not a dictionary of tensors")
-    return {key: value for key, value in found.items() if isinstance(value, Tensor)}
+        content = max(inner, key=len)
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: holds a {type(content).__name__}, not a dictionary of tensors")
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}

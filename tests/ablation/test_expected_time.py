@@ -10,7 +10,7 @@ from regbench.ablation.cells import cells_of
 from regbench.ablation.expected_time import expected_seconds
 from regbench.ablation.recipe import Recipe, RecipeRow
 from regbench.results import Identity, Result, run_id_of, write_result
-from regbench.runs.plan import choose
+from regbench.runs.request import configure
 from regbench.settings import budget_of
 
 ROW = RecipeRow(name="row", registrator="dhn", strategy="supervised", budget="smoke", set={"strategy": {"steps": 7}})
@@ -22,8 +22,8 @@ def cells(*rows: RecipeRow):
 
 
 def component(role: str, name: str, settings: dict | None = None) -> dict:
-    chosen = choose(role, name, settings or {}, budget_of("smoke"))
-    return {"name": name, "version": "1", "distribution": "d", "config": chosen.config.model_dump(mode="json")}
+    configured = configure(role, name, settings, budget_of("smoke"))
+    return {"name": name, "version": "1", "distribution": "d", "config": configured.config.model_dump(mode="json")}
 
 
 def finished(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from regbench.ablation.cells import LOG_FILE, RECORD_FILE, Cell, read_record
+from regbench.ablation.cells import Cell, read_record
 from regbench.ablation.launch import finish_cell
 from regbench.ablation.recipe import RecipeRow
-from regbench.results.store import CONFIG, RESULT
+from regbench.results.layout import CELL_LOG, CELL_RECORD, CONFIG, RESULT
 
 CELL = Cell("cell", RecipeRow(name="cell", registrator="identity"), "synthetic", ("evaluate",))
 
@@ -23,7 +23,7 @@ def attempted(folder: Path, name: str, after: float) -> None:
     run.mkdir(exist_ok=True)
     for file in (CONFIG, RESULT):
         (run / file).write_text("{}")
-        when = (folder / CELL.name / RECORD_FILE).stat().st_mtime + after
+        when = (folder / CELL.name / CELL_RECORD).stat().st_mtime + after
         os.utime(run / file, (when, when))
 
 
@@ -34,7 +34,7 @@ def test_a_failed_cell_names_the_run_it_was_at(tmp_path, made, last):
     CELL.record(tmp_path, "running")
     for name in made:
         attempted(tmp_path, name, after=1 if name == last else -60)
-    (tmp_path / CELL.name / LOG_FILE).write_text("regbench: loss is not finite\n\n")
+    (tmp_path / CELL.name / CELL_LOG).write_text("regbench: loss is not finite\n\n")
     finish_cell(CELL, tmp_path, 1)
     record = read_record(tmp_path / CELL.name)
     assert (record["status"], record["reason"], record["run"]) == ("failed", "loss is not finite", last)

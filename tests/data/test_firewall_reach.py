@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from regbench.api.config import ComponentConfig
 from regbench.data.pack import Pack
 from regbench.data.pairs import Draws, draw_displacements, draw_pairs
 from regbench.data.protocol import Protocol
@@ -17,6 +18,7 @@ from regbench.data.sampler import PairSampler, pair_info
 from regbench.errors import UsageError
 from regbench.plugins.registry import registry
 from regbench.runs.context import RunContext
+from regbench.runs.plan import attach_teacher
 from regbench.seeds import seed_of
 from regbench.testing import parts, training
 from tests.data.textures import PATCH, RHO, SEED, SIDE, VIEWS
@@ -99,11 +101,13 @@ def test_no_object_in_reach_holds_the_label_or_its_source(handed):
 
 def test_a_finished_run_brings_no_seed_into_reach(monkeypatch):
     # A teacher is often of this run's own seed, which every online displacement could be drawn from.
-    result = SimpleNamespace(identity=SimpleNamespace(seed=SEED))
-    run = SimpleNamespace(result=result, run_id="0" * 12, supervision="homography")
-    monkeypatch.setattr("regbench.runs.finished.open_run", lambda *_: run)
+    result = SimpleNamespace(identity=SimpleNamespace(seed=SEED, protocol=parts.PROTOCOL))
+    teacher = parts.Opinionated(ComponentConfig(), parts.INFO)
+    run = SimpleNamespace(result=result, registrator=teacher, run_id="0" * 12, supervision="homography")
+    monkeypatch.setattr("regbench.runs.plan.open_run", lambda *_: run)
     context = RunContext(parts.INFO, torch.device("cpu"), {}, seed=SEED)
-    assert context.run(Path("finished")) is run
+    attach_teacher(context, Path("finished"), parts.PROTOCOL)
+    assert context.teacher() is teacher
     assert SEED in seeds_in(reachable(run))
     assert SEED not in seeds_in(reachable(context))
     assert [(a.run_id, a.supervision) for a in context.ancestors] == [("0" * 12, "homography")]

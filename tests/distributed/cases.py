@@ -32,7 +32,7 @@ from regbench.distributed.batch import draw, gather, own, total
 from regbench.distributed.batch_layers import see_whole_batches
 from regbench.distributed.processes import World
 from regbench.plugins.registry import registry
-from regbench.runs.context import Chosen
+from regbench.runs.context import ConfiguredComponent
 from regbench.settings import build_config
 from regbench.testing.parts import INFO, PROTOCOL, context, planned_stages, small_config
 from regbench.testing.training import snapshot, tiny_pack
@@ -134,7 +134,7 @@ class Training:
         ctx.world = world
         config = small_config(component)
         config = build_config(component, config.model_dump() | self.settings)
-        made = Chosen(component, config).component.load()(config)
+        made = ConfiguredComponent(component, config).component.load()(config)
         stages = planned_stages(made, ctx)
         for module in ctx.modules.values():
             module.to(torch.get_default_dtype())
@@ -177,7 +177,7 @@ class Training:
 def gathered(world: World) -> Found:
     """Values of all, in order, and the gradient of a loss of them, which is 3 x^2."""
     whole = torch.arange(12.0).reshape(6, 2)
-    with world.sharing():
+    with world.sharing_batches():
         x = own(whole).requires_grad_()
         values = gather(x)
         values.pow(3).sum().backward()
@@ -188,7 +188,7 @@ def gathered(world: World) -> Found:
 def ratio(world: World) -> Found:
     """Sum of x over sum of x^2, whose gradient is (1 - 2 x r) / sum of x^2."""
     whole = torch.tensor([1.0, -3.0, 2.0, 5.0])
-    with world.sharing():
+    with world.sharing_batches():
         x = own(whole).requires_grad_()
         value = total(x.sum()) / total(x.square().sum())
         value.backward()
@@ -198,7 +198,7 @@ def ratio(world: World) -> Found:
 
 def along_the_second(world: World) -> Found:
     """Samples need not be the first dimension."""
-    with world.sharing():
+    with world.sharing_batches():
         mine = draw(lambda n: torch.arange(3.0 * n).reshape(3, n), 4 // world.processes, dim=1)
         return {"values": gather(mine, dim=1)}
 
@@ -213,7 +213,7 @@ def layers(world: World) -> Found:
     if world.processes > 1:
         see_whole_batches(network)
     whole = torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(1)) + 3
-    with world.sharing():
+    with world.sharing_batches():
         x = own(whole).requires_grad_()
         for seed in range(2):
             torch.manual_seed(seed)
@@ -235,7 +235,7 @@ def doubted(world: World) -> Found:
     ok = torch.tensor([True, True, False, True])
     scale = torch.ones((), requires_grad=True)
     batch = Batch(4, 0, torch.Generator())
-    with world.sharing():
+    with world.sharing_batches():
         images = torch.zeros(len(own(errors)), 3, 64, 64)
         batch.views["pair"] = Pair(images, images)
         nothing = torch.zeros(1, len(images), 4, 2)
@@ -259,7 +259,7 @@ class Constant(Registrator):
 
 def gather_mean(world: World, gradient: Tensor) -> Tensor:
     """What the trainer makes of it."""
-    with world.sharing():
+    with world.sharing_batches():
         return total(gradient) / world.processes
 
 

@@ -70,7 +70,7 @@ def _main(folder: Path, names: Sequence[str]) -> None:
         for name in names:
             found = CASES[name](world)
             tensors = {key: value.contiguous().clone() for key, value in found.items()}
-            save_file(tensors, folder / f"{name}.{world.place.rank}.safetensors")
+            save_file(tensors, folder / f"{name}.{world.rank.number}.safetensors")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Batches in one process; what several processes make of them is tested in tests/parallel."""
+"""Batches in one process; what several processes make of them is tested in tests/distributed."""
 
 import torch
 

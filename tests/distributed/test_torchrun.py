@@ -13,9 +13,10 @@ import pytest
 
 from regbench.api.stage import Objective, Stage
 from regbench.distributed.processes import World
-from regbench.distributed.rank import Place, place
+from regbench.distributed.rank import Rank, this_rank
 from regbench.errors import UsageError
-from regbench.runs.plan import device_of
+from regbench.runs.plan import check_batches
+from regbench.runs.request import device_of
 
 TINY = ["--set", "dataset.train=6", "--set", "dataset.test=6", "--set", "dataset.size=112"]
 RUN = [
@@ -124,7 +125,7 @@ def stage(batch: int, parts: int = 1) -> Stage:
 @pytest.mark.parametrize(("batch", "parts"), [(16, 1), (15, 3), (6, 3)])
 def test_a_batch_that_is_not_shared_evenly_is_refused(batch, parts):
     with pytest.raises(UsageError, match=rf"cannot share a batch of {batch} evenly; make it a multiple of {3 * parts}"):
-        World(Place(0, 3)).check([stage(18, parts), stage(batch, parts)])
+        check_batches([stage(18, parts), stage(batch, parts)], processes=3)
 
 
 def test_processes_have_a_gpu_each(monkeypatch):
@@ -132,20 +133,20 @@ def test_processes_have_a_gpu_each(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert device_of("auto", World(Place(3, 4, 1))) == torch.device("cuda:1")
-    assert device_of("cuda", World(Place(0, 2, 0))) == torch.device("cuda:0")
-    assert device_of("cpu", World(Place(1, 2, 1))) == torch.device("cpu")
+    assert device_of("auto", World(Rank(3, 4, 1))) == torch.device("cuda:1")
+    assert device_of("cuda", World(Rank(0, 2, 0))) == torch.device("cuda:0")
+    assert device_of("cpu", World(Rank(1, 2, 1))) == torch.device("cpu")
     assert device_of("cuda") == torch.device("cuda")
     with pytest.raises(UsageError, match="2 processes cannot share a GPU; use --device cuda"):
-        device_of("cuda:0", World(Place(0, 2, 0)))
+        device_of("cuda:0", World(Rank(0, 2, 0)))
     with pytest.raises(UsageError, match="2 CUDA devices are here; start fewer processes"):
-        device_of("auto", World(Place(2, 4, 2)))
+        device_of("auto", World(Rank(2, 4, 2)))
 
 
 def test_a_process_is_alone_unless_torchrun_started_it():
-    assert place({}) == Place(0, 1, 0)
-    assert place({"RANK": "1"}) == Place(0, 1, 0)
-    assert place({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Place(3, 4, 1)
+    assert this_rank({}) == Rank(0, 1, 0)
+    assert this_rank({"RANK": "1"}) == Rank(0, 1, 0)
+    assert this_rank({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"}) == Rank(3, 4, 1)
 
 
 def test_one_process_does_not_import_torch_distributed_for_it():

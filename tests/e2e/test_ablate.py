@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from regbench.ablation.cells import LOG_FILE, Cell, cells_of, read_record
-from regbench.ablation.launch import STDOUT_FILE, finish_cell, run_cells
+from regbench.ablation.cells import Cell, cells_of, read_record
+from regbench.ablation.launch import finish_cell, run_cells
 from regbench.ablation.recipe import read_recipe
+from regbench.results.layout import CELL_LOG, CELL_STDOUT
 from tests.e2e.slurm import slurm_on_loopback
 
 RECIPE = """
@@ -66,8 +67,8 @@ class Inline:
             self.started.append(cell.name)
             cell.record(out, "running")
             outcome = self.inline(*cell.command(out), "--json")
-            (out / cell.name / STDOUT_FILE).write_text(outcome.out)
-            (out / cell.name / LOG_FILE).write_text(outcome.err)
+            (out / cell.name / CELL_STDOUT).write_text(outcome.out)
+            (out / cell.name / CELL_LOG).write_text(outcome.err)
             finish_cell(cell, out, outcome.code)
             done(cell)
 

@@ -24,8 +24,8 @@ Trainer._step = dying
 """
 DIE_IN_WRITE = """
 import os, signal
-from regbench.weights import checkpoint
-save, count = checkpoint.save_file, 0
+from regbench.weights import files
+save, count = files.save_file, 0
 def dying(tensors, path, metadata):
     global count
     count += 1
@@ -33,7 +33,7 @@ def dying(tensors, path, metadata):
     if count == 3:
         os.truncate(path, os.path.getsize(path) // 3)
         os.kill(os.getpid(), signal.SIGKILL)
-checkpoint.save_file = dying
+files.save_file = dying
 """
 COLREG = ["--strategy", "colreg", "--translator", "mimgcd", *SMOKE[:2], *SMOKE[6:]]
 COMMANDS = {

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from regbench.runs.execute import shared_stages
-from regbench.runs.plan import Request, make_plan
+from regbench.runs.execute import stage_cache_of
+from regbench.runs.plan import make_plan
+from regbench.runs.request import Request
 from tests.e2e.command_line import SMOKE, TINY
 
 COLREG = ["run", "--strategy", "colreg", "--translator", "mimgcd", "--set", "strategy.rounds=1", *SMOKE[:2], *TINY]
@@ -55,7 +56,7 @@ def keys(packs, monkeypatch, tmp_path):
             "run": {"share": str(tmp_path)},
         }
         request = Request(registrator, "colreg", "mimgcd", budget="smoke", pairing=pairing, seed=seed, sets=sets)
-        return shared_stages(make_plan(request)).keys
+        return stage_cache_of(make_plan(request)).keys
 
     return of
 

@@ -24,7 +24,8 @@ from regbench.evaluation.label_free import assess
 from regbench.report.leaderboard import add
 from regbench.results.pairs import read_pairs
 from regbench.runs.execute import execute
-from regbench.runs.plan import Request, make_plan
+from regbench.runs.plan import make_plan
+from regbench.runs.request import Request
 
 GIVEN = Protocol(patch=64, rho=16, pairing="given")
 

@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from regbench.api.stage import Stage
-from regbench.evaluation.stage_scores import Deploys
+from regbench.evaluation.stage_scores import StageScores
 from regbench.results.pairs import Pairs, read_pairs
 
 
@@ -36,11 +36,11 @@ def stage(name: str, **deploys: nn.Module) -> Stage:
 
 
 def test_differences_are_paired_and_have_their_sign(tmp_path):
-    deploys = Deploys(tmp_path, Known())
+    scores = StageScores(tmp_path, Known())
     worse, better = off_by(3.0), off_by(1.0)
     for module, name, end in ((worse, "r_self", "a"), (better, "r", "b"), (better, "r", None)):
-        deploys(module, name, end)
-    found = deploys.summary([stage("a", r_self=worse), stage("b", r=better)])
+        scores(module, name, end)
+    found = scores.summary([stage("a", r_self=worse), stage("b", r=better)])
     assert [(e["stage"], e["module"]) for e in found] == [("a", "r_self"), ("b", "r")]
     first, last = found
     assert first["mace"]["value"] == pytest.approx(3 * last["mace"]["value"], rel=1e-4)
@@ -53,24 +53,24 @@ def test_differences_are_paired_and_have_their_sign(tmp_path):
 
 
 def test_only_the_end_of_a_stage_is_kept(tmp_path):
-    deploys, known = Deploys(tmp_path, Known()), Known()
-    deploys(off_by(2.0), "r")
+    scores, known = StageScores(tmp_path, Known()), Known()
+    scores(off_by(2.0), "r")
     assert not (tmp_path / "deploys").exists()
-    score = deploys(off_by(2.0), "r", "end")
+    score = scores(off_by(2.0), "r", "end")
     kept = read_pairs(tmp_path / "deploys" / "end.r.h5")
     assert score["mace"] == pytest.approx(kept.error.mean(), abs=1e-6)
     np.testing.assert_allclose(kept.estimate, known.truth + 2 * known.noise, rtol=1e-5)
 
 
 def test_stages_that_are_not_done_have_no_entry(tmp_path):
-    assert Deploys(tmp_path, Known()).summary([stage("a", r=off_by(1.0))]) == []
+    assert StageScores(tmp_path, Known()).summary([stage("a", r=off_by(1.0))]) == []
 
 
 def test_what_a_stage_deployed_at_its_end_need_not_be_judged_again(tmp_path):
-    deploys, known = Deploys(tmp_path, Known()), Known()
+    scores, known = StageScores(tmp_path, Known()), Known()
     r, other = off_by(2.0), off_by(1.0)
-    deploys(r, "r", "end")
-    kept = deploys.kept(stage("end", r=r), r)
+    scores(r, "r", "end")
+    kept = scores.kept(stage("end", r=r), r)
     np.testing.assert_array_equal(kept.estimate, known.pairs(r).estimate)
-    assert deploys.kept(stage("end", r=r), other) is None
-    assert deploys.kept(stage("later", r=r), r) is None
+    assert scores.kept(stage("end", r=r), other) is None
+    assert scores.kept(stage("later", r=r), r) is None

@@ -11,7 +11,7 @@ from regbench.data.sampler import PairSampler
 from regbench.ops import local_correlation, warped_correlation
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
-from regbench.tools.cuda_graph import captured
+from regbench.tools.cuda_graph import capture_cuda_graph
 
 pytestmark = [
     pytest.mark.gpu,
@@ -97,12 +97,12 @@ def test_a_recorded_network_answers_as_the_network_does():
 
     images = torch.rand(4, 1, 3, 64, 64, device="cuda").unbind()
     with torch.inference_mode():
-        replay = captured(estimate, *images[:2])
+        replay = capture_cuda_graph(estimate, *images[:2])
         assert replay is not None
         for pair in (images[:2], images[2:]):
             torch.testing.assert_close(replay(*pair), estimate(*pair), atol=1e-2, rtol=1e-3)
 
 
 def test_a_function_that_waits_for_the_device_is_not_recorded():
-    assert captured(lambda x: x * float(x.sum()), torch.ones(3, device="cuda")) is None
+    assert capture_cuda_graph(lambda x: x * float(x.sum()), torch.ones(3, device="cuda")) is None
     assert float(torch.ones(3, device="cuda").sum()) == 3.0  # the device is as usable as before

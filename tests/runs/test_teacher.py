@@ -14,8 +14,9 @@ from regbench.api.types import PairInfo
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.results.schema import run_id_of
 from regbench.runs.execute import execute
-from regbench.runs.finished import _Absent, open_run
-from regbench.runs.plan import Request, make_plan
+from regbench.runs.finished import MissingTeacher, open_run
+from regbench.runs.plan import make_plan
+from regbench.runs.request import Request
 
 SETS = {"dataset": {"train": 4, "test": 4, "size": 112}, "registrator": {"preset": "tiny"},
         "strategy": {"preset": "tiny"}}  # fmt: skip
@@ -89,4 +90,4 @@ def test_a_finished_student_is_opened_without_its_teacher(place):
 
 def test_nobody_trains_what_was_opened_without_its_teacher():
     with pytest.raises(RegbenchError, match="cannot be trained"):
-        _Absent(ComponentConfig(), PairInfo())(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))
+        MissingTeacher(ComponentConfig(), PairInfo())(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8))

@@ -2,10 +2,10 @@
 
 import torch
 
-from regbench.tools.cuda_graph import captured
+from regbench.tools.cuda_graph import capture_cuda_graph
 
 
 def test_on_a_cpu_there_is_nothing_to_record():
     calls = []
-    assert captured(lambda x: calls.append(x), torch.ones(2)) is None
+    assert capture_cuda_graph(lambda x: calls.append(x), torch.ones(2)) is None
     assert not calls

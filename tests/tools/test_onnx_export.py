@@ -10,15 +10,14 @@ import torch
 from regbench import PairInfo, Registration, Registrator
 from regbench.api.config import ComponentConfig
 from regbench.errors import RegbenchError, UsageError
-from regbench.runs.context import RunContext
-from regbench.runs.plan import choose
+from regbench.runs.build import registrator_alone
+from regbench.runs.request import configure
 from regbench.tools import onnx_export as export
 from regbench.tools.onnx_export import export_network, export_onnx, largest_difference
 
 
 def network(name: str) -> Registrator:
-    chosen = choose("registrator", name, {"preset": "tiny"}, None)
-    return RunContext(PairInfo(64, 16), torch.device("cpu"), {"registrator": chosen}, 0).registrator()
+    return registrator_alone(configure("registrator", name, {"preset": "tiny"}), PairInfo(64, 16))
 
 
 class Mean(Registrator):
@@ -70,7 +69,7 @@ def test_displacement_and_ok_come_out_at_any_batch_size(mean_file):
 def test_another_network_is_noticed(mean_file):
     other = Mean()
     other.factor.data += 1
-    assert largest_difference(export._Plain(other), mean_file[0], 16, (2,)) > 1e-3
+    assert largest_difference(export._OfTensors(other), mean_file[0], 16, (2,)) > 1e-3
 
 
 @pytest.mark.parametrize(

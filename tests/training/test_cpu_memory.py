@@ -6,19 +6,19 @@ import sys
 
 import pytest
 
-from regbench.training import cpu_memory as allocator
+from regbench.training import cpu_memory
 
 FAULTS = """
 import resource, sys
 import torch
 if sys.argv[1] == "keep":
-    from regbench.runs.plan import device_of
-    device_of("cpu")
+    from regbench.training.cpu_memory import keep_freed_memory
+    keep_freed_memory()
 def faults():
     torch.ones(40 * 2**18)  # 40 MiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-told = [faults() for _ in range(12)]
-print(told[-1] - told[4])  # the first ones fill the store
+told = [faults() for _ in range(20)]
+print(told[-1] - told[12])  # the first ones fill the store
 """
 
 
@@ -39,12 +39,12 @@ PIECES = """
 import sys
 from contextlib import nullcontext
 import torch
-from regbench.training.cpu_memory import keep_freed_memory, lasting_apart
+from regbench.training.cpu_memory import keep_freed_memory, first_step_allocation
 from regbench.metrics.memory import peak_mb
 keep_freed_memory()
 torch.ones(2**18)
 before = peak_mb()
-with lasting_apart() if sys.argv[1] == "apart" else nullcontext():
+with first_step_allocation() if sys.argv[1] == "apart" else nullcontext():
     step = [(torch.ones(40 * 2**18), torch.ones(2**17)) for _ in range(10)]  # 40 MiB each, and what lasts
 lasting = [small for _, small in step]
 del step
@@ -64,7 +64,7 @@ def test_what_lasts_does_not_cut_up_what_is_kept():
 
 
 def test_nothing_is_set_apart_where_nothing_is_kept(monkeypatch):
-    monkeypatch.setattr(allocator, "_keeps", False)
-    monkeypatch.setattr(allocator, "_glibc", lambda: pytest.fail("glibc was asked"))
-    with allocator.lasting_apart():
+    monkeypatch.setattr(cpu_memory, "_keeps", False)
+    monkeypatch.setattr(cpu_memory, "_glibc", lambda: pytest.fail("glibc was asked"))
+    with cpu_memory.first_step_allocation():
         pass

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from regbench.errors import DataError, DivergedError, InterruptedRun, RegbenchError
-from regbench.weights.checkpoint import read_checkpoint
+from regbench.training.checkpoint import read_checkpoint
 from tests.training import toy_run as toy
 
 
@@ -59,9 +59,9 @@ def test_resume_is_bit_identical(tmp_path, reference, kill_at):
 
 @pytest.mark.parametrize("nth", [1, 3, 14])
 def test_a_kill_during_a_checkpoint_write_leaves_the_old_one(tmp_path, reference, monkeypatch, nth):
-    from regbench.weights import checkpoint
+    from regbench.weights import files
 
-    original, count = checkpoint.save_file, 0
+    original, count = files.save_file, 0
 
     def dying(tensors, path, metadata):
         nonlocal count
@@ -73,7 +73,7 @@ def test_a_kill_during_a_checkpoint_write_leaves_the_old_one(tmp_path, reference
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", dying)
+        patch.setattr(files, "save_file", dying)
         with pytest.raises(Killed):
             toy.trainer(tmp_path).fit()
     m = toy.modules()
@@ -137,9 +137,9 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_pa
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
-    from regbench.weights import checkpoint
+    from regbench.weights import files
 
-    original, count = checkpoint.save_file, 0
+    original, count = files.save_file, 0
 
     def full(tensors, path, metadata):
         nonlocal count
@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         original(tensors, path, metadata)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(files, "save_file", full)
     with pytest.raises(RegbenchError, match=r"the disk is full.*run the same command again") as error:
         toy.trainer(tmp_path).fit()
     assert "\n" not in str(error.value)
@@ -254,13 +254,13 @@ def test_deploys_are_scored_to_file_and_do_not_change_training(tmp_path, referen
     assert same(weights(m), reference)
 
 
-def test_a_rehearsed_stage_takes_the_steps_of_training_and_writes_nothing(tmp_path):
-    trained, rehearsed = toy.modules(), toy.modules()
+def test_timed_steps_are_those_of_training_and_write_nothing(tmp_path):
+    trained, timed = toy.modules(), toy.modules()
     _, stage = toy.stages(trained, steps=4)
     toy.trainer(tmp_path, trained, stages=(stage,)).fit()
-    _, stage = toy.stages(rehearsed, steps=4)
-    step = toy.trainer(tmp_path / "nowhere", rehearsed, stages=(stage,)).rehearse(stage)
+    _, stage = toy.stages(timed, steps=4)
+    step = toy.trainer(tmp_path / "nowhere", timed, stages=(stage,)).timed_steps(stage)
     for _ in range(4):
         step()
-    assert same(weights(trained), weights(rehearsed))
+    assert same(weights(trained), weights(timed))
     assert not (tmp_path / "nowhere").exists()

@@ -15,6 +15,7 @@ from regbench import geometry
 from regbench.api.dataset import Split
 from regbench.data.images import Streamed
 from regbench.data.pack import Pack
+from regbench.data.photometric import draw_distortion
 from regbench.seeds import seed_of
 
 Picture = NDArray[np.uint8]

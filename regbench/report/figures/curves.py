@@ -15,6 +15,7 @@ from regbench.report.board import BoardRow, Section
 from regbench.report.figures.style import add_legend, figure_with_axes, line_style
 from regbench.report.ranking import rank_rows
 from regbench.report.statements import title
+from regbench.results.layout import CURVE, RESULT
 
 LARGEST_ERROR = 20.0
 """Right end of a cumulative error curve in px, as in AUC@20."""
@@ -78,10 +79,10 @@ def training_curves(runs: Sequence[Path]) -> Figure:
 
 def _read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, MACE over identity's) of each deployed module; steps are counted through all stages."""
-    path = run / "curve.jsonl"
+    path = run / CURVE
     try:
         entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        stages = json.loads((run / "result.json").read_text(encoding="utf-8"))["training"]["stages"]
+        stages = json.loads((run / RESULT).read_text(encoding="utf-8"))["training"]["stages"]
         first_step, steps = {}, 0
         for stage in stages:
             first_step[stage["name"]] = steps

@@ -18,7 +18,7 @@ from regbench.testing.compare import assert_close, assert_equal, assert_same_wei
 from regbench.testing.images import labelled_pair, shifted_pair, textured
 from regbench.testing.parts import PROTOCOL, build_registrator, each
 from regbench.testing.training import snapshot
-from regbench.weights.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
+from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
 
 SIDE = PROTOCOL.patch
 NATIVE = (SIDE, SIDE)

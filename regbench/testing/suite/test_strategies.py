@@ -26,7 +26,7 @@ from regbench.testing.training import (
     tiny_pack,
     train_stage,
 )
-from regbench.weights.checkpoint import load_modules, module_tensors, read_tensors, write_tensors
+from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import nn
 
 from regbench import PairInfo, Registration, geometry
 from regbench.tools.import_weights import import_checkpoint
-from regbench.weights.checkpoint import read_tensors
+from regbench.weights.files import read_tensors
 from regbench_matchers.redfeat import ReDFeat, ReDFeatConfig
 from regbench_matchers.redfeat import loss as losses
 from regbench_matchers.redfeat.network import Network, peaks, standardised

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from regbench import PairInfo, Registration, geometry
 from regbench.data.pairs import cut, draw_displacements
 from regbench.errors import DataError
-from regbench.runs.context import load_weights
 from regbench.tools.import_weights import import_checkpoint
+from regbench.weights.files import load_weights
 from regbench_registrators.blocks.head import corners_of_cells
 from regbench_registrators.mcnet import MCNet, MCNetConfig
 

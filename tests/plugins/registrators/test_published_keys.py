@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from regbench.cli.weights import command
 from regbench.errors import DataError
 from regbench.tools.import_weights import import_checkpoint
-from regbench.weights.checkpoint import read_tensors
+from regbench.weights.files import read_tensors
 from regbench.weights.published import read_published
 
 

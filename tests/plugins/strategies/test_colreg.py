@@ -7,7 +7,7 @@ from regbench import PairInfo, Registration, geometry
 from regbench.api.types import Batch, Pair, SelfPair
 from regbench.errors import UsageError
 from regbench.plugins.registry import registry
-from regbench.runs.context import Chosen, RunContext
+from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.settings import build_config
 from regbench.testing.parts import planned_stages
 from regbench_strategies.blocks.probes import fidelity
@@ -15,10 +15,10 @@ from regbench_strategies.colreg import CoLReg, CoLRegConfig
 
 
 def context(translator: str = "mimgcd") -> RunContext:
-    def chosen(role: str, name: str) -> Chosen:
+    def chosen(role: str, name: str) -> ConfiguredComponent:
         component = registry().get(role, name)
         presets = component.load().Config.presets
-        return Chosen(component, build_config(component, {"preset": "tiny"} if "tiny" in presets else {}))
+        return ConfiguredComponent(component, build_config(component, {"preset": "tiny"} if "tiny" in presets else {}))
 
     roles = {"registrator": chosen("registrator", "mcnet"), "translator": chosen("translator", translator)}
     return RunContext(PairInfo(64, 16, 3, 1), torch.device("cpu"), roles, seed=0)

@@ -15,7 +15,7 @@ from regbench.api.types import Batch, Pair, SelfPair
 from regbench.errors import DataError, UsageError
 from regbench.ops import random_features
 from regbench.plugins.registry import registry
-from regbench.runs.context import Chosen, RunContext
+from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.settings import build_config
 from regbench.testing.parts import planned_stages
 from regbench.testing.training import check_changes, snapshot, train_stage
@@ -27,10 +27,10 @@ ALL = ("pair", "self_source", "self_target")
 
 
 def context(translator: str = "unet", registrator: str = "mcnet") -> RunContext:
-    def chosen(role: str, name: str) -> Chosen:
+    def chosen(role: str, name: str) -> ConfiguredComponent:
         component = registry().get(role, name)
         preset = {"preset": "tiny"} if "tiny" in component.load().Config.presets else {}
-        return Chosen(component, build_config(component, preset))
+        return ConfiguredComponent(component, build_config(component, preset))
 
     roles = {"registrator": chosen("registrator", registrator), "translator": chosen("translator", translator)}
     return RunContext(PairInfo(64, 16, 3, 1), torch.device("cpu"), roles, seed=0)

@@ -10,7 +10,7 @@ from regbench.api.config import ComponentConfig
 from regbench.api.types import Batch, Pair
 from regbench.errors import UsageError
 from regbench.plugins.registry import registry
-from regbench.runs.context import Chosen, RunContext
+from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.settings import build_config
 from regbench.testing.training import check_changes, train_stage
 from regbench_strategies.sshnet_d import SSHNetD, SSHNetDConfig
@@ -33,8 +33,8 @@ class Teacher(Registrator):
 
 def context(teacher: Registrator | None) -> RunContext:
     component = registry().get("registrator", "ihn1")
-    chosen = Chosen(component, build_config(component, {"preset": "tiny"}))
-    return RunContext(INFO, torch.device("cpu"), {"registrator": chosen}, seed=0, taught_by=teacher)
+    chosen = ConfiguredComponent(component, build_config(component, {"preset": "tiny"}))
+    return RunContext(INFO, torch.device("cpu"), {"registrator": chosen}, seed=0, given_teacher=teacher)
 
 
 def planned(ctx: RunContext) -> tuple[SSHNetD, tuple]:

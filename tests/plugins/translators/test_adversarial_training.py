@@ -10,7 +10,7 @@ from regbench.api.stage import module_named
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.plugins.registry import registry
-from regbench.runs.context import Chosen, RunContext
+from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.settings import build_config
 from regbench.training.trainer import Trainer, TrainerConfig
 from tests.plugins.translators.stand_ins import INFO, batch_of, context
@@ -22,7 +22,7 @@ each = pytest.mark.parametrize("name", NAMES)
 
 def tiny(name: str, info: PairInfo = INFO, seed: int = 0):
     component = registry().get("translator", name)
-    return Chosen(component, build_config(component, {"preset": "tiny"})).build(info, seed)
+    return ConfiguredComponent(component, build_config(component, {"preset": "tiny"})).build(info, seed)
 
 
 class Killed(BaseException):
@@ -33,7 +33,7 @@ def run(name: str, pack, folder, kill_at: int | None = None) -> dict[str, torch.
     """Train three steps of a run, in a folder that may hold the checkpoint of a killed one."""
     folder.mkdir(exist_ok=True)
     component = registry().get("translator", name)
-    chosen = Chosen(component, build_config(component, {"preset": "tiny"}))
+    chosen = ConfiguredComponent(component, build_config(component, {"preset": "tiny"}))
     ctx = RunContext(pair_info(pack, PROTOCOL), torch.device("cpu"), {"translator": chosen}, 0)
     stages = ctx.translator().unpaired_stages(ctx, steps=3)
     sampler = PairSampler(pack, PROTOCOL, seed=0)

@@ -7,7 +7,7 @@ import torch
 
 from regbench.errors import UsageError
 from regbench.plugins.registry import registry
-from regbench.runs.context import Chosen
+from regbench.runs.context import ConfiguredComponent
 from regbench.settings import build_config
 from regbench_translators.blocks.resnet import ResNetGenerator, comparable
 from tests.plugins.translators.stand_ins import INFO
@@ -17,7 +17,7 @@ each = pytest.mark.parametrize("name", ["cut", "fastcut", "cyclegan", "unsb"])
 
 def tiny(name: str):
     component = registry().get("translator", name)
-    return Chosen(component, build_config(component, {"preset": "tiny"})).build(INFO, 0)
+    return ConfiguredComponent(component, build_config(component, {"preset": "tiny"})).build(INFO, 0)
 
 
 @pytest.mark.parametrize(

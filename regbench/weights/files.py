@@ -1,0 +1,107 @@
+"""Safetensors files: tensors of named modules, and facts as text in the file's metadata. No pickle is written or read.
+
+Parameters and buffers are keyed ``module/<name>/<key>``. A weights file holds nothing else; its metadata says which
+component it belongs to and what supervised its training.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from regbench.errors import DataError, RegbenchError
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file atomically: ``path`` is always the old file or the new one, whole.
+
+    Raises:
+        RegbenchError: the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, partial, dict(metadata))
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        why = "the disk is full; free some space" if full else str(error)
+        raise RegbenchError(f"cannot write {path}: {why}, then run the same command again to resume") from error
+
+
+def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file; raises DataError in one line when it is missing or broken."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Metadata of a safetensors file, without its tensors; raises DataError as :func:`read_tensors` does."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+
+
+def module_tensors(modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
+    """Parameters and buffers of named modules, keyed ``module/<name>/<key>``."""
+    return {f"module/{name}/{k}": v for name, m in modules.items() for k, v in m.state_dict().items()}
+
+
+def load_modules(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Load named modules strictly from the tensors of a file; raises DataError that names what does not fit."""
+    for name, module in modules.items():
+        prefix = f"module/{name}/"
+        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            first = " ".join(str(error).split())[:300]
+            raise DataError(f"{path}: weights of {name!r} do not fit its configuration: {first}") from error
+
+
+def write_weights(path: Path, modules: Mapping[str, nn.Module], *, component: str, **facts: str) -> None:
+    """Write a weights file.
+
+    Args:
+        path: the file.
+        modules: by their names in a run; a lone network is called ``registrator``.
+        component: registered name of the registrator.
+        facts: more metadata, such as ``supervision``.
+
+    Raises:
+        RegbenchError: the file cannot be written.
+    """
+    write_tensors(path, module_tensors(modules), {"format": "regbench-weights", "component": component, **facts})
+
+
+def load_weights(network: nn.Module, path: Path) -> dict[str, str]:
+    """Load a registrator from a weights file of a run or of ``regbench weights import``; returns its metadata.
+
+    Raises:
+        DataError: the file is missing, not safetensors, or not of this network at these settings.
+    """
+    tensors, metadata = read_tensors(path)
+    load_modules({"registrator": network}, tensors, path)
+    return metadata
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a readable safetensors file ({error}); it may be truncated")
