@@ -79,11 +79,11 @@ def _edges(test_pairs: TestPairs, pairs: Pairs, batch: int) -> tuple[Floats, Flo
         usable = torch.from_numpy(pairs.ok[which] & np.isfinite(pairs.estimate[which]).all((1, 2)))
         estimate = torch.from_numpy(pairs.estimate[which]).where(usable[:, None, None], torch.zeros(()))
         homography = geometry.homography_from_displacement(estimate.to(source.device), size)
-        seen = _seen(homography, size)
-        share = seen.mean((1, 2, 3))
+        visible = _both_visible(homography, size)
+        share = visible.mean((1, 2, 3))
         fields = edge_field(geometry.warp(source, homography)), edge_field(target)
-        laid = edge_agreement(*fields, seen).where(share > LEAST_OVERLAP, torch.zeros_like(share))
-        rim = _seen(torch.eye(3, device=source.device)[None], size)
+        laid = edge_agreement(*fields, visible).where(share > LEAST_OVERLAP, torch.zeros_like(share))
+        rim = _both_visible(torch.eye(3, device=source.device)[None], size)
         asis = edge_agreement(edge_field(source), fields[1], rim)
         for part, values in zip(parts, (laid.where(usable.to(laid.device), asis), asis, share), strict=True):
             part.append(values)
@@ -91,10 +91,10 @@ def _edges(test_pairs: TestPairs, pairs: Pairs, batch: int) -> tuple[Floats, Flo
     return np.nan_to_num(agreement), before, overlap
 
 
-def _seen(homography: torch.Tensor, size: geometry.Size) -> torch.Tensor:
-    """``(B, 1, H, W)``: where the target shows the source as well, away from the rim of either."""
-    seen = geometry.inside(geometry.invert(homography), size, size)
-    hidden = nn.functional.pad(1 - seen, (_BORDER,) * 4, value=1.0)
+def _both_visible(homography: torch.Tensor, size: geometry.Size) -> torch.Tensor:
+    """``(B, 1, H, W)``: 1 where the target and the warped source both have pixels, away from the rim of either."""
+    covered = geometry.inside(geometry.invert(homography), size, size)
+    hidden = nn.functional.pad(1 - covered, (_BORDER,) * 4, value=1.0)
     return 1 - nn.functional.max_pool2d(hidden, 2 * _BORDER + 1, 1)
 
 

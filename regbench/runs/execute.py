@@ -69,7 +69,7 @@ def execute(plan: Plan, reporter: Reporter | None = None, *, force: bool = False
 
 
 def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Result:
-    """What the first process does: find an earlier outcome, or make one and record it, whatever it is."""
+    """The part of the first process: return an earlier result, or make one; a failure is recorded too."""
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -64,7 +64,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
 
     Args:
         request: what to run.
-        progress: told how far the preparation is.
+        progress: told how far the preparation of the data set is.
         world: the processes that will train together; all make the same plan.
 
     Raises:

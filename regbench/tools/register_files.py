@@ -74,12 +74,22 @@ def load_image(path: Path) -> Tensor:
 
 
 def overlay_of(source: Tensor, target: Tensor, homography: Matrix, path: Path) -> None:
-    """Write a checkerboard of the target and the warped source, as PNG; raises RegbenchError when it cannot."""
-    to, moving = (np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()[..., ::-1]) for x in (target, source))
-    h, w = to.shape[:2]
+    """Write a checkerboard of the target and the warped source as PNG.
+
+    Args:
+        source: ``(1, 3, H, W)`` in [0, 1].
+        target: ``(1, 3, H', W')`` in [0, 1].
+        homography: source pixels to target pixels.
+        path: the file.
+
+    Raises:
+        RegbenchError: the file cannot be written.
+    """
+    fixed, moving = (np.ascontiguousarray(x[0].permute(1, 2, 0).numpy()[..., ::-1]) for x in (target, source))
+    h, w = fixed.shape[:2]
     warped = cv2.warpPerspective(moving, homography, (w, h))
     side = max(8, min(h, w) // 8)
     y, x = np.mgrid[:h, :w]
-    board = ((x // side + y // side) % 2 == 0)[..., None]
-    if not cv2.imwrite(str(path), (np.where(board, to, warped) * 255).round().astype(np.uint8)):
+    tiles = ((x // side + y // side) % 2 == 0)[..., None]
+    if not cv2.imwrite(str(path), (np.where(tiles, fixed, warped) * 255).round().astype(np.uint8)):
         raise RegbenchError(f"{path}: cannot be written; name a writable .png")
