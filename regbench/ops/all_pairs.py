@@ -26,7 +26,7 @@ def all_pairs_correlation(source: Tensor, target: Tensor) -> Tensor:
     """
     with torch.autocast(source.device.type, enabled=False):
         # In place: this is the largest tensor of all.
-        products = torch.matmul(source.float().flatten(2).mT, target.float().flatten(2)).relu_()
+        products = torch.matmul(source.float().flatten(2).transpose(-1, -2), target.float().flatten(2)).relu_()
     return products.view(-1, 1, *target.shape[-2:])
 
 

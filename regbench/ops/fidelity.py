@@ -1,4 +1,4 @@
-"""Whose geometry an image has, whatever its modality: correlation of maximum index maps."""
+"""Whether two images share their geometry, whatever their modality: correlation of maximum index maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageNet weights of a ResNet-34, taken from where they lie; nothing is ever downloaded."""
+"""ImageNet weights of a ResNet-34, read from a local file; nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from regbench.errors import DataError
 from regbench.weights.published import hub_cache, in_hugging_face_cache, read_published
 
 TORCHVISION = ("resnet34-b627a593.pth", "resnet34-333f7ec4.pth")
-"""Names of torchvision's file, the present one and that of older releases."""
+"""Names of torchvision's file: in current and in older releases."""
 TIMM = "timm/resnet34.tv_in1k"
 """The same weights on the Hugging Face hub."""
 
@@ -30,7 +30,7 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
     Raises:
         DataError: there is no file, or it does not fit the network; says what to put where.
     """
-    path = _found(file)
+    path = _weights_file(file)
     tensors = read_published(path)
     wanted = {key: value for key, value in network.state_dict().items() if key.rpartition(".")[0] not in new}
     # Old files lack the counters of batch norm, which nothing reads.
@@ -42,7 +42,7 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
     return path
 
 
-def _found(file: str | Path | None) -> Path:
+def _weights_file(file: str | Path | None) -> Path:
     if file is not None:
         if not Path(file).is_file():
             raise DataError(f"{file}: no such file; name {TORCHVISION[0]}, torchvision's ResNet-34 of ImageNet")

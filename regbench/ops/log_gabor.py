@@ -1,7 +1,7 @@
 """Batched log-Gabor filter bank, and the maximum index map (MIM) that is made of its amplitudes.
 
 The bank is Kovesi's (phasecong3) at the parameters of RIFT (Li, Hu, Ai 2020): radial log-Gabor times an angular raised
-cosine that lives on one side of the spectrum, so that the response is complex, its modulus the local amplitude.
+cosine that is zero on the other side of the spectrum, so that the response is complex, its modulus the local amplitude.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def amplitudes(grey: Tensor, scales: int = 4, orientations: int = 6) -> Tensor:
 
     Args:
         grey: ``(B, 1, H, W)``, any range; both sides larger than 16 px.
-        scales: of the bank.
-        orientations: of the bank.
+        scales: number of wavelengths.
+        orientations: number of directions.
 
     Returns:
         ``(B, orientations, H, W)`` float32. Differentiable.
@@ -76,8 +76,8 @@ def amplitudes(grey: Tensor, scales: int = 4, orientations: int = 6) -> Tensor:
         bank = log_gabor_bank(*padded.shape[-2:], scales, orientations, device=grey.device)
         spectrum = torch.fft.fft2(padded)  # (B, 1, H', W')
         # One orientation at a time: the complex response of all of them would be 24 images per image.
-        found = [torch.fft.ifft2(spectrum * bank[o]).abs().sum(dim=1) for o in range(orientations)]
-        return torch.stack(found, dim=1)[..., PAD : PAD + h, PAD : PAD + w]
+        summed = [torch.fft.ifft2(spectrum * bank[o]).abs().sum(dim=1) for o in range(orientations)]
+        return torch.stack(summed, dim=1)[..., PAD : PAD + h, PAD : PAD + w]
 
 
 def to_grey(image: Tensor) -> Tensor:
@@ -97,8 +97,8 @@ def maximum_index_map(image: Tensor, kind: str = "value", scales: int = 4, orien
         image: ``(B, 3, H, W)`` or ``(B, 1, H, W)``.
         kind: ``value``: the largest amplitude, min-max normalised per sample; ``index``: its orientation, 0..N-1
             scaled to [-1, 1]; ``vector``: the amplitude-weighted doubled angle, two channels (not in the paper).
-        scales: of the bank.
-        orientations: of the bank.
+        scales: number of wavelengths.
+        orientations: number of directions.
 
     Returns:
         ``(B, 1, H, W)``, two channels for ``vector``; float32 in [-1, 1].
@@ -106,16 +106,17 @@ def maximum_index_map(image: Tensor, kind: str = "value", scales: int = 4, orien
     Raises:
         ValueError: an unknown kind.
     """
-    found = amplitudes(to_grey(image) if image.shape[1] == 3 else image, scales, orientations)
+    amplitude = amplitudes(to_grey(image) if image.shape[1] == 3 else image, scales, orientations)
     if kind == "value":
-        value = found.amax(dim=1, keepdim=True)
+        value = amplitude.amax(dim=1, keepdim=True)
         low, high = value.amin(dim=(-2, -1), keepdim=True), value.amax(dim=(-2, -1), keepdim=True)
         return 2 * (value - low) / (high - low).clamp_min(1e-6) - 1
     if kind == "index":
-        return 2 * found.argmax(dim=1, keepdim=True).float() / (orientations - 1) - 1
+        return 2 * amplitude.argmax(dim=1, keepdim=True).float() / (orientations - 1) - 1
     if kind == "vector":
-        angle = 2 * math.pi * torch.arange(orientations, device=found.device) / orientations
-        total = found.sum(dim=1, keepdim=True).clamp_min(1e-6)
-        parts = [(found * f(angle).view(1, -1, 1, 1)).sum(dim=1, keepdim=True) / total for f in (torch.cos, torch.sin)]
-        return torch.cat(parts, dim=1)
+        angle = 2 * math.pi * torch.arange(orientations, device=amplitude.device) / orientations
+        total = amplitude.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        angle = angle.view(1, -1, 1, 1)
+        vector = [(amplitude * f(angle)).sum(dim=1, keepdim=True) / total for f in (torch.cos, torch.sin)]
+        return torch.cat(vector, dim=1)
     raise ValueError(f"unknown kind of MIM {kind!r}: value, index or vector")

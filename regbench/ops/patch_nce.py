@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class PatchSampler(nn.Module):
     """Reads features at drawn places and maps them, by one two-layer perceptron a layer, to codes of unit length.
 
-    The published code makes the perceptrons at the first forward pass; these are made at once, from the channels
-    that are known.
+    The published code builds the perceptrons at the first forward pass; here they are built at once, from the given
+    channels.
 
     Args:
         channels: of each feature map.
@@ -30,20 +30,20 @@ class PatchSampler(nn.Module):
 
     def draw(self, features: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
         """Places ``(P,)`` for each map, without replacement and the same for all images of the batch."""
-        found = []
+        drawn = []
         for feature in features:
             count = feature.shape[-2] * feature.shape[-1]
             places = torch.randperm(count, generator=generator)[: min(self.patches, count)]
-            found.append(places.to(feature.device, non_blocking=True))
-        return found
+            drawn.append(places.to(feature.device, non_blocking=True))
+        return drawn
 
     def forward(self, features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
         """Maps ``(B, C, H, W)`` at places ``(P,)`` to codes ``(B, P, width)``."""
-        found = []
+        codes = []
         for head, feature, where in zip(self.heads, features, places, strict=True):
             code = head(feature.flatten(2)[..., where].transpose(1, 2)).float()
-            found.append(code / (code.norm(dim=-1, keepdim=True) + 1e-7))
-        return found
+            codes.append(code / (code.norm(dim=-1, keepdim=True) + 1e-7))
+        return codes
 
     def contrast(
         self, images: Sequence[Tensor], kept: Sequence[Tensor], generator: torch.Generator, temperature: float = 0.07

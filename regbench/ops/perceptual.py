@@ -8,8 +8,8 @@ summed over channels, averaged over pixels and summed over depths. Three network
 * :func:`random_features`: a narrow VGG with seeded random weights, for tests and short runs: it needs no file, and its
   distances are those of textures, not of what ImageNet taught.
 
-Published weights are taken from files that lie here and are never downloaded; ``source`` of what is returned says which
-network and which files were used.
+Published weights are read from local files and never downloaded; the attribute ``source`` states which network and
+which files were used.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ class VGG(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """``(B, 3, H, W)``, H and W at least 16, to what leaves each block (relu1_2, 2_2, 3_3, 4_3, 5_3)."""
+        """``(B, 3, H, W)``, H and W at least 16, to the last map of each block (relu1_2, 2_2, 3_3, 4_3, 5_3)."""
         layers = iter(self.convolutions)
-        found: list[Tensor] = []
+        maps: list[Tensor] = []
         for count in CONVOLUTIONS:
-            x = F.max_pool2d(x, 2) if found else x
+            x = F.max_pool2d(x, 2) if maps else x
             for _ in range(count):
                 x = F.relu(next(layers)(x))
-            found.append(x)
-        return found
+            maps.append(x)
+        return maps
 
 
 class Perceptual(nn.Module):
@@ -77,7 +77,7 @@ class Perceptual(nn.Module):
 
     Args:
         network: ``(B, 3, H, W)`` to a sequence of maps ``(B, C, h, w)``.
-        source: what it is made of, for a result to say.
+        source: name and files of the network, for result files.
         mean: subtracted from images of [0, 1], a number a channel.
         deviation: divides them.
         weights: a weight for every channel of every map, ``(1, C, 1, 1)``; None counts all alike, by one.
@@ -136,11 +136,11 @@ def lpips_vgg16(folder: Path | None = None, image_range: Range = "signed") -> Pe
         DataError: a file is missing, broken or of something else; the message says which one to put where.
     """
     places = [folder] if folder else [hub_cache()]
-    network_file = _found(VGG16_FILE, places, "torchvision, https://download.pytorch.org/models/" + VGG16_FILE)
+    network_file = _first_file(VGG16_FILE, places, "torchvision, https://download.pytorch.org/models/" + VGG16_FILE)
     package = find_spec("lpips") if folder is None else None
     if package is not None and package.origin is not None:
         places.append(Path(package.origin).parent / "weights" / "v0.1")
-    weights_file = _found(LPIPS_FILE, places, f"weights/v0.1/{LPIPS_FILE} of the package lpips")
+    weights_file = _first_file(LPIPS_FILE, places, f"weights/v0.1/{LPIPS_FILE} of the package lpips")
     network = _hollow(VGG16_WIDTHS)
     network.load_state_dict(_renamed(network_file, VGG16_KEYS, network.state_dict()), assign=True)
     shapes = {str(i): torch.empty(1, width, 1, 1) for i, width in enumerate(VGG16_WIDTHS)}
@@ -203,12 +203,12 @@ def timm_features(name: str, file: Path | None = None) -> Perceptual:
 
 
 def _hollow(widths: Sequence[int]) -> VGG:
-    """A VGG without weights, to be given some: none are drawn from the global generator for nothing."""
+    """A VGG on the meta device, to be filled: no weights are drawn from the global generator in vain."""
     with torch.device("meta"):
         return VGG(widths)
 
 
-def _found(name: str, places: Sequence[Path], origin: str) -> Path:
+def _first_file(name: str, places: Sequence[Path], origin: str) -> Path:
     for place in places:
         if (place / name).is_file():
             return place / name
@@ -219,17 +219,17 @@ def _found(name: str, places: Sequence[Path], origin: str) -> Path:
 
 
 def _renamed(file: Path, keys: Mapping[str, str], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file under our names, all of them there and of the shapes expected."""
+    """The tensors of a file under our names; raises DataError unless all exist in the expected shapes."""
     tensors = read_published(file)
-    found = {}
+    renamed = {}
     for theirs, ours in keys.items():
         if theirs not in tensors:
             raise DataError(f"{file}: has no {theirs}; it is not the published file")
         if tensors[theirs].shape != expected[ours].shape:
             shapes = f"{tuple(tensors[theirs].shape)}, not {tuple(expected[ours].shape)}"
             raise DataError(f"{file}: {theirs} is {shapes}; it is not the published file")
-        found[ours] = tensors[theirs].float()
-    return found
+        renamed[ours] = tensors[theirs].float()
+    return renamed
 
 
 def _described(file: Path) -> dict[str, str]:

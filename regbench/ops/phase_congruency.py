@@ -50,8 +50,8 @@ def phase_congruency(
 
     Args:
         grey: ``(B, 1, H, W)`` in [0, 1]; both sides larger than 16 px.
-        scales: of the bank; at least 2.
-        orientations: of the bank.
+        scales: number of wavelengths, at least 2.
+        orientations: number of directions.
         mult: ratio of one wavelength to the next.
         noise: standard deviations of the noise's energy beyond its mean that are subtracted (Kovesi's k).
         cut_off: spread of frequencies, 0 to 1, below which the measure is weighted down.
@@ -83,7 +83,7 @@ def phase_congruency(
             total, largest = amplitude.sum(dim=1), amplitude.amax(dim=1)
             mean = response.sum(dim=1)
             unit = mean / (mean.abs() + _EPSILON)
-            # Of the conjugate product with the mean direction: cosine part less the modulus of the sine part.
+            # Product with the conjugate of the mean direction: its cosine part less the modulus of its sine part.
             turned = response * unit.conj().unsqueeze(1)
             energy = ((turned.real - turned.imag.abs()).sum(dim=1) - noise_energy).clamp_min(0)
             width = (total / (largest + _EPSILON) - 1) / (scales - 1)

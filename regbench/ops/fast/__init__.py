@@ -21,9 +21,9 @@ from torch import Tensor
 
 from regbench.ops.fast.all_pairs import AllPairs
 from regbench.ops.fast.convolution import normalised_convolution
-from regbench.ops.fast.correlation import correlation
 from regbench.ops.fast.decoder import decoder_layers
-from regbench.ops.fast.residual_block import residual_block
+from regbench.ops.fast.local_correlation import correlation
+from regbench.ops.fast.residual import residual_block
 
 __all__ = ["AllPairs", "correlation", "decoder_layers", "normalised_convolution", "residual_block", "usable"]
 

@@ -1,4 +1,4 @@
-"""Local correlation on CUDA: the function that ``correlation.py`` computes in plain torch, as Triton kernels.
+"""Local correlation on CUDA as Triton kernels: the function that ``regbench/ops/correlation.py`` states in torch.
 
 A program takes a tile of pixels and goes through its halo row by row. The features of a row are interpolated where the
 grid leads as they are read, multiplied with the tile, and the products within the window are stored: nothing but the
@@ -65,8 +65,8 @@ def _tile(h, w, RADIUS: tl.constexpr, SIDE: tl.constexpr, TILE: tl.constexpr):
 @triton.jit
 def _interpolated(v00, v01, v10, v11, fx, fy, kind: tl.constexpr):
     """Features between four pixels, rounded as a map of their type would hold them."""
-    found = (1 - fy) * ((1 - fx) * v00 + fx * v01) + fy * ((1 - fx) * v10 + fx * v11)
-    return found.to(kind).to(tl.float32)
+    features = (1 - fy) * ((1 - fx) * v00 + fx * v01) + fy * ((1 - fx) * v10 + fx * v11)
+    return features.to(kind).to(tl.float32)
 
 
 @triton.jit
@@ -89,13 +89,13 @@ def _forward(
             tile = tl.load(map1 + b * b1 + c[None, :] * c1 + (y * y1 + x * x1)[:, None], mask=here, other=0.0)
             there = inside[:, None] & (c < channels)[None, :]
             at = map2 + b * b2 + c[None, :] * c2
-            found = tl.load(at + p00[:, None], mask=there, other=0.0).to(tl.float32)
+            features = tl.load(at + p00[:, None], mask=there, other=0.0).to(tl.float32)
             if GRID:
                 v01 = tl.load(at + p01[:, None], mask=there, other=0.0).to(tl.float32)
                 v10 = tl.load(at + p10[:, None], mask=there, other=0.0).to(tl.float32)
                 v11 = tl.load(at + p11[:, None], mask=there, other=0.0).to(tl.float32)
-                found = _interpolated(found, v01, v10, v11, fx, fy, map2.dtype.element_ty)
-            products += tl.dot(tile.to(tl.float32), tl.trans(found), input_precision=PRECISION)
+                features = _interpolated(features, v01, v10, v11, fx, fy, map2.dtype.element_ty)
+            products += tl.dot(tile.to(tl.float32), tl.trans(features), input_precision=PRECISION)
         dy = halo_row - row[:, None]
         wanted = exists[:, None] & (dy >= 0) & (dy < window) & (dx >= 0) & (dx < window)
         into = out + ((b * window * window + dy * window + dx) * h + y[:, None]) * w + x[:, None]
@@ -135,7 +135,7 @@ def _backward(
                 v01 = tl.load(at + p01[:, None], mask=there, other=0.0).to(tl.float32)
                 v10 = tl.load(at + p10[:, None], mask=there, other=0.0).to(tl.float32)
                 v11 = tl.load(at + p11[:, None], mask=there, other=0.0).to(tl.float32)
-                found = _interpolated(v00, v01, v10, v11, fx, fy, map2.dtype.element_ty)
+                features = _interpolated(v00, v01, v10, v11, fx, fy, map2.dtype.element_ty)
                 tl.atomic_add(to + p00[:, None], d_halo * (1 - fy) * (1 - fx), mask=there)
                 tl.atomic_add(to + p01[:, None], d_halo * (1 - fy) * fx, mask=there)
                 tl.atomic_add(to + p10[:, None], d_halo * fy * (1 - fx), mask=there)
@@ -146,9 +146,9 @@ def _backward(
                 tl.atomic_add(at_grid, tl.sum(along_x, axis=1), mask=inside)
                 tl.atomic_add(at_grid + 1, tl.sum(along_y, axis=1), mask=inside)
             else:
-                found = v00
+                features = v00
                 tl.atomic_add(to + p00[:, None], d_halo, mask=there)
-            d_tile += tl.dot(d_products, found, input_precision=PRECISION)
+            d_tile += tl.dot(d_products, features, input_precision=PRECISION)
         into = d_map1 + b * b1 + c[None, :] * c1 + (y * y1 + x * x1)[:, None]
         tl.store(into, d_tile.to(d_map1.dtype.element_ty), mask=here)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from regbench.ops import fast
 from regbench.ops.fast.memory import CACHED
-from regbench.ops.fast.residual_block import residual_sum
+from regbench.ops.fast.residual import residual_sum
 from regbench.ops.fast.weight_gradient import PIXELS, weight_gradient
 
 FORMATS = (torch.contiguous_format, torch.channels_last)

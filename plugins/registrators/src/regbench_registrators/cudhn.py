@@ -10,7 +10,7 @@ default loss of a registrator, the network is supervised like any other.
 Conventions. The released homography maps pixels of the second image to pixels of the first, its corners lie one pixel
 beyond the patch (x + w, not x + w - 1) and run TL, BL, BR, TR. So regbench's source, whose corners the displacement
 moves, is the second image here, and offsets are converted exactly. The released code masks the full frame and crops;
-a registrator is given no more than the patch, so the mask is that of the patch.
+a registrator sees the patch alone, so the mask is that of the patch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS
 from regbench_registrators.blocks.resnet import Depths, Pretrained, Widths, offsets_regressor
 from regbench_registrators.presets import CUDHN_PRESETS
 
-# Of 8-bit R, G, B. The authors subtract them from images OpenCV has read, B first: their list starts with 118.93.
+# For 8-bit R, G, B. The authors subtract them from images that OpenCV has read, B first: their list starts with 118.93.
 MEAN = (102.60, 113.97, 118.93)
 DEVIATION = (72.45, 68.81, 69.85)
 RELEASED_ORDER = (0, 3, 1, 2)

@@ -1,8 +1,8 @@
 """The DHN of later papers: a ResNet-34 over the stacked pair regresses the eight corner offsets at once.
 
-biHomE and, after it, AltO put a ResNet-34 in the place of DeTone's network (:mod:`regbench_registrators.dhn`): six
-channels, two colour images in [-1, 1]; a linear layer of 512 to 8 offsets in pixels (21,298,184 parameters). A paper
-that writes "DHN" without more may mean either.
+biHomE and, after it, AltO replace DeTone's network (:mod:`regbench_registrators.dhn`) by a ResNet-34. It reads six
+channels, two colour images in [-1, 1], and ends in a linear layer of 512 to 8 offsets in pixels (21,298,184
+parameters). A paper that writes "DHN" may mean either network.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Features of both patches at stride 4; all their correlations at once; then, with tied weights, six times: look the
 correlations up around where the current homography leads, add the flow, decode an increment of the four corner
-displacements. The second scale warps the target by what was found, encodes it again at stride 2,
-and estimates what is left in three iterations. Increments are full-resolution pixels at every scale.
+displacements. The second scale warps the target by the first scale's estimate, encodes it again at stride 2, and
+estimates the remaining displacement in three iterations. Increments are full-resolution pixels at every scale.
 
 ``ihn1`` has one scale (1,307,970 parameters at 128 px, of which 16,640 belong to the 1x1 convolution of the unused
 scale: published weights hold it), ``ihn`` both (1,715,652). ``ihn-lite`` is the one-scale form that SSHNet trains
@@ -110,7 +110,7 @@ class IHN(Registrator):
                 correlation = lookup(flow.detach() if self.config.detach_lookup else flow)
                 displacement = displacement + decoder(torch.cat([correlation, flow], dim=1)).float()
                 flow = flow_of(displacement, stride, map_size)
-                # A later scale sees the warped target: its homography comes first, the earlier one leads on from it.
+                # The second scale sees the warped target: its homography applies first, the earlier one after it.
                 whole = in_sequence(displacement, before, size, self.config.composition) if scale else displacement
                 estimates.append(whole)
         return Registration(torch.stack(estimates), size)

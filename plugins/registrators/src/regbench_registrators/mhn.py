@@ -1,8 +1,8 @@
 """MHN: the multi-scale network of "Deep homography estimation for dynamic scenes" (Le, Liu, Zhang, Agarwala,
 CVPR 2020), without its mask branch.
 
-Grey images at a quarter, half and full size, coarse to fine: each level regresses the eight corner offsets of what the
-coarser ones left, from the pair whose source has been warped by their estimate (Fig. 3 of the paper). Offsets are
+Grey images at a quarter, half and full size, coarse to fine: each level regresses the eight corner offsets that the
+coarser ones left over, from the pair whose source has been warped by their estimate (Fig. 3 of the paper). Offsets are
 full-resolution pixels at every level. The authors published no network; this is the form SSHNet's code gives it
 (2,566,936 parameters at 128 px), and the depth of each level follows the patch.
 
@@ -130,7 +130,7 @@ class MHN(Registrator):
             before = estimates[-1].detach()
             first = self.warped(first, geometry.homography_from_displacement(before, size), i)
             left = level(torch.cat([first, second], dim=1)).float()
-            # This level sees the warped source: its homography leads on from the earlier one.
+            # This level sees the warped source: its homography applies after the earlier one.
             estimates.append(in_sequence(before, left, size, self.config.composition))
         return Registration(torch.stack(estimates), size)
 

@@ -116,7 +116,7 @@ class FocusTransformer(nn.Module):
 
 
 class Motion(nn.Module):
-    """What the correlation of two maps says: raw dot products in a window, ReLU, 1x1 convolution.
+    """Motion features from the correlation of two maps: raw dot products in a window, ReLU, 1x1 convolution.
 
     Args:
         radius: half side of the window; 8 at the published first scale, 4 at the second.
@@ -184,7 +184,7 @@ class RHWF(Registrator):
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """Estimate the displacements; one entry an iteration, ``(iterations of all scales, B, 4, 2)``.
 
-        Gradients reach an increment through its own iteration alone: warp and flow are constants to later ones.
+        Each increment gets gradients through its own iteration alone: to later iterations warp and flow are constants.
         """
         b = source.shape[0]
         size = (source.shape[-2], source.shape[-1])
@@ -199,7 +199,7 @@ class RHWF(Registrator):
             source_map = features[stride][:b]
             map_size = (source_map.shape[-2], source_map.shape[-1])
             for window in self.config.windows[scale]:
-                if target_map is None:  # the flow is still that of the iteration before, on the grid it was made on
+                if target_map is None:  # here the flow is still that of the iteration before, on that iteration's grid
                     target_map = self.encoder(warp_by_flow(target, flow), (stride,))[stride]
                 flow = flow_of(displacement.detach(), stride, map_size)
                 attended = self.transformers[scale](source_map, target_map, window)

@@ -67,10 +67,7 @@ class ResidualEncoder(nn.Module):
         """
         wanted = {int(s) for s in self.heads} if strides is None else set(strides)
         features: dict[int, Tensor] = {}
-        if fast.usable(image, self._widest):
-            x = F.relu(fast.normalised_convolution(image, self.stem))
-        else:
-            x = F.relu(F.instance_norm(self.stem(image)))
+        x = self._stem_map(image)
         for stride, factor, level in zip(self.strides, self._factors, self.levels, strict=True):
             if self._pool and factor > 1:
                 x = F.max_pool2d(x, factor)
@@ -80,3 +77,8 @@ class ResidualEncoder(nn.Module):
             if len(features) == len(wanted):
                 break
         return features
+
+    def _stem_map(self, image: Tensor) -> Tensor:
+        if fast.usable(image, self._widest):
+            return F.relu(fast.normalised_convolution(image, self.stem))
+        return F.relu(F.instance_norm(self.stem(image)))

@@ -1,7 +1,7 @@
 """Attention of every position to a window around the same position of another map.
 
-The map is cut into tiles. Each tile attends to its halo (the tile grown by the radius) with a mask that leaves the
-window: dense products over a few more keys than wanted, in place of gathers. No compiled extension is needed.
+The map is cut into tiles. Each tile attends to its halo (the tile grown by the radius) under a mask that keeps the
+window: dense products over more keys than wanted take the place of gathers, and no compiled extension is needed.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def local_attention(query: Tensor, key: Tensor, value: Tensor, radius: int) -> T
     tiles = tiles.permute(0, 2, 4, 3, 5, 1).reshape(b * ny * nx, 1, TILE * TILE, c)
     around = (radius, radius + right, radius, radius + bottom)
     mask = _window(radius, query.device)
-    found = F.scaled_dot_product_attention(
+    attended = F.scaled_dot_product_attention(
         tiles, _halos(F.pad(key, around), radius), _halos(F.pad(value, around), radius), mask
     )
-    found = found.reshape(b, ny, nx, TILE, TILE, c).permute(0, 5, 1, 3, 2, 4)
-    return found.reshape(b, c, ny * TILE, nx * TILE)[..., :h, :w]
+    attended = attended.reshape(b, ny, nx, TILE, TILE, c).permute(0, 5, 1, 3, 2, 4)
+    return attended.reshape(b, c, ny * TILE, nx * TILE)[..., :h, :w]
 
 
 def global_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
