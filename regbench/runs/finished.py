@@ -81,4 +81,5 @@ def _chosen(role: str, described: Component | None) -> Chosen | None:
     if described is None:
         return None
     component = registry().get(role, described.name)
-    return Chosen(component, component.load().Config.model_validate(described.config))
+    settings = component.load().Config
+    return Chosen(component, settings.model_validate({**settings.formerly, **described.config}))

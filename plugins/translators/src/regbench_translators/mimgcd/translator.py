@@ -9,21 +9,26 @@ Round 0 trains the U-Net (eqs. 5-11). Each later round uses pairs aligned by the
 order of Algorithm 1, the target's MIM encoder (eq. 12), the U-Net with that encoder's maps, and the source's MIM
 encoder through the frozen U-Net (eqs. 14-16).
 
-The paper leaves open what follows; the settings hold these readings. t2 is drawn from U[300, 599] in training and is
-450 at inference; t1 and t2 share one noise (eq. 5 as written); losses are means over all elements; the U-Net has
-64 x (1, 2, 3, 4) channels; maps are the value MIM; the second term of eq. 16 is L_mds. A grey target has one channel:
-with independent noise in three channels, the network could average the noise away and copy the target's geometry.
+The paper leaves open what follows; the settings hold these readings. The process has T = 1000 steps with beta from 1e-4
+to 2e-2; t2 is drawn from U[300, 599] in training and is 450 at inference; t1 and t2 share one noise (eq. 5 as written);
+the U-Net has 64 x (1, 2, 3, 4) channels; maps are the value MIM of the grey image, from RIFT's filter bank.
+
+These readings have no setting. Losses are means over all elements. The second term of eq. 16 is L_mds. Handcrafted maps
+are scaled to [-1, 1] by eq. 13 in round 0 too. The MIM encoders end in tanh. The estimate is clamped to [-1, 1] in
+:meth:`MIMGCD.translate` alone. A grey target has one channel: with independent noise in three channels, the network
+could average the noise away and copy the target's geometry.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from regbench import (
@@ -48,6 +53,8 @@ from regbench_translators.mimgcd.encoder import MIMEncoder
 from regbench_translators.mimgcd.unet import UNet
 from regbench_translators.presets import MIMGCD_PRESETS
 
+_LEAST_LOG_ABAR = -80.0  # smaller products of 1 - beta are near the end of float32
+
 _ADAM = partial(torch.optim.Adam, betas=(0.9, 0.999))
 
 
@@ -64,11 +71,24 @@ class MIMGCDConfig(ComponentConfig):
     clip: float = Field(1.0, gt=0, description="largest gradient norm")
     ema: float = Field(0.9999, ge=0, lt=1, description="of the U-Net's weights; 0.995 below 5000 steps")
     mim: Literal["value", "index", "vector"] = Field("value", description="kind of maximum index map")
+    mim_of: Literal["grey", "channels"] = Field(
+        "grey", description="one map of the grey image, or one of each of three channels (eq. 13 taken literally)"
+    )
+    mim_scales: int = Field(4, ge=1, description="wavelengths of the filter bank (N_s)")
+    mim_orientations: int = Field(6, ge=2, description="orientations of the filter bank (N_o)")
+    mim_wavelength: float = Field(
+        3.0, ge=2, description="shortest wavelength, px; the rim of an image is reflected for 16 px"
+    )
+    mim_ratio: float = Field(1.6, gt=1, description="of one wavelength to the next")
+    mim_bandwidth: float = Field(0.75, gt=0, lt=1, description="spread over centre of a filter, in log frequency")
     prediction: Literal["eps", "v"] = Field("eps", description="what the U-Net predicts")
-    t1_high: int = Field(999, ge=0, le=999, description="largest noise step of the denoising pass in training")
-    t2_low: int = Field(300, ge=0, le=999, description="least noise step of the translating pass in training")
-    t2_high: int = Field(599, ge=0, le=999, description="largest noise step of the translating pass in training")
-    t2: int = Field(450, ge=0, le=999, description="noise step at inference")
+    noise_steps: int = Field(1000, ge=2, description="steps of the diffusion process (T); t1 and t2 are below it")
+    beta_first: float = Field(1e-4, gt=0, lt=1, description="variance of the noise of the first step")
+    beta_last: float = Field(2e-2, gt=0, lt=1, description="of the last step; between them it is linear")
+    t1_high: int = Field(999, ge=0, description="largest noise step of the denoising pass in training")
+    t2_low: int = Field(300, ge=0, description="least noise step of the translating pass in training")
+    t2_high: int = Field(599, ge=0, description="largest noise step of the translating pass in training")
+    t2: int = Field(450, ge=0, description="noise step at inference")
     same_noise: bool = Field(True, description="one noise for both passes (eq. 5 as written)")
     erode: int = Field(
         12, ge=0, description="px by which the mask of warped images is eroded: their MIM is wrong at the rim"
@@ -81,8 +101,30 @@ class MIMGCDConfig(ComponentConfig):
     dropout: float = Field(0.0, ge=0, lt=1)
     reduce: Literal[1, 2, 4] = Field(1, description="factor that images are reduced by before translation")
     encoder: tuple[int, int, int] = Field((32, 64, 128), description="channels of the MIM encoders")
+    norm_group: int = Field(
+        4, ge=1, description="least channels of a group of group norm in the encoders and in U-Nets with base below 64"
+    )
 
     presets = MIMGCD_PRESETS
+    formerly = {"norm_group": 1}
+
+    @model_validator(mode="after")
+    def _steps_exist(self) -> MIMGCDConfig:
+        for name in ("t1_high", "t2_low", "t2_high", "t2"):
+            if getattr(self, name) >= self.noise_steps:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} lies beyond the last step, {self.noise_steps - 1} "
+                    f"(noise_steps={self.noise_steps})"
+                )
+        if self.t2_low > self.t2_high:
+            raise ValueError(f"t2_low={self.t2_low} lies above t2_high={self.t2_high}")
+        slope = (self.beta_last - self.beta_first) / (self.noise_steps - 1)
+        if sum(math.log1p(-self.beta_first - slope * step) for step in range(self.noise_steps)) < _LEAST_LOG_ABAR:
+            raise ValueError(
+                f"beta_first={self.beta_first:g} and beta_last={self.beta_last:g} leave nothing of an image after "
+                f"noise_steps={self.noise_steps}; take smaller variances or fewer steps"
+            )
+        return self
 
 
 _Loss = Callable[[Batch, Shared], Mapping[str, Tensor]]
@@ -94,7 +136,7 @@ class MIMGCD(Translator):
     """The diffusion network and both MIM encoders.
 
     Raises:
-        ValueError: the patch is not a multiple of what the U-Net needs, or the range of t2 is empty.
+        ValueError: the patch is not a multiple of what the U-Net needs.
     """
 
     Config = MIMGCDConfig
@@ -106,11 +148,10 @@ class MIMGCD(Translator):
         unit = config.reduce * max(2 ** (len(config.multipliers) - 1), 4)
         if info.patch % unit:
             raise ValueError(f"MIMGCD's U-Net needs a patch that is a multiple of {unit}, got {info.patch}")
-        if config.t2_low > config.t2_high:
-            raise ValueError(f"t2_low={config.t2_low} lies above t2_high={config.t2_high}")
         self.channels = info.target_channels
-        maps = 2 if config.mim == "vector" else 1
-        self.schedule = Schedule()
+        seen = 3 if config.mim_of == "channels" else 1
+        maps = 2 * seen if config.mim == "vector" else seen
+        self.schedule = Schedule(config.noise_steps, config.beta_first, config.beta_last)
         self.unet = UNet(
             inputs=2 * self.channels + maps,
             outputs=self.channels,
@@ -119,10 +160,11 @@ class MIMGCD(Translator):
             blocks=config.blocks,
             attention=config.attention,
             dropout=config.dropout,
+            group=config.norm_group,
         )
-        self.source_encoder = MIMEncoder(maps, config.encoder)
-        self.target_encoder = MIMEncoder(maps, config.encoder)
-        self.anchor = MIMEncoder(maps, config.encoder)  # the previous round's source_encoder, frozen
+        encoder = partial(MIMEncoder, maps, config.encoder, seen, config.norm_group)
+        self.source_encoder, self.target_encoder = encoder(), encoder()
+        self.anchor = encoder()  # the previous round's source_encoder, frozen
         # Which maps guide the translation, saved with the weights: 0 handcrafted, 1 the source encoder's.
         self.register_buffer("learned", torch.zeros((), dtype=torch.uint8))
         self._guided_by_encoder = False
@@ -150,7 +192,7 @@ class MIMGCD(Translator):
 
     def source_map(self, source: Tensor) -> Tensor:
         """The map that guides the translation of a (reduced) source, ``(B, M, H, W)`` in [-1, 1]."""
-        return self.source_encoder(2 * to_grey(source) - 1) if self._guided_by_encoder else self._handcrafted(source)
+        return self.source_encoder(self._seen(source)) if self._guided_by_encoder else self._handcrafted(source)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Round 0: the U-Net learns from target images alone, guided by handcrafted maps."""
@@ -180,7 +222,7 @@ class MIMGCD(Translator):
         def reference_map(source: Tensor) -> Tensor:
             """The source's map in the previous round, without gradient."""
             with torch.no_grad():
-                return self._handcrafted(source) if round == 1 else self.anchor(2 * to_grey(source) - 1)
+                return self._handcrafted(source) if round == 1 else self.anchor(self._seen(source))
 
         def pair_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
             """Reduced source and target, and the estimated homography between them."""
@@ -195,9 +237,11 @@ class MIMGCD(Translator):
         def target_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
             source, target, h = pair_of(batch)
             with torch.no_grad():
-                moved = geometry.warp(reference_map(source), h, padding="border")  # the source's map, target's frame
+                # The source's map in the target's frame. The mean of two indices is the index of a third orientation.
+                mode = "nearest" if c.mim == "index" else "bilinear"
+                moved = geometry.warp(reference_map(source), h, mode=mode, padding="border")
                 mask = eroded(_covered(geometry.invert(h), source), c.erode)
-            encoded = self.target_encoder(2 * to_grey(target) - 1)
+            encoded = self.target_encoder(self._seen(target))
             return {"loss": ((moved - encoded).abs() * mask).mean(), "mask": mask.mean()}
 
         def source_loss(batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
@@ -206,7 +250,7 @@ class MIMGCD(Translator):
             with torch.no_grad():
                 aligned = geometry.sample(image, h, padding="border")  # the target in the source's frame
                 mask = eroded(_covered(h, source), c.erode)
-            encoded = self.source_encoder(2 * to_grey(source) - 1)
+            encoded = self.source_encoder(self._seen(source))
             redrawn = self._redraw(image, encoded, batch.noise(image), same_step(image, c.t2))
             l_mds = ((redrawn - aligned).abs() * mask).mean()
             l_mms = (reference_map(source) - encoded).abs().mean()
@@ -229,7 +273,7 @@ class MIMGCD(Translator):
 
         def learned_map(target: Tensor) -> Tensor:
             with torch.no_grad():
-                return self.target_encoder(2 * to_grey(target) - 1)
+                return self.target_encoder(self._seen(target))
 
         return (
             encoder_stage("target-encoder", "target_encoder", target_loss, begin_target),
@@ -286,7 +330,15 @@ class MIMGCD(Translator):
         return self.schedule.clean(noisy, predicted, step, self.config.prediction)
 
     def _handcrafted(self, image: Tensor) -> Tensor:
-        return maximum_index_map(image, self.config.mim)
+        c = self.config
+        bank = (c.mim_scales, c.mim_orientations, c.mim_wavelength, c.mim_ratio, c.mim_bandwidth)
+        channels = image if c.mim_of == "channels" else to_grey(image)
+        maps = maximum_index_map(channels.flatten(0, 1).unsqueeze(1), c.mim, *bank)  # (B * channels, 1 or 2, H, W)
+        return maps.reshape(len(image), -1, *_size(image))
+
+    def _seen(self, image: Tensor) -> Tensor:
+        """``(B, 3, H, W)`` in [0, 1] to what a MIM encoder is shown of it, ``(B, 1 or 3, H, W)`` in [-1, 1]."""
+        return 2 * (image if self.config.mim_of == "channels" else to_grey(image)) - 1
 
     def _inside(self, image: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1] to ``(B, target channels, H, W)`` in [-1, 1]."""
