@@ -85,4 +85,5 @@ def _configured(role: str, recorded: Component | None) -> ConfiguredComponent | 
     if recorded is None:
         return None
     component = registry().get(role, recorded.name)
-    return ConfiguredComponent(component, component.load().Config.model_validate(recorded.config))
+    settings = component.load().Config
+    return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))
