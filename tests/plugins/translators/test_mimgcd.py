@@ -9,7 +9,7 @@ from regbench import PairInfo, geometry
 from regbench.api.types import Batch, Pair, SelfPair
 from regbench.ops import maximum_index_map
 from regbench.results.schema import Component
-from regbench.runs.finished import _chosen
+from regbench.runs.finished import _configured
 from regbench_translators.mimgcd import MIMGCD, MIMGCDConfig
 from regbench_translators.mimgcd.diffusion import Schedule
 from regbench_translators.mimgcd.encoder import MIMEncoder
@@ -80,14 +80,14 @@ def test_runs_made_before_open_with_their_groups():
     recorded = MIMGCDConfig(**MIMGCDConfig.presets["tiny"]).model_dump()
     del recorded["norm_group"]
     described = Component(name="mimgcd", distribution="x", version="0", config=recorded)
-    chosen = _chosen("translator", described)
+    chosen = _configured("translator", described)
     assert chosen is not None
     assert chosen.config.norm_group == 1
     with torch.device("meta"):
         old = chosen.component.load()(chosen.config, INFO)
     assert {number for channels, number in groups(old.unet) if channels == 8} == {8}
     kept = Component(name="mimgcd", distribution="x", version="0", config=recorded | {"norm_group": 4})
-    assert _chosen("translator", kept).config.norm_group == 4
+    assert _configured("translator", kept).config.norm_group == 4
 
 
 def test_tweedie_inverts_the_forward_process():
