@@ -152,7 +152,7 @@ def located(path: Path) -> Path | None:
     wanted = _with_small_suffix(path.name)
     found = sorted(name for name in os.listdir(folder) if _with_small_suffix(name) == wanted)
     if len(found) > 1:
-        raise DataError(f"{path} may mean {printable(Path(found[0]))} or {printable(Path(found[1]))}; keep one of them")
+        raise DataError(f"{path} may mean {printable(found[0])} or {printable(found[1])}; keep one of them")
     return folder / found[0] if found else None
 
 
@@ -176,7 +176,7 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def printable(path: Path) -> str:
+def printable(path: Path | str) -> str:
     """A path as it can be printed: bytes that are not UTF-8 as ``\\xNN``."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -189,7 +189,7 @@ def layout_error(card: Card, root: Path, problem: str) -> DataError:
 def _listing(folder: Path, most: int = 8) -> str:
     if not folder.is_dir():
         return "no such folder"
-    names: Iterable[str] = sorted(printable(Path(p.name)) + "/" * p.is_dir() for p in folder.iterdir())
+    names: Iterable[str] = sorted(printable(p.name) + "/" * p.is_dir() for p in folder.iterdir())
     names = list(names)
     return (", ".join(names[:most]) + ", …" * (len(names) > most)) or "nothing"
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
+from regbench.data.duplicates.exact import refuse_shared
 from regbench.data.pack_format import (
     BLOCK,
     FORMAT,
@@ -132,7 +133,12 @@ class Pack:
             return np.asarray(file[split]["points"][...]) if "points" in file[split] else None
 
     def verify(self) -> None:
-        """Hash the content again; raises DataError when it is not what was prepared."""
+        """Hash the content again and look for images that are in train and in test.
+
+        Raises:
+            DataError: the content is not what was prepared; or test images were seen, and the data set does not say
+                that it shares images on purpose.
+        """
         with _open_file(self.path) as file:
             sha256 = content_hash(file)
         if sha256 != self.sha256:
@@ -140,6 +146,8 @@ class Pack:
                 f"{self.path} is damaged: its content hashes to {sha256[:12]}, not {self.sha256[:12]}; "
                 f"make it again with `regbench datasets prepare {self.name} --force`"
             )
+        with _open_file(self.path) as file:
+            refuse_shared(file, self.name)
 
 
 def _open_file(path: Path) -> Any:

@@ -2,9 +2,9 @@
 
 Root attributes: ``format``, ``version`` (of the format), ``dataset``, ``dataset_version``, ``config`` (JSON),
 ``modality_a``, ``modality_b``, ``height``, ``width``, ``aligned``, ``max_value_a``, ``max_value_b``, ``size_rule`` and
-``sha256``. Two more are there only where they say something: ``max_patch``, the side of the central square both images
-of an unaligned pair fill, and ``distortion``, the name of the colour distortion that is drawn anew whenever an image is
-read (:mod:`regbench.data.photometric`).
+``sha256``. Three more are there only where they say something: ``max_patch``, the side of the central square both
+images of an unaligned pair fill; ``distortion``, the name of the colour distortion that is drawn anew whenever an image
+is read (:mod:`regbench.data.photometric`); ``shared``, why the data set has images in train and in test.
 
 Groups ``train`` and ``test``, each with
 

@@ -29,9 +29,9 @@ from regbench_datasets.vedai import VEDAI
 
 
 def write(path, shape=(60, 60, 3), dtype=np.uint8):
-    """A smooth random picture whose content follows from its name; 16-bit where asked."""
+    """A smooth random picture whose content follows from its path; 16-bit where asked."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([*path.name.encode()])
+    rng = np.random.default_rng([*"/".join(path.parts[-4:]).encode()])
     image = cv2.GaussianBlur(rng.random(shape).astype(np.float32), (0, 0), 2)
     image = (image - image.min()) / (image.max() - image.min()) * np.iinfo(dtype).max
     assert cv2.imwrite(str(path), image.astype(dtype))

@@ -25,10 +25,10 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def write(path, shape=(60, 60, 3), dtype=np.uint8):
-    """A random image file; its content follows from its name."""
+    """A random image file; its content follows from its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     top = np.iinfo(dtype).max + 1
-    image = np.random.default_rng([*path.name.encode()]).integers(0, top, shape).astype(dtype)
+    image = np.random.default_rng([*"/".join(path.parts[-4:]).encode()]).integers(0, top, shape).astype(dtype)
     assert cv2.imwrite(str(path), image)
     return image if image.ndim == 2 else image[..., ::-1]
 

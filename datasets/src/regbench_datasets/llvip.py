@@ -40,8 +40,8 @@ class LLVIP(PairedFiles):
         size_rule="resized to 240x192 (width x height), CoLReg's size and the aspect of 1280x1024; areas are averaged "
         "where it shrinks by more than 1.5",
         defects="near objects show parallax between the two lenses; the frames of a camera show one place, so "
-        "intervals resample the locations, of which the test split has few. A is the visible image: CoLReg does not print "
-        "which side it warps",
+        "intervals resample the locations, of which the test split has few. A is the visible image: CoLReg does not "
+        "print which side it warps",
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:

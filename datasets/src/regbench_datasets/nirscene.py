@@ -49,8 +49,8 @@ class NIRScene(PairedFiles):
         pairs: dict[str, Files] = {}
         for folder in (root / category for category in CATEGORIES):
             if folder.is_dir():
-                numbered = paired(*images_called(folder, "{}_rgb", "{}_nir"))
-                pairs |= {f"{folder.name}/{number}": pair for number, pair in numbered.items()}
+                colour, infrared = images_called(folder, "{}_rgb", "{}_nir")
+                pairs |= {f"{folder.name}/{number}": pair for number, pair in paired(colour, infrared).items()}
         if not pairs:
             raise layout_error(self.card, root, "there is no <category>/<NNNN>_rgb.tiff")
         return {name: pair for name, pair in pairs.items() if hashed_split(name, self.config.test_fraction) == split}
