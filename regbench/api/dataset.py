@@ -36,7 +36,7 @@ class Card(BaseModel):
     """How images come to one size."""
     defects: str = "none known"
     shared: str | None = None
-    """Why images are in train and in test, where a set has such on purpose; None: a pack of it is refused."""
+    """Why images are in train and in test, where a set has such on purpose; None: nothing is trained on them."""
 
 
 class PairImages(NamedTuple):
@@ -74,8 +74,8 @@ class Dataset(ABC):
 
     What must hold:
         Keys are unique and in the same order on every machine. ``regbench.data.naming`` lists and matches files so.
-        No image is in both splits, as source or as target: ``datasets prepare`` and ``datasets verify`` compare pixels
-        and refuse it, unless ``card.shared`` says why it must be so.
+        No image is in both splits, as source or as target: pixels are compared. ``datasets prepare`` tells of one,
+        ``datasets verify`` and training refuse it, unless ``card.shared`` says why it must be so.
         Pairs that are not independent of each other (one scene, one camera) share a group; where names do not tell, the
         card says so.
         Reading is deterministic, in whatever order the pairs are read.

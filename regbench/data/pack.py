@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
-from regbench.data.duplicates.exact import refuse_shared
+from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.pack_format import (
     BLOCK,
     FORMAT,
@@ -57,6 +57,8 @@ class Pack:
     :mod:`regbench.data.photometric`."""
     sha256: str
     """Of the content alone (images, keys, groups, labels, and what they mean), whatever the file's layout."""
+    seen: str | None = None
+    """Which image is in train and in test, in one line that says what to do; None: none is, or the card says why."""
 
     @classmethod
     def open(cls, path: Path) -> Pack:
@@ -89,6 +91,7 @@ class Pack:
                     max_patch=int(head["max_patch"]) if "max_patch" in head else None,
                     distortion=str(head.get("distortion", "none")),
                     sha256=str(head["sha256"]),
+                    seen=str(head["seen"]) if "seen" in head else None,
                 )
         except (KeyError, ValueError) as error:
             raise DataError(f"{path} is an incomplete pack ({error}); {remedy}") from None
@@ -136,8 +139,8 @@ class Pack:
         """Hash the content again and look for images that are in train and in test.
 
         Raises:
-            DataError: the content is not what was prepared; or test images were seen, and the data set does not say
-                that it shares images on purpose.
+            DataError: the content is not what was prepared; or an image is in train and in test, and the card does
+                not say that this must be so.
         """
         with _open_file(self.path) as file:
             sha256 = content_hash(file)
@@ -147,7 +150,9 @@ class Pack:
                 f"make it again with `regbench datasets prepare {self.name} --force`"
             )
         with _open_file(self.path) as file:
-            refuse_shared(file, self.name)
+            seen = seen_in_training(file, self.name)
+        if seen:
+            raise DataError(seen)
 
 
 def _open_file(path: Path) -> Any:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, PairImages, Split
 from regbench.data.decoding import decoded_pairs
-from regbench.data.duplicates.exact import refuse_shared
+from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.naming import composed, printable
 from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash
 from regbench.errors import DataError
@@ -75,9 +75,10 @@ def _check_keys(name: str, split: Split, keys: Sequence[str]) -> None:
             raise DataError(
                 f"{name}: the name of {split} pair {printable(key)} is not UTF-8 and cannot be stored; rename the file"
             ) from None
-        if (other := seen.setdefault(composed(key), key)) is not key:
+        if (other := seen.get(composed(key))) is not None:
             how = "is there twice" if other == key else f"and {other!r} differ only in Unicode form"
             raise DataError(f"{name}: {split} pair {key!r} {how}")
+        seen[composed(key)] = key
 
 
 def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
@@ -219,13 +220,9 @@ class _Writer:
         self._file.flush()
 
     def finish(self, name: str) -> None:
-        """Turn the complete file into a pack; raises DataError where an image is in train and in test."""
-        try:
-            refuse_shared(self._file, name)
-        except DataError:
-            for split in SPLITS:  # whatever is done about it, an image is read again
-                self._file[split]["done"][...] = 0
-            raise
+        """Turn the complete file into a pack."""
+        if seen := seen_in_training(self._file, name):
+            self._file.attrs["seen"] = seen
         for i, side in enumerate(SIDES):
             if side == "b" and self._dataset.single:
                 for split in SPLITS:

@@ -20,7 +20,7 @@ from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World
-from regbench.errors import UsageError, unknown_name
+from regbench.errors import DataError, UsageError, unknown_name
 from regbench.metrics import METRIC_VERSION
 from regbench.plugins.compatibility import check_compatible, unpublished_combination
 from regbench.plugins.registry import Component, registry
@@ -154,6 +154,8 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     components = (_component(strategy), _component(roles["translator"]), registrator.component)
     check_compatible(*components)
     pack = ensure(request.dataset, root=request.root, settings=sets["dataset"], progress=progress)
+    if strategy is not None and pack.seen:
+        raise DataError(pack.seen)
     if not pack.aligned and "pairing" not in sets["protocol"]:
         protocol = protocol.model_copy(update={"pairing": "given"})  # nothing else can be done with them
     manifest = test_manifest(pack, protocol)

@@ -22,7 +22,8 @@ def read_text(path: Path) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path} is encoded as UTF-16; save it as UTF-8")
     try:
-        text = data.decode("utf-8-sig")
+        data = data.removeprefix(b"\xef\xbb\xbf")
+        text = data.decode()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DataError(

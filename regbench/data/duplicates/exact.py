@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.data.pack_format import BLOCK, SIDES
-from regbench.errors import DataError
 
 ROWS = 8
 """Rows of an image that are hashed first; whole images are read only where these agree."""
@@ -30,27 +29,25 @@ class Place(NamedTuple):
     at: int
 
 
-def refuse_shared(file: Any, name: str) -> None:
-    """Refuse a pack in which an image is in train and in test; one that shows nothing does not count.
+def seen_in_training(file: Any, name: str) -> str | None:
+    """What is wrong with a pack in which an image is in train and in test; one that shows nothing does not count.
 
     Args:
         file: the open pack, images and keys written. Its attribute ``shared``, if any, says why its data set shares
-            images on purpose; then nothing is refused.
+            images on purpose; then nothing is wrong.
         name: of the data set.
 
-    Raises:
-        DataError: names both pairs.
+    Returns:
+        One line that names both pairs; None where nothing is wrong.
     """
-    if file.attrs.get("shared"):
-        return
-    both = shared(file)
+    both = [] if file.attrs.get("shared") else shared(file)
     if not both:
-        return
+        return None
     first, second = both[0]
     more = f" ({len(both)} such images)" if len(both) > 1 else ""
-    raise DataError(
-        f"{name}: {_told(file, first)} and {_told(file, second)} are the same image, so test images were seen{more}; "
-        "take one of them away"
+    return (
+        f"{name}: {_told(file, first)} and {_told(file, second)} are the same image, so training sees test images{more}"
+        "; take one of them away and prepare the set again"
     )
 
 
