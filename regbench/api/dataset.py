@@ -35,6 +35,8 @@ class Card(BaseModel):
     size_rule: str
     """How images come to one size."""
     defects: str = "none known"
+    shared: str | None = None
+    """Why images are in train and in test, where a set has such on purpose; None: nothing is trained on them."""
 
 
 class PairImages(NamedTuple):
@@ -71,7 +73,11 @@ class Dataset(ABC):
         ``needs_root``, ``single``, ``distortion``: for sets that are generated or special.
 
     What must hold:
-        Keys are unique and in the same order on every machine; no image is in both splits.
+        Keys are unique and in the same order on every machine. ``regbench.data.naming`` lists and matches files so.
+        No image is in both splits, as source or as target: pixels are compared. ``datasets prepare`` tells of one,
+        ``datasets verify`` and training refuse it, unless ``card.shared`` says why it must be so.
+        Pairs that are not independent of each other (one scene, one camera) share a group; where names do not tell, the
+        card says so.
         Reading is deterministic, in whatever order the pairs are read.
         Images are ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16. The two of an aligned set have one size.
         A folder or a file that is not as the card draws it raises ``regbench.DataError``, which names it.

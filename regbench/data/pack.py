@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
+from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.pack_format import (
     BLOCK,
     FORMAT,
@@ -56,6 +57,8 @@ class Pack:
     :mod:`regbench.data.photometric`."""
     sha256: str
     """Of the content alone (images, keys, groups, labels, and what they mean), whatever the file's layout."""
+    seen: str | None = None
+    """Which image is in train and in test, in one line that says what to do; None: none is, or the card says why."""
 
     @classmethod
     def open(cls, path: Path) -> Pack:
@@ -88,6 +91,7 @@ class Pack:
                     max_patch=int(head["max_patch"]) if "max_patch" in head else None,
                     distortion=str(head.get("distortion", "none")),
                     sha256=str(head["sha256"]),
+                    seen=str(head["seen"]) if "seen" in head else None,
                 )
         except (KeyError, ValueError) as error:
             raise DataError(f"{path} is an incomplete pack ({error}); {remedy}") from None
@@ -132,7 +136,12 @@ class Pack:
             return np.asarray(file[split]["points"][...]) if "points" in file[split] else None
 
     def verify(self) -> None:
-        """Hash the content again; raises DataError when it is not what was prepared."""
+        """Hash the content again and look for images that are in train and in test.
+
+        Raises:
+            DataError: the content is not what was prepared; or an image is in train and in test, and the card does
+                not say that this must be so.
+        """
         with _open_file(self.path) as file:
             sha256 = content_hash(file)
         if sha256 != self.sha256:
@@ -140,6 +149,10 @@ class Pack:
                 f"{self.path} is damaged: its content hashes to {sha256[:12]}, not {self.sha256[:12]}; "
                 f"make it again with `regbench datasets prepare {self.name} --force`"
             )
+        with _open_file(self.path) as file:
+            seen = seen_in_training(file, self.name)
+        if seen:
+            raise DataError(seen)
 
 
 def _open_file(path: Path) -> Any:

@@ -2,9 +2,10 @@
 
 Root attributes: ``format``, ``version`` (of the format), ``dataset``, ``dataset_version``, ``config`` (JSON),
 ``modality_a``, ``modality_b``, ``height``, ``width``, ``aligned``, ``max_value_a``, ``max_value_b``, ``size_rule`` and
-``sha256``. Two more are there only where they say something: ``max_patch``, the side of the central square both images
-of an unaligned pair fill, and ``distortion``, the name of the colour distortion that is drawn anew whenever an image is
-read (:mod:`regbench.data.photometric`).
+``sha256``. Four more are there only where they say something: ``max_patch``, the side of the central square both images
+of an unaligned pair fill; ``distortion``, the name of the colour distortion that is drawn anew whenever an image is
+read (:mod:`regbench.data.photometric`); ``shared``, why the data set has images in train and in test; ``seen``, which
+image is in both although ``shared`` is not there (:mod:`regbench.data.duplicates.exact`).
 
 Groups ``train`` and ``test``, each with
 
@@ -35,7 +36,8 @@ from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
 
-FORMAT, VERSION = "regbench-pack", 1
+FORMAT, VERSION = "regbench-pack", 2
+"""Version 1 has images as groups where 2 has scenes and cameras, and was not searched for repeated images."""
 SPLITS: tuple[Split, Split] = ("train", "test")
 SIDES = ("a", "b")
 BLOCK = 256

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, PairImages, Split
 from regbench.data.decoding import decoded_pairs
+from regbench.data.duplicates.exact import seen_in_training
+from regbench.data.naming import composed, printable
 from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash
 from regbench.errors import DataError
 
@@ -42,6 +44,8 @@ def write_pack(
     keys = {split: list(dataset.keys(split)) for split in SPLITS}
     if not any(keys.values()):
         raise DataError(f"data set {name!r} has no pairs")
+    for split in SPLITS:
+        _check_keys(name, split, keys[split])
     partial = path.with_name(path.name + ".partial")
     with _disk_errors(partial):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +53,7 @@ def write_pack(
         try:
             for split in SPLITS:
                 writer.fill(split, keys[split], workers, progress)
-            writer.finish()
+            writer.finish(name)
         except BaseException:
             with suppress(*_DISK):  # the disk may be what failed
                 writer.checkpoint()
@@ -59,9 +63,29 @@ def write_pack(
         os.replace(partial, path)
 
 
+def _check_keys(name: str, split: Split, keys: Sequence[str]) -> None:
+    """Raise DataError for keys that a pack cannot store, or that name two pairs alike; names them."""
+    seen: dict[str, str] = {}
+    for key in keys:
+        if not isinstance(key, str) or not key:
+            raise DataError(f"{name}: the {split} key {key!r} is no name")
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{name}: the name of {split} pair {printable(key)} is not UTF-8 and cannot be stored; rename the file"
+            ) from None
+        if (other := seen.get(composed(key))) is not None:
+            how = "is there twice" if other == key else f"and {other!r} differ only in Unicode form"
+            raise DataError(f"{name}: {split} pair {key!r} {how}")
+        seen[composed(key)] = key
+
+
 def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
     """The root attributes that are known before the first image is read."""
     optional: dict[str, Any] = {}
+    if dataset.card.shared:
+        optional["shared"] = dataset.card.shared
     if dataset.max_patch is not None:
         optional["max_patch"] = dataset.max_patch
     if dataset.distortion != "none":
@@ -195,8 +219,10 @@ class _Writer:
                 written.clear()
         self._file.flush()
 
-    def finish(self) -> None:
+    def finish(self, name: str) -> None:
         """Turn the complete file into a pack."""
+        if seen := seen_in_training(self._file, name):
+            self._file.attrs["seen"] = seen
         for i, side in enumerate(SIDES):
             if side == "b" and self._dataset.single:
                 for split in SPLITS:

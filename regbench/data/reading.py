@@ -1,22 +1,17 @@
-"""What readers of image folders share: decoding files, matching partners, errors that name the file."""
+"""What readers of image folders share: decoding files, with errors that name the file."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.api.dataset import Card, Split
 from regbench.errors import DataError
 
 Image = NDArray[np.generic]
 """``(H, W)`` grey or ``(H, W, 3)`` RGB, uint8 or uint16."""
-
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".pgm", ".ppm"})
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
@@ -79,51 +74,3 @@ def resize(image: Image, size: tuple[int, int], interpolation: Literal["auto", "
     shrinks = max(h / size[0], w / size[1]) > 1.5
     method = cv2.INTER_AREA if interpolation == "auto" and shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(image), (size[1], size[0]), interpolation=method))
-
-
-def images_in(folder: Path) -> dict[str, Path]:
-    """The image files of a folder by stem, sorted; raises DataError when two files share a stem."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-            if path.stem in files:
-                raise DataError(f"{files[path.stem]} and {path.name} share a stem; keep one of them")
-            files[path.stem] = path
-    return files
-
-
-def matched(a: dict[str, Path], b: dict[str, Path]) -> list[str]:
-    """The stems of two folders in natural order; raises DataError naming a file without a partner of its stem."""
-    for have, lack in ((a, b), (b, a)):
-        if alone := sorted(set(have) - set(lack)):
-            where = next(iter(lack.values())).parent if lack else "the other folder, which has no images"
-            more = f" (and {len(alone) - 1} more)" if len(alone) > 1 else ""
-            raise DataError(f"{have[alone[0]]}{more} has no partner named {alone[0]}.* in {where}")
-    return sorted(a, key=natural)
-
-
-def hashed_split(group: str, test_fraction: float) -> Split:
-    """The split of a group of pairs that is published without one.
-
-    It follows from a hash of the group's own name: adding groups moves no other group.
-    """
-    part = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8]) / 2**64
-    return "test" if part < test_fraction else "train"
-
-
-def natural(text: str) -> tuple[int, str]:
-    """Sort key: ``2`` before ``10``, numbers before words."""
-    return (int(text), text) if text.isdecimal() else (1 << 62, text)
-
-
-def layout_error(card: Card, root: Path, problem: str) -> DataError:
-    """The error for a folder that does not look as its card draws it; lists what is there and what was expected."""
-    return DataError(f"{card.title}: {problem}. Found in {root}: {_listing(root)}. Expected:\n{card.layout}")
-
-
-def _listing(folder: Path, most: int = 8) -> str:
-    if not folder.is_dir():
-        return "no such folder"
-    names: Iterable[str] = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir())
-    names = list(names)
-    return (", ".join(names[:most]) + ", …" * (len(names) > most)) or "nothing"

@@ -33,7 +33,9 @@ def reader_settings(sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def print_pack(pack: Pack, as_json: bool) -> None:
-    """Print what a pack holds."""
+    """Print what a pack holds, and a warning on stderr where nothing may be trained on it."""
+    if pack.seen:
+        click.echo(f"warning: {pack.seen}", err=True)
     height, width = pack.size
     if as_json:
         facts = {
@@ -47,6 +49,7 @@ def print_pack(pack: Pack, as_json: bool) -> None:
             "aligned": pack.aligned,
             "size_rule": pack.size_rule,
             "sha256": pack.sha256,
+            "seen": pack.seen,
         }
         click.echo(json.dumps(facts, indent=2))
         return

@@ -36,6 +36,8 @@ def command(name: str, as_json: bool) -> None:
     card["modalities"] = " / ".join(card["modalities"])
     layout = card.pop("layout")
     for key, value in card.items():
+        if value is None:
+            continue
         click.echo(f"{key.replace('_', ' '):<12} {value}")
     click.echo("\nlayout\n" + "\n".join(f"  {line}" for line in layout.splitlines()))
     if settings:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from regbench.api.dataset import Dataset, Split
+from regbench.data.prepare import prepare
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.plugins.registry import Component
 from regbench.testing.parts import each, small_config
@@ -46,7 +47,8 @@ def readable(error: RegbenchError) -> None:
 def test_dataset_has_a_card(component: Component) -> None:
     """The card says what it is, where it comes from and what one may do with it."""
     card = component.load().card
-    empty = [name for name, value in card.model_dump().items() if not (all(value) if name == "modalities" else value)]
+    told = {name: value for name, value in card.model_dump().items() if value is not None}
+    empty = [name for name, value in told.items() if not (all(value) if name == "modalities" else value)]
     assert not empty, f"empty on the card: {empty}"
 
 
@@ -111,6 +113,13 @@ def test_dataset_images_are_what_a_pack_stores(component: Component) -> None:
             assert pair.homography is None
         elif pair.homography is not None:
             assert pair.homography.shape == (3, 3)
+
+
+@each("dataset")
+def test_dataset_is_prepared(component: Component, tmp_path: Path) -> None:
+    """Names can be stored and told apart, and no image is in train and in test."""
+    dataset, _ = made(component)
+    prepare(dataset, component.name, component.version, tmp_path / "pack.h5").verify()
 
 
 @each("dataset")
