@@ -34,6 +34,7 @@ def command(
     """
     from regbench.cli import show
     from regbench.errors import UsageError
+    from regbench.data.stats import range_warnings
     from regbench.runs.execute import execute
     from regbench.runs.plan import Request, make_plan, transfer_plan
     from regbench.settings import parse_sets
@@ -52,6 +53,8 @@ def command(
         else:
             assert registrator is not None
             plan = make_plan(Request(registrator, budget=budget or "full", sets=parse_sets(sets), **request))
+        for line in range_warnings(plan.pack):
+            report.say(line)
         report.say(f"run {plan.run_id} in {plan.folder}: {len(plan.manifest.draws)} pairs of {plan.pack.name}")
         found = execute(plan, report, force=force)
     finally:

@@ -35,6 +35,7 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     """
     from regbench.cli import show
     from regbench.distributed.processes import joined
+    from regbench.data.stats import range_warnings
     from regbench.runs.execute import assist, execute
     from regbench.runs.plan import Request, make_plan
     from regbench.settings import parse_sets
@@ -47,6 +48,8 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
             if not world.first:
                 assist(plan)
                 return
+            for line in range_warnings(plan.pack):
+                report.say(line)
             report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
             for stage in plan.stages:
                 updates = ", ".join(stage.updated)

@@ -142,7 +142,8 @@ class Result(_Record):
     timing: dict[str, Any] = {}
     """``register_ms``: median milliseconds a pair; others free."""
     training: dict[str, Any] = {}
-    """``parameters`` of what is deployed, ``seconds`` of training; ``of_no_paper``: whether no paper reports this
+    """``parameters`` of what is deployed, ``seconds`` of training; ``ranges``: which stored values of source and target
+    were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no paper reports this
     combination of components; others free."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""

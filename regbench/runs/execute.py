@@ -112,6 +112,7 @@ def _run(plan: Plan, reporter: Reporter) -> Result:
             "component": plan.identity.registrator.name,
             "run_id": plan.run_id,
             "supervision": plan.identity.supervision,
+            **{f"range_{side}": text for side, text in _ranges(plan).items()},
         }
         write_tensors(plan.folder / WEIGHTS, module_tensors(plan.context.modules), metadata)
     if pairs is None:
@@ -218,10 +219,17 @@ def _training(plan: Plan, state: TrainingState) -> dict[str, Any]:
         ],
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
+        "ranges": _ranges(plan),
         "precision": plan.context.precision,
         "of_no_paper": plan.of_no_paper,
         **peak,
     }
+
+
+def _ranges(plan: Plan) -> dict[str, str]:
+    """Which stored values of source and target were black and white; a user's own images are read alike."""
+    a, b = plan.pack.recorded_ranges
+    return {"source": a, "target": b} if plan.protocol.source == "A" else {"source": b, "target": a}
 
 
 def _record(plan: Plan, path: Path, status: Any, reason: str) -> None:

@@ -9,14 +9,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from regbench.api.types import PairInfo
+from regbench.data.value_ranges import FULL, ValueRange, recorded
 from regbench.errors import DataError, UsageError
 from regbench.runs.context import RunContext
 from regbench.runs.plan import choose
 from regbench.weights.checkpoint import module_tensors, write_tensors
 from regbench.weights.published import read_published
+
+PUBLISHED_RANGE = recorded(FULL, ValueRange(0, 255), np.dtype(np.uint8))
+"""Published networks learned from 8-bit images over 255."""
 
 
 def import_checkpoint(
@@ -68,6 +73,8 @@ def import_checkpoint(
         "origin": file.name,
         "origin_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "supervision": supervision,
+        "range_source": PUBLISHED_RANGE,
+        "range_target": PUBLISHED_RANGE,
     }
     write_tensors(out, module_tensors({"registrator": network}), metadata)
     return sum(p.numel() for p in network.parameters())
