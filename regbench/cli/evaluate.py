@@ -35,7 +35,8 @@ def command(
     from regbench.cli import show
     from regbench.errors import UsageError
     from regbench.data.stats import range_warnings
-    from regbench.runs.execute import execute
+    from regbench.results.store import RESULT, load_result
+    from regbench.runs.execute import execute, other_ranges
     from regbench.runs.plan import Request, make_plan, transfer_plan
     from regbench.settings import parse_sets
     from regbench.training.progress import reporter
@@ -50,6 +51,8 @@ def command(
             if budget is not None:
                 raise UsageError("--budget goes with --registrator; a run is judged under its own protocol")
             plan = transfer_plan(finished, Request(registrator="", sets=parse_sets(sets), **request))
+            for line in other_ranges(plan, load_result(finished / RESULT).training.get("ranges", {})):
+                report.say(line)
         else:
             assert registrator is not None
             plan = make_plan(Request(registrator, budget=budget or "full", sets=parse_sets(sets), **request))

@@ -174,6 +174,16 @@ def recorded(rule: Rule | str, values: ValueRange, dtype: np.dtype[Any]) -> str:
     return text if text.startswith("image:") else f"{values} of {dtype.name}"
 
 
+def same_range(first: str, second: str) -> bool:
+    """Whether two records mean the same of any image: equal, or each all of its type."""
+
+    def is_full(record: str) -> bool:
+        text, _, kind = record.partition(" of ")
+        return bool(kind) and (whole := full_range(kind)) is not None and text == str(whole)
+
+    return first == second or (is_full(first) and is_full(second))
+
+
 def range_of(image: NDArray[np.generic], record: str | None) -> tuple[ValueRange, str]:
     """The range of a user's own image.
 

@@ -123,6 +123,24 @@ def test_weights_and_result_of_a_run_hold_its_range(trained):
     assert (metadata["range_source"], metadata["range_target"]) == ("7185..9241 of uint16", "0..255 of uint8")
 
 
+def test_a_run_on_a_set_of_another_range_is_told(trained, monkeypatch):
+    from regbench.runs.execute import other_ranges
+    from regbench.runs.plan import transfer_plan
+
+    root = trained["ranged"].parent
+    monkeypatch.setenv("REGBENCH_DATA", str(root / "packs"))
+    recorded = json.loads((trained["ranged"] / "result.json").read_text())["training"]["ranges"]
+    lines = {}
+    for name, ranges in (("plain", {}), ("ranged", {"range_a": f"{LOW}..{HIGH}"})):
+        sets = {"dataset": {"height": 96, "width": 96, **ranges}}
+        plan = transfer_plan(trained["ranged"], Request("", dataset="folder", root=root, device="cpu", sets=sets))
+        lines[name] = other_ranges(plan, recorded)
+    assert lines["ranged"] == []
+    (line,) = lines["plain"]
+    assert "7185..9241 of uint16" in line
+    assert "--set dataset.range_a=7185..9241" in line
+
+
 def test_a_run_without_a_range_reads_all_of_any_type_and_warns(trained, tmp_path, scene):
     """The same fraction of white in 8 and in 16 bits is the same picture."""
     dark = scene[0] // 8
