@@ -24,6 +24,7 @@ from regbench.data.decoding import decoded_pairs
 from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.naming import composed, printable
 from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash
+from regbench.data.value_ranges import Rule, full_range, percentiles_of_set, rules_of
 from regbench.errors import DataError
 
 _DISK = (OSError, RuntimeError)  # HDF5 raises either when a disk fails
@@ -34,13 +35,23 @@ Keys = Mapping[Split, Sequence[str]]
 
 
 def write_pack(
-    dataset: Dataset, name: str, version: str, path: Path, workers: int = 2, progress: Progress | None = None
+    dataset: Dataset,
+    name: str,
+    version: str,
+    path: Path,
+    workers: int = 2,
+    progress: Progress | None = None,
+    ranges: Mapping[str, str] | None = None,
 ) -> None:
     """Write the pack of a data set to ``path``, resuming what an earlier call left in ``<path>.partial``.
 
+    ``ranges`` are the settings ``range_a`` and ``range_b``, as far as they were given.
+
     Raises:
+        UsageError: the ranges do not fit the data set.
         DataError: the data set cannot be read or the disk is full; the partial file stays for another try.
     """
+    rules = rules_of(dataset, ranges or {})
     keys = {split: list(dataset.keys(split)) for split in SPLITS}
     if not any(keys.values()):
         raise DataError(f"data set {name!r} has no pairs")
@@ -49,7 +60,7 @@ def write_pack(
     partial = path.with_name(path.name + ".partial")
     with _disk_errors(partial):
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = _Writer.open(partial, dataset, _head(dataset, name, version), keys)
+        writer = _Writer.open(partial, dataset, _head(dataset, name, version, ranges or {}), keys, rules)
         try:
             for split in SPLITS:
                 writer.fill(split, keys[split], workers, progress)
@@ -81,7 +92,7 @@ def _check_keys(name: str, split: Split, keys: Sequence[str]) -> None:
         seen[composed(key)] = key
 
 
-def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
+def _head(dataset: Dataset, name: str, version: str, ranges: Mapping[str, str]) -> dict[str, Any]:
     """The root attributes that are known before the first image is read."""
     optional: dict[str, Any] = {}
     if dataset.card.shared:
@@ -98,7 +109,7 @@ def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
         "version": VERSION,
         "dataset": name,
         "dataset_version": version,
-        "config": json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True),
+        "config": json.dumps(dataset.config.model_dump(mode="json") | dict(ranges), sort_keys=True),
         "modality_a": dataset.modalities[0],
         "modality_b": dataset.modalities[1],
         "height": dataset.size[0],
@@ -111,20 +122,23 @@ def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
 class _Writer:
     """The growing file."""
 
-    def __init__(self, file: Any, dataset: Dataset) -> None:
+    def __init__(self, file: Any, dataset: Dataset, rules: tuple[Rule, Rule]) -> None:
         self._file = file
+        self._rules = rules
         self._dataset = dataset
         self._written: dict[Split, list[int]] = {split: [] for split in SPLITS}
 
     @classmethod
-    def open(cls, path: Path, dataset: Dataset, head: Mapping[str, Any], keys: Keys) -> _Writer:
+    def open(
+        cls, path: Path, dataset: Dataset, head: Mapping[str, Any], keys: Keys, rules: tuple[Rule, Rule]
+    ) -> _Writer:
         """Resume a partial file of the same data set and settings, else start one."""
         import h5py
 
         with suppress(OSError, RuntimeError):  # absent, or killed while its structure changed: start over
             file = h5py.File(path, "r+")
             if _resumable(file, head, keys):
-                return cls(file, dataset)
+                return cls(file, dataset, rules)
             file.close()
         file = h5py.File(path, "w")
         file.attrs.update(head)
@@ -140,13 +154,13 @@ class _Writer:
                 group["homography"] = np.full((n, 3, 3), np.nan)
                 group["points"] = np.full((n, 0, 4), np.nan)
         file.flush()
-        return cls(file, dataset)
+        return cls(file, dataset, rules)
 
     def fill(self, split: Split, keys: Sequence[str], workers: int, progress: Progress | None) -> None:
         """Decode and store the pairs of a split that are not there yet."""
         todo = np.flatnonzero(self._file[split]["done"][...] == 0).tolist()
         done = len(keys) - len(todo)
-        for index, pair in decoded_pairs(self._dataset, split, keys, todo, workers):
+        for index, pair in decoded_pairs(self._dataset, split, keys, todo, workers, self._rules):
             self._store(split, index, keys[index], pair)
             done += 1
             if progress:
@@ -227,8 +241,7 @@ class _Writer:
             if side == "b" and self._dataset.single:
                 for split in SPLITS:
                     self._file[split]["b"] = self._file[split]["a"]
-            dtype = self._file["train"][side].dtype
-            self._file.attrs[f"max_value_{side}"] = self._dataset.max_values[i] or np.iinfo(dtype).max
+            self._set_range(side, self._rules[i])
         if not self._dataset.aligned:
             groups = [self._file[split] for split in SPLITS]
             for truth in ("homography", "points"):
@@ -239,6 +252,23 @@ class _Writer:
         for split in SPLITS:
             del self._file[split]["done"]
         self._sync()
+
+    def _set_range(self, side: str, rule: Rule) -> None:
+        """Write down which stored values of a side are black and white."""
+        array = self._file["train"][side]
+        if rule.kind == "percentile":
+            images = array if len(array) else self._file["test"][side]
+            values = percentiles_of_set(images, rule.percent)
+            if values is None:
+                raise DataError(f"range_{side}={rule}: all pixels of side {side.upper()} have one value")
+        else:
+            values = rule.values or full_range(array.dtype)
+        assert values is not None
+        for name, value in (("min_value", values.low), ("max_value", values.high)):
+            if value or name == "max_value":
+                self._file.attrs[f"{name}_{side}"] = int(value) if value == int(value) else value
+        if rule.kind in ("percentile", "image"):
+            self._file.attrs[f"range_rule_{side}"] = str(rule)
 
     def _sync(self) -> None:
         self._file.flush()

@@ -3,53 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from regbench.data.image_files.decode import Image as Image
+from regbench.data.image_files.decode import decode
+from regbench.data.image_files.refused import Refused
 from regbench.errors import DataError
-
-Image = NDArray[np.generic]
-"""``(H, W)`` grey or ``(H, W, 3)`` RGB, uint8 or uint16."""
 
 
 def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
-    """Decode one image; an alpha channel is dropped, the EXIF orientation applied.
+    """Decode one image: the only way from an image file to pixels, for data sets and for a user's own pair.
+
+    An alpha channel is dropped, the orientation in the metadata applied; ``docs/pixels.md`` lists what is opened.
 
     Args:
         path: the file.
         size: the (height, width) it must have, where the published layout fixes it.
 
     Returns:
-        ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16 as stored.
+        ``(H, W)`` or ``(H, W, 3)`` RGB; uint8 or uint16 as stored, other kinds as float32 with NaN for no data.
 
     Raises:
-        DataError: the file is missing, truncated, no image or of another size; names it.
+        DataError: the file is missing, truncated, no image, of another size, or of a kind of pixels that cannot be
+            read; names it.
     """
-    import cv2
-
     try:
-        data = path.read_bytes()
+        image = decode(path.read_bytes())
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
-    # Some builds of OpenCV fill the rest of a truncated JPEG with grey and call it a success.
-    cut = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9", len(data) // 2) < 0
-    image: Any = None
-    if data and not cut:
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-        except cv2.error:
-            image = None
-    if image is None:
-        raise DataError(f"{path} ({len(data)} bytes) is truncated or not an image")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise DataError(f"{path} holds {image.dtype} pixels; store it with 8 or 16 bits per channel")
+    except Refused as reason:
+        raise DataError(f"{path} {reason}") from None
     if size is not None and image.shape[:2] != size:
         raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, expected {size[1]}x{size[0]}")
-    return np.asarray(image[..., ::-1] if image.ndim == 3 else image)
+    return image
 
 
 def read_aligned(a: Path, b: Path) -> tuple[Image, Image]:

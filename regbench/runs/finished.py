@@ -39,6 +39,12 @@ class FinishedRun:
         """The strongest supervision of the run and its ancestors."""
         return self.result.identity.supervision
 
+    @property
+    def ranges(self) -> tuple[str | None, str | None]:
+        """The value ranges of source and target that it saw; None where the run is older than the record."""
+        found = self.result.training.get("ranges", {})
+        return (found.get("source"), found.get("target"))
+
 
 class MissingTeacher(Registrator):
     """Stands in for the teacher of a run that is opened again: it is not trained, so nothing calls it."""

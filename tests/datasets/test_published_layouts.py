@@ -231,7 +231,7 @@ def test_diml_depth_keeps_sixteen_bits(tmp_path):
     data = reader(DIML, tmp_path, far=20000, size=60)
     assert data.keys("test") == ["01. Room/0007", "01. Room/0008"]
     pack = prepare(data, "x", "1", tmp_path / "p.h5")
-    assert pack.max_values == (255, 20000)
+    assert pack.ranges == ((0, 255), (0, 20000))
     stored = cv2.imread(str(tmp_path / "test/HR/01. Room/depth_filled/0007_depth_filled.png"), cv2.IMREAD_UNCHANGED)
     depth = pack.images("test", "b")[0, 0].numpy()
     np.testing.assert_allclose(depth, np.minimum(stored / 20000, 1), atol=1e-6)

@@ -22,7 +22,10 @@ class DIML(PairedFiles):
         """Settings of the reader."""
 
         far: int = Field(
-            10000, ge=1, le=65535, description="stored depth that means 1.0 (white); mm in the published set"
+            10000,
+            ge=1,
+            le=65535,
+            description="stored depth that means 1.0 (white); mm in the published set; range_b overrides it",
         )
         size: int = Field(192, ge=32, description="side of the square images in the pack, px")
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from regbench.cli.datasets._common import json_option, progress_bar, reader_settings, root_option, set_option
+from regbench.cli.datasets._common import (
+    json_option,
+    progress_bar,
+    reader_settings,
+    root_option,
+    say_little_used,
+    set_option,
+)
 
 
 @click.command("stats")
@@ -22,17 +30,30 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_j
     """Measure modality gap and alignment, and look for images that are there twice, before the set is trusted."""
     from regbench.data.duplicates.alike import told
     from regbench.data.prepare import ensure
-    from regbench.data.stats import measure
+    from regbench.data.stats import measure, range_use
 
     with progress_bar(quiet=as_json) as progress:
         pack = ensure(name, root=root, settings=reader_settings(sets), progress=progress)
     measured = {split: measure(pack, split, most) for split, count in pack.counts.items() if count}
     repeats = told(pack)
+    uses = range_use(pack)
+    say_little_used(pack)
     if as_json:
-        everything = {"name": pack.name, "sha256": pack.sha256, "splits": measured, "repeats": repeats}
-        click.echo(json.dumps(everything, indent=2))
+        document = {
+            "name": pack.name,
+            "sha256": pack.sha256,
+            "ranges": [asdict(use) for use in uses],
+            "splits": measured,
+            "repeats": repeats,
+        }
+        click.echo(json.dumps(document, indent=2))
         return
     click.echo(f"{pack.name}: {pack.modalities[0]} / {pack.modalities[1]}, {pack.size[1]}x{pack.size[0]} px")
+    for use in uses:
+        click.echo(
+            f"  range  {use.modality}: {use.rule}; 99 % of the pixels in {use.low:.6g}..{use.high:.6g}, "
+            f"{100 * use.share:.1f} % of it"
+        )
     for split, facts in measured.items():
         gap, residual = facts["gap"], facts["residual"]
         click.echo(

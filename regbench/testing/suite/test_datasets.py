@@ -101,12 +101,12 @@ def test_dataset_reads_deterministically(component: Component) -> None:
 
 @each("dataset")
 def test_dataset_images_are_what_a_pack_stores(component: Component) -> None:
-    """uint8 or uint16, grey or RGB; of one size and without a label where the set is aligned."""
+    """uint8, uint16 or float32, grey or RGB; of one size and without a label where the set is aligned."""
     dataset, keys = made(component)
     for split in SPLITS:
         pair = dataset.read(split, keys[split][0])
         for image in (pair.a, pair.b):
-            assert image.dtype in (np.uint8, np.uint16)
+            assert image.dtype in (np.uint8, np.uint16, np.float32)
             assert image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
         if dataset.aligned:
             assert pair.a.shape[:2] == pair.b.shape[:2]

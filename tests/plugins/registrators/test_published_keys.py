@@ -123,7 +123,8 @@ def within(prefix, state):
 def imported(name, saved, folder, **options):
     torch.save(saved, folder / "published.pth")
     count = import_checkpoint(name, folder / "published.pth", folder / "ours.safetensors", **options)
-    tensors, _ = read_tensors(folder / "ours.safetensors")
+    tensors, metadata = read_tensors(folder / "ours.safetensors")
+    assert metadata["range_source"] == metadata["range_target"] == "0..255 of uint8"
     return count, {key.removeprefix("module/registrator/"): value for key, value in tensors.items()}
 
 
