@@ -34,6 +34,7 @@ def stored(tmp_path, images, write):
     """A set for the reader ``folder`` whose target is ``write(path, image)`` of each image, and source the image."""
     for split in ("train", "test"):
         for i, image in enumerate(images):
+            image = image if split == "train" else np.ascontiguousarray(image.T)  # no image is in both splits
             for side in ("source", "target"):
                 (tmp_path / split / side).mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(tmp_path / split / "source" / f"{i}.png"), image)
