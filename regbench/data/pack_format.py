@@ -4,7 +4,9 @@ Root attributes: ``format``, ``version`` (of the format), ``dataset``, ``dataset
 ``modality_a``, ``modality_b``, ``height``, ``width``, ``aligned``, ``max_value_a``, ``max_value_b``, ``size_rule`` and
 ``sha256``. Two more are there only where they say something: ``max_patch``, the side of the central square both images
 of an unaligned pair fill, and ``distortion``, the name of the colour distortion that is drawn anew whenever an image is
-read (:mod:`regbench.data.photometric`).
+read (:mod:`regbench.data.photometric`). What the pack was made of is told by ``root`` (the folder, where there is one),
+the array ``files`` (JSON as bytes, see :mod:`regbench.data.source_files`), ``files_sha256`` and ``files_scope``:
+``read``, the files the reader read, or ``root``, all files of the folder. ``seal`` is a hash of all other attributes.
 
 Groups ``train`` and ``test``, each with
 
@@ -65,6 +67,12 @@ def content_hash(file: Any) -> str:
                 for start in range(0, array.shape[0], BLOCK):
                     digest.update(np.ascontiguousarray(array[start : start + BLOCK], dtype=stored).data)
     return digest.hexdigest()
+
+
+def seal_of(attributes: Mapping[str, Any]) -> str:
+    """SHA-256 over all root attributes but the seal: those outside of the content hash cannot be edited unseen."""
+    sealed = {name: value for name, value in attributes.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True, default=lambda x: x.item()).encode()).hexdigest()
 
 
 def pack_path(name: str, version: str, config: Mapping[str, Any], root: Path | None, directory: Path) -> Path:

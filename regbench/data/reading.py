@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Card, Split
+from regbench.data.source_files import note_read
 from regbench.errors import DataError
 
 Image = NDArray[np.generic]
@@ -40,6 +41,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
         raise DataError(f"{path} is missing") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    note_read(path, data)
     # Some builds of OpenCV fill the rest of a truncated JPEG with grey and call it a success.
     cut = data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9", len(data) // 2) < 0
     image: Any = None

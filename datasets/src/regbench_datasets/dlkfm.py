@@ -13,6 +13,7 @@ from pydantic import Field
 
 from regbench import Card, ComponentConfig, DataError, Dataset, PairImages, Split
 from regbench.data.reading import images_in, layout_error, matched, read_aligned, read_image
+from regbench.data.source_files import note_read
 
 INPUT, TEMPLATE = 192, 128
 MARGIN = (INPUT - TEMPLATE) // 2
@@ -80,6 +81,7 @@ class _DLKFM(Dataset):
         path = self._folder(split, "label") / f"{key}_label.txt"
         try:
             location = json.loads(path.read_text())["location"]
+            note_read(path)
             values = {name: value for corner in location for name, value in corner.items()}
             moved = np.array([[values[f"{corner}_u"], values[f"{corner}_v"]] for corner in CORNERS], np.float64)
         except FileNotFoundError:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench import DataError, Split
+from regbench.data.source_files import note_read
 
 LABEL = tuple(f"h{row}{column}" for row in "123" for column in "123")
 TIE = ("xa", "ya", "xb", "yb")
@@ -66,6 +67,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> tuple[set[str], list[Row]
             columns, rows = set(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
+    note_read(path)
     if not set(needed) <= columns:
         wanted = ", ".join(needed[:-1]) + f" and {needed[-1]}"
         raise DataError(f"{path} needs the columns {wanted}; it has {', '.join(sorted(columns))}")

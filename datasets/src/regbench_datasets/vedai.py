@@ -10,6 +10,7 @@ from pydantic import Field
 
 from regbench import Card, ComponentConfig, DataError, Split
 from regbench.data.reading import layout_error
+from regbench.data.source_files import note_read
 from regbench_datasets._paired_files import Files, PairedFiles
 
 
@@ -45,6 +46,7 @@ class VEDAI(PairedFiles):
         """The pairs by id, in the order of the list; raises DataError when the layout does not fit."""
         folder = self.folder(root, "Vehicules512")
         path = self._list(root, split)
+        note_read(path)
         pairs: dict[str, Files] = {}
         for name in path.read_text().split():
             if not re.fullmatch(r"\d{8}", name):
