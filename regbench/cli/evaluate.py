@@ -49,10 +49,12 @@ def command(
                 raise UsageError("--weights goes with --registrator; a run has its own")
             if budget is not None:
                 raise UsageError("--budget goes with --registrator; a run is judged under its own protocol")
-            plan = transfer_plan(finished, Request(registrator="", sets=parse_sets(sets), **request))
+            plan = transfer_plan(finished, Request(registrator="", sets=parse_sets(sets), force=force, **request))
         else:
             assert registrator is not None
-            plan = make_plan(Request(registrator, budget=budget or "full", sets=parse_sets(sets), **request))
+            plan = make_plan(
+                Request(registrator, budget=budget or "full", sets=parse_sets(sets), force=force, **request)
+            )
         report.say(f"run {plan.run_id} in {plan.folder}: {len(plan.manifest.draws)} pairs of {plan.pack.name}")
         result = execute(plan, report, force=force)
         assert result is not None  # there is one process
