@@ -38,6 +38,8 @@ class Cell:
     """Option that passes that run: ``--teacher`` or ``--run``."""
     skip_reason: str | None = None
     """Why the cell is skipped; None for a cell that is run."""
+    data: str | None = None
+    """Hash of its data set's pack; None before the pack is made."""
 
     def command(self, out: Path) -> list[str]:
         """The command line after ``regbench``; raises DataError when the run it needs is not finished."""
@@ -53,14 +55,16 @@ class Cell:
     def result(self, out: Path) -> Result | None:
         """The result of a finished cell; None where the cell has to be run.
 
-        A cell is finished when its recorded command is the present one, its run is ok, and that run started from the
-        present run of the needed cell.
+        A cell is finished when its recorded command and data are the present ones, its run is ok, and that run started
+        from the present run of the needed cell.
         """
         record = read_record(out / self.name)
         run = finished_run(out / self.name)
         if run is None or record.get("words") != list(self.arguments) or record.get("needs") != self.needed_cell:
             return None
         result = load_result(run / RESULT)
+        if self.data is not None and record.get("data", _trained_on(result, self)) not in (None, self.data):
+            return None
         if self.needed_cell is not None:
             needed = finished_run(out / self.needed_cell)
             if needed is None or load_result(needed / RESULT).run_id not in result.identity.ancestors:
@@ -69,7 +73,8 @@ class Cell:
 
     def record(self, out: Path, status: str, **more: Any) -> None:
         """Write ``cell.json``: the command, ``status`` (``running``, ``ok``, ``failed``) and the keys of ``more``."""
-        content = {"words": list(self.arguments), "needs": self.needed_cell, "status": status, **more}
+        data = {} if self.data is None else {"data": self.data}
+        content = {"words": list(self.arguments), "needs": self.needed_cell, "status": status, **data, **more}
         write_json(out / self.name / CELL_RECORD, content)
 
 
@@ -128,19 +133,34 @@ def cells_of(recipe: Recipe, roots: Mapping[str, Path], prepared: Callable[[str]
     return cells
 
 
-def prepare_packs(cells: Sequence[Cell], roots: Mapping[str, Path], settings: Sets) -> None:
+def prepare_packs(
+    cells: Sequence[Cell], roots: Mapping[str, Path], settings: Sets, *, force: bool = False
+) -> list[Cell]:
     """Make the pack of every data set the cells use, so that cells that run at once do not all make it.
 
     Args:
         cells: as :func:`cells_of` returns them; skipped cells are ignored.
         roots: folders of data sets by name.
         settings: settings of data sets by name.
+        force: read a data set again whose files have changed.
+
+    Returns:
+        The cells with the hashes of their packs: a cell that ran on other data is run again.
 
     Raises:
         UsageError, DataError: a data set cannot be read.
     """
-    for name in dict.fromkeys(cell.dataset for cell in cells if cell.skip_reason is None):
-        ensure(name, root=roots.get(name), settings=settings.get(name))
+    packs = {
+        name: ensure(name, root=roots.get(name), settings=settings.get(name), renew=force)
+        for name in dict.fromkeys(cell.dataset for cell in cells if cell.skip_reason is None)
+    }
+    return [replace(cell, data=packs[cell.dataset].sha256) if cell.dataset in packs else cell for cell in cells]
+
+
+def _trained_on(result: Result, cell: Cell) -> str | None:
+    """Hash of the pack a run learned from, for a record of an earlier regbench; None where that is not the cell's."""
+    data = result.identity.train_dataset
+    return None if data is None or cell.arguments[0] == "evaluate" else data.pack_sha256
 
 
 def waves(cells: Sequence[Cell]) -> list[list[Cell]]:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.option("--slurm", "parameters", multiple=True, metavar="NAME=VALUE",
               help="A parameter of submitit, such as slurm_partition=gpu or timeout_min=600. Repeatable.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--force", is_flag=True, help="Read data sets again whose files have changed, and run their cells again.")
 @click.option("--dry-run", is_flag=True, help="Only print the cells, why some are skipped, and the expected time.")
 def command(
     recipe_file: Path,
@@ -48,6 +49,7 @@ def command(
     jobs: int,
     parameters: tuple[str, ...],
     device: str,
+    force: bool,
     dry_run: bool,
 ) -> None:
     """Reproduce a table: run every cell of RECIPE that is not finished, then write the board.
@@ -76,7 +78,7 @@ def command(
         return
     runner = _launcher(launcher, folder, jobs, device, named_values("--slurm", parameters))
     copy_papers(recipe, recipe_file.parent, boards)
-    prepare_packs(cells, folders, recipe.data)
+    cells = prepare_packs(cells, folders, recipe.data, force=force)
     for cell in cells:
         if cell.skip_reason is not None:
             click.echo(f"skipped {cell.name}: {cell.skip_reason}", err=True)

@@ -52,12 +52,14 @@ def command(
                 raise UsageError("--weights goes with --registrator; a run has its own")
             if budget is not None:
                 raise UsageError("--budget goes with --registrator; a run is judged under its own protocol")
-            plan = transfer_plan(finished, Request(registrator="", sets=parse_sets(sets), **request))
+            plan = transfer_plan(finished, Request(registrator="", sets=parse_sets(sets), force=force, **request))
             for line in other_ranges(plan, load_result(finished / RESULT).training.get("ranges", {})):
                 report.say(line)
         else:
             assert registrator is not None
-            plan = make_plan(Request(registrator, budget=budget or "full", sets=parse_sets(sets), **request))
+            plan = make_plan(
+                Request(registrator, budget=budget or "full", sets=parse_sets(sets), force=force, **request)
+            )
         for line in range_warnings(plan.pack):
             report.say(line)
         report.say(f"run {plan.run_id} in {plan.folder}: {len(plan.manifest.draws)} pairs of {plan.pack.name}")

@@ -57,12 +57,13 @@ def check(root: Path, boards: tuple[str, ...]) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
 @click.option("--board", required=True, help="Name of the board; it is made if it is new.")
 @click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows that show the reason.")
+@click.option("--replace", is_flag=True, help="Replace runs of the board by those of the same id and other numbers.")
 @_root
-def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
+def add(runs: tuple[Path, ...], board: str, failed: bool, replace: bool, root: Path) -> None:
     """Copy finished runs into a board; `leaderboard build` then writes its page."""
     from regbench.report import leaderboard
 
-    for path in leaderboard.add(root, board, runs, failed=failed):
+    for path in leaderboard.add(root, board, runs, failed=failed, replace=replace):
         click.echo(f"added {path}")
 
 

@@ -45,7 +45,7 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     with joined() as world:
         report = reporter(quiet or not world.first)
         try:
-            plan = make_plan(Request(sets=parse_sets(sets), **request), world=world)
+            plan = make_plan(Request(sets=parse_sets(sets), force=force, **request), world=world)
             for line in range_warnings(plan.pack):
                 report.say(line)
             report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")

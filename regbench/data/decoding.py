@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import RANGE_SETTINGS, Dataset, PairImages, Split
 from regbench.data.reading import resize
+from regbench.data.source_files import FileState, noting
 from regbench.data.value_ranges import ROBUST, Rule, full_range, percentiles, stretched
 from regbench.errors import DataError
 
 
+class Decoded(NamedTuple):
+    """A pair as its pack stores it, and the files it was read from."""
+
+    number: int
+    """Its position in the keys of the split."""
+    pair: PairImages
+    files: dict[Path, FileState]
+
+
 def decoded_pairs(
     dataset: Dataset, split: Split, keys: Sequence[str], todo: Sequence[int], workers: int, rules: tuple[Rule, Rule]
-) -> Iterator[tuple[int, PairImages]]:
+) -> Iterator[Decoded]:
     """Read pairs of a split in threads (decoders release the interpreter's lock), a few ahead of the caller.
 
     Args:
@@ -29,32 +41,37 @@ def decoded_pairs(
         rules: how the value ranges of A and B are found.
 
     Yields:
-        The position and the pair, in the order of ``todo``.
+        The pairs, in the order of ``todo``.
 
     Raises:
         DataError: a pair cannot be read, or is not what the data set declares; names the pair.
     """
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[tuple[int, Future[PairImages]]] = deque()
+    waiting: deque[Future[Decoded]] = deque()
     try:
         for index in todo:
-            waiting.append((index, pool.submit(_decoded, dataset, split, keys[index], rules)))
+            waiting.append(pool.submit(_decoded, dataset, split, keys[index], index, rules))
             if len(waiting) > 4 * workers:
-                first, pair = waiting.popleft()
-                yield first, pair.result()
-        for first, pair in waiting:
-            yield first, pair.result()
+                yield waiting.popleft().result()
+        for future in waiting:
+            yield future.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _decoded(dataset: Dataset, split: Split, key: str, rules: tuple[Rule, Rule]) -> PairImages:
+def _decoded(dataset: Dataset, split: Split, key: str, index: int, rules: tuple[Rule, Rule]) -> Decoded:
     """Read a pair and bring it to the pack's size."""
-    where = f"{split} pair {key!r}"
-    try:
-        a, b, homography, points = dataset.read(split, key)
-    except OSError as error:
-        raise DataError(f"{where} cannot be read: {error}") from error
+    with noting() as files:
+        try:
+            pair = dataset.read(split, key)
+        except OSError as error:
+            raise DataError(f"{split} pair {key!r} cannot be read: {error}") from error
+    return Decoded(index, _as_stored(dataset, f"{split} pair {key!r}", pair, rules), files)
+
+
+def _as_stored(dataset: Dataset, where: str, pair: PairImages, rules: tuple[Rule, Rule]) -> PairImages:
+    """Check a pair and bring it to the pack's size; ``where`` names it in errors."""
+    a, b, homography, points = pair
     sizes = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
     if dataset.aligned and sizes[0] != sizes[1]:
         raise DataError(f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}")

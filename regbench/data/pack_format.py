@@ -9,6 +9,10 @@ square both images of an unaligned pair fill; ``distortion``, the name of the co
 whenever an image is read (:mod:`regbench.data.photometric`); ``shared``, why the data set has images in train and in
 test; ``seen``, which image is in both although ``shared`` is not there (:mod:`regbench.data.duplicates.exact`).
 
+What the pack was made of is told by ``root`` (the folder, where there is one), the array ``files`` (JSON as bytes, see
+:mod:`regbench.data.source_files`), ``files_sha256`` and ``files_scope``: ``read``, the files the reader read, or
+``root``, all files of the folder. ``seal`` is a hash of all other attributes.
+
 Groups ``train`` and ``test``, each with
 
 * ``a``, ``b``: ``(N, H, W, C)`` uint8, uint16 or float32 (NaN: no data); C = 1 when every image of that side is grey,
@@ -70,6 +74,12 @@ def content_hash(file: Any) -> str:
                 for start in range(0, array.shape[0], BLOCK):
                     digest.update(np.ascontiguousarray(array[start : start + BLOCK], dtype=stored).data)
     return digest.hexdigest()
+
+
+def seal_of(attributes: Mapping[str, Any]) -> str:
+    """SHA-256 over all root attributes but the seal: those outside of the content hash cannot be edited unseen."""
+    sealed = {name: value for name, value in attributes.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True, default=lambda x: x.item()).encode()).hexdigest()
 
 
 def pack_path(name: str, version: str, config: Mapping[str, Any], root: Path | None, directory: Path) -> Path:

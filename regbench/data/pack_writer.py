@@ -7,6 +7,7 @@ first image is written, so the file's structure is whole at any moment and a kil
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -23,7 +24,8 @@ from regbench.api.dataset import Dataset, PairImages, Split
 from regbench.data.decoding import decoded_pairs
 from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.naming import composed, printable
-from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash
+from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, seal_of
+from regbench.data.source_files import SourceJournal, noting, to_json
 from regbench.data.value_ranges import Rule, full_range, percentiles_of_set, rules_of
 from regbench.errors import DataError
 
@@ -32,6 +34,14 @@ _CHECKPOINT = 64  # pairs between two moments a killed run can resume from
 _GREY = "grey"  # what an array is called while it is widened to three channels
 
 Keys = Mapping[Split, Sequence[str]]
+Groups = Mapping[Split, NDArray[np.int32]]
+
+
+def numbered_groups(dataset: Dataset, split: Split, keys: Sequence[str]) -> NDArray[np.int32]:
+    """The group of each pair, ``(N,)``, numbered in order of appearance."""
+    names = [dataset.group(split, key) for key in keys]
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=np.int32)
 
 
 def write_pack(
@@ -52,7 +62,9 @@ def write_pack(
         DataError: the data set cannot be read or the disk is full; the partial file stays for another try.
     """
     rules = rules_of(dataset, ranges or {})
-    keys = {split: list(dataset.keys(split)) for split in SPLITS}
+    with noting() as lists:
+        keys = {split: list(dataset.keys(split)) for split in SPLITS}
+        groups = {split: numbered_groups(dataset, split, keys[split]) for split in SPLITS}
     if not any(keys.values()):
         raise DataError(f"data set {name!r} has no pairs")
     for split in SPLITS:
@@ -60,7 +72,10 @@ def write_pack(
     partial = path.with_name(path.name + ".partial")
     with _disk_errors(partial):
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = _Writer.open(partial, dataset, _head(dataset, name, version, ranges or {}), keys, rules)
+        journal = SourceJournal(partial, dataset.root)
+        head = _head(dataset, name, version, ranges or {})
+        writer = _Writer.open(partial, dataset, head, keys, groups, journal, rules)
+        journal.add(lists, of_pair=False)
         try:
             for split in SPLITS:
                 writer.fill(split, keys[split], workers, progress)
@@ -72,6 +87,7 @@ def write_pack(
         finally:
             writer.close()
         os.replace(partial, path)
+        journal.remove()
 
 
 def _check_keys(name: str, split: Split, keys: Sequence[str]) -> None:
@@ -116,51 +132,60 @@ def _head(dataset: Dataset, name: str, version: str, ranges: Mapping[str, str]) 
         "width": dataset.size[1],
         "aligned": dataset.aligned,
         "size_rule": dataset.card.size_rule,
+        **({} if dataset.root is None else {"root": str(dataset.root.resolve())}),
     }
 
 
 class _Writer:
     """The growing file."""
 
-    def __init__(self, file: Any, dataset: Dataset, rules: tuple[Rule, Rule]) -> None:
+    def __init__(self, file: Any, dataset: Dataset, journal: SourceJournal, rules: tuple[Rule, Rule]) -> None:
         self._file = file
         self._rules = rules
         self._dataset = dataset
+        self._journal = journal
         self._written: dict[Split, list[int]] = {split: [] for split in SPLITS}
 
     @classmethod
     def open(
-        cls, path: Path, dataset: Dataset, head: Mapping[str, Any], keys: Keys, rules: tuple[Rule, Rule]
+        cls,
+        path: Path,
+        dataset: Dataset,
+        head: Mapping[str, Any],
+        keys: Keys,
+        groups: Groups,
+        journal: SourceJournal,
+        rules: tuple[Rule, Rule],
     ) -> _Writer:
-        """Resume a partial file of the same data set and settings, else start one."""
+        """Resume a partial file of the same data set, settings and files, else start one."""
         import h5py
 
         with suppress(OSError, RuntimeError):  # absent, or killed while its structure changed: start over
             file = h5py.File(path, "r+")
-            if _resumable(file, head, keys):
-                return cls(file, dataset, rules)
+            if _resumable(file, head, keys, groups) and journal.resume():
+                return cls(file, dataset, journal, rules)
             file.close()
+        journal.begin()
         file = h5py.File(path, "w")
         file.attrs.update(head)
         for split in SPLITS:
             n = len(keys[split])
             group = file.create_group(split)
             group.create_dataset("key", data=keys[split], dtype=h5py.string_dtype(), shape=(n,))
-            names = [dataset.group(split, key) for key in keys[split]]
-            number = {name: i for i, name in enumerate(dict.fromkeys(names))}
-            group["group"] = np.array([number[name] for name in names], dtype=np.int32)
+            group["group"] = groups[split]
             group["done"] = np.zeros(n, dtype=np.uint8)
             if not dataset.aligned:
                 group["homography"] = np.full((n, 3, 3), np.nan)
                 group["points"] = np.full((n, 0, 4), np.nan)
         file.flush()
-        return cls(file, dataset, rules)
+        return cls(file, dataset, journal, rules)
 
     def fill(self, split: Split, keys: Sequence[str], workers: int, progress: Progress | None) -> None:
         """Decode and store the pairs of a split that are not there yet."""
         todo = np.flatnonzero(self._file[split]["done"][...] == 0).tolist()
         done = len(keys) - len(todo)
-        for index, pair in decoded_pairs(self._dataset, split, keys, todo, workers, self._rules):
+        for index, pair, files in decoded_pairs(self._dataset, split, keys, todo, workers, self._rules):
+            self._journal.add(files)
             self._store(split, index, keys[index], pair)
             done += 1
             if progress:
@@ -225,7 +250,8 @@ class _Writer:
         self._file.flush()
 
     def checkpoint(self) -> None:
-        """Mark pairs as done after they are on the disk, never before."""
+        """Mark pairs as done after they and the names of their files are on the disk, never before."""
+        self._journal.flush()
         self._sync()
         for split, written in self._written.items():
             if written:
@@ -240,7 +266,8 @@ class _Writer:
         for i, side in enumerate(SIDES):
             if side == "b" and self._dataset.single:
                 for split in SPLITS:
-                    self._file[split]["b"] = self._file[split]["a"]
+                    if "b" not in self._file[split]:
+                        self._file[split]["b"] = self._file[split]["a"]
             self._set_range(side, self._rules[i])
         if not self._dataset.aligned:
             groups = [self._file[split] for split in SPLITS]
@@ -249,6 +276,13 @@ class _Writer:
                     for group in groups:
                         del group[truth]
         self._file.attrs["sha256"] = content_hash(self._file)
+        scope, files = self._journal.finish()
+        text = to_json(files)
+        if "files" in self._file:  # killed at this very place before
+            del self._file["files"]
+        self._file["files"] = np.frombuffer(text, np.uint8)
+        self._file.attrs["files_scope"], self._file.attrs["files_sha256"] = scope, hashlib.sha256(text).hexdigest()
+        self._file.attrs["seal"] = seal_of(self._file.attrs)
         for split in SPLITS:
             del self._file[split]["done"]
         self._sync()
@@ -279,7 +313,7 @@ class _Writer:
             self._file.close()
 
 
-def _resumable(file: Any, head: Mapping[str, Any], keys: Keys) -> bool:
+def _resumable(file: Any, head: Mapping[str, Any], keys: Keys, groups: Groups) -> bool:
     """Whether a partial file is of this very data set, and whole."""
     if any(file.attrs.get(name) != value for name, value in head.items()):
         return False
@@ -287,7 +321,7 @@ def _resumable(file: Any, head: Mapping[str, Any], keys: Keys) -> bool:
         group = file.get(split)
         if group is None or "done" not in group or _GREY in group or ("homography" in group) != ("points" in group):
             return False
-        if list(group["key"].asstr()[...]) != keys[split]:
+        if list(group["key"].asstr()[...]) != keys[split] or not np.array_equal(group["group"], groups[split]):
             return False
     return True
 

@@ -24,6 +24,10 @@ from regbench.data.photometric import Distortion, draw_distortion
 from regbench.data.protocol import Protocol
 from regbench.errors import UsageError
 
+CUTTING = 1
+"""Version of the code that cuts patches; raised when a change of it moves the value of a pixel. The hash of the test
+pairs covers it."""
+
 
 @dataclass(frozen=True)
 class Draws:

@@ -10,6 +10,7 @@ import numpy as np
 from regbench.data.image_files.decode import Image as Image
 from regbench.data.image_files.decode import decode
 from regbench.data.image_files.refused import Refused
+from regbench.data.source_files import note_read
 from regbench.errors import DataError
 
 
@@ -30,7 +31,9 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
             read; names it.
     """
     try:
-        image = decode(path.read_bytes())
+        data = path.read_bytes()
+        note_read(path, data)
+        image = decode(data)
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except OSError as error:

@@ -22,7 +22,7 @@ from regbench.report.board import BoardRow, load_board
 from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.latex import to_latex
 from regbench.report.render.markdown import to_markdown
-from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results import Measure, Pairs, Result, load_result, read_pairs, write_bytes, write_text
 from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
@@ -114,7 +114,7 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) -> list[Path]:
+def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, replace: bool = False) -> list[Path]:
     """Copy finished runs into a board, which is made if it is new; returns the result files written.
 
     Args:
@@ -122,12 +122,13 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
         name: name of the board.
         runs: run directories.
         failed: also take runs that are not ok; they become rows that show the reason.
+        replace: replace a run of the board by one of the same id and other numbers.
 
     Raises:
-        DataError: a file is missing or broken.
+        DataError: a file is missing or broken, or the board holds other numbers under a run's id; nothing is written.
         UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels.
     """
-    written = []
+    taken = []
     for run in runs:
         result = load_result(run / RESULT)
         if result.truth != "labels":
@@ -138,10 +139,29 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
         target = root / "results" / name / f"{result.run_id}.json"
         if result.status == "ok":
             read_pairs(run / PAIRS)  # a broken file is refused here, not in the next build
+        if target.is_file() and not replace and _other_numbers(target, run, result):
+            raise DataError(
+                f"{target} holds other numbers under the id of {run}: one of the two is not what its id says; add "
+                "--replace to take the new ones"
+            )
+        taken.append((run, result.status, target))
+    for run, status, target in taken:
+        if status == "ok":
             write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
         write_bytes(target, (run / RESULT).read_bytes())
-        written.append(target)
-    return written
+    return [target for *_, target in taken]
+
+
+def _other_numbers(target: Path, run: Path, result: Result) -> bool:
+    """Whether a board's run that is ok has other errors or metrics than ``result``, in ``run``; times may differ."""
+    before = load_result(target)
+    if before.status != "ok":
+        return False
+    known = (before.status, before.verdict, before.truth, before.metrics)
+    if (result.status, result.verdict, result.truth, result.metrics) != known:
+        return True
+    pairs = target.with_suffix(".pairs.h5")
+    return not pairs.is_file() or pairs.read_bytes() != (run / PAIRS).read_bytes()
 
 
 def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:

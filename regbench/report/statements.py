@@ -82,6 +82,21 @@ def machines(ranking: Ranking) -> str:
     return f"Timed on: {'; '.join(listed)}." if listed else ""
 
 
+def commits(ranking: Ranking) -> str:
+    """Which commit made which rows, because code of one version may change; empty where no commit is recorded."""
+    made: dict[str, list[int]] = {}
+    for n, ranked in enumerate(ranking.rows, 1):
+        for commit in sorted({_commit(run.result) for run in ranked.row.finished} - {""}):
+            made.setdefault(commit, []).append(n)
+    listed = [f"{commit} (rows {', '.join(map(str, rows))})" for commit, rows in sorted(made.items())]
+    return f"Code: {'; '.join(listed)}." if listed else ""
+
+
+def _commit(result: Result) -> str:
+    git = result.provenance.get("git") or {}
+    return str(git.get("commit", ""))[:10] + (" with changes" if git.get("dirty") else "")
+
+
 def unpublished_combinations(ranking: Ranking) -> str:
     """Which rows cannot be compared with a printed number, because no paper reports their combination."""
     rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.unpublished_combination]

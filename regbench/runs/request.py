@@ -44,6 +44,8 @@ class Request:
     out: Path = Path("runs")
     weights: Path | None = None
     teacher: Path | None = None
+    force: bool = False
+    """Prepare the data set again where its pack is damaged or its files have changed."""
 
     def settings(self, section: str) -> dict[str, Any]:
         """The ``--set`` values of a section; those of ``protocol`` include ``--pairing``."""
@@ -97,10 +99,21 @@ def resolve_data(request: Request, protocol: Protocol, progress: Progress | None
         UsageError: the data set needs a folder, or its settings are wrong.
         DataError: the data set cannot be read.
     """
-    pack = ensure(request.dataset, root=request.root, settings=request.settings("dataset"), progress=progress)
+    pack = pack_of(request, progress)
     if not pack.aligned and "pairing" not in request.settings("protocol"):
         protocol = protocol.model_copy(update={"pairing": "given"})
     return pack, protocol
+
+
+def pack_of(request: Request, progress: Progress | None = None) -> Pack:
+    """The pack of a request's data set, prepared if it is not there yet; raises as :func:`resolve_data`."""
+    return ensure(
+        request.dataset,
+        root=request.root,
+        settings=request.settings("dataset"),
+        progress=progress,
+        renew=request.force,
+    )
 
 
 def configure(

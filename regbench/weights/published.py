@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from regbench.errors import DataError
+from regbench.weights.used import note_weights
 
 
 def hub_cache() -> Path:
@@ -48,6 +49,7 @@ def read_published(file: Path, part: str | None = None) -> dict[str, Tensor]:
     """
     if not file.is_file():
         raise DataError(f"{file}: no such file")
+    note_weights(file)
     if file.suffix == ".safetensors" and part is None:
         try:
             return dict(load_file(file))

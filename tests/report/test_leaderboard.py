@@ -6,12 +6,14 @@ To renew the golden pages after a wanted change: ``REGBENCH_GOLDEN=write pytest 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import shutil
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -313,6 +315,42 @@ def test_add_refuses_what_is_not_ok(tmp_path, runs):
     with pytest.raises(UsageError, match="--failed"):
         leaderboard.add(tmp_path, "demo", [failed])
     assert leaderboard.add(tmp_path, "demo", [runs[0]])[0].name == f"{runs[0].name}.json"
+
+
+def test_other_numbers_under_one_id_are_refused(tmp_path, runs):
+    """Whichever file they are in; nothing is written, also of the other runs. The same numbers may come again."""
+    first, second = [run for run in runs if (run / "pairs.h5").exists()][:2]
+    (target,) = leaderboard.add(tmp_path, "demo", [first])
+    before = {path.name: path.read_bytes() for path in target.parent.iterdir()}
+    again = shutil.copytree(first, tmp_path / "again")
+    change(again / "result.json", lambda raw: raw["timing"].update(register_ms=99.0))
+    leaderboard.add(tmp_path, "demo", [again])
+    assert json.loads(target.read_text())["timing"]["register_ms"] == 99.0
+    leaderboard.add(tmp_path, "demo", [first])
+    pairs = read_pairs(again / "pairs.h5")
+    write_pairs(again / "pairs.h5", dataclasses.replace(pairs, estimate=pairs.estimate + np.float32(1)))
+    other_metric = shutil.copytree(first, tmp_path / "other_metric")
+    change(other_metric / "result.json", lambda raw: raw["metrics"]["mace"].update(value=0.1))
+    for run in (again, other_metric):
+        with pytest.raises(DataError, match=r"holds other numbers under the id of .* add --replace"):
+            leaderboard.add(tmp_path, "demo", [second, run])
+        assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == before
+        outcome = CliRunner().invoke(command, ["add", str(run), "--board", "demo", "--root", str(tmp_path)])
+        assert isinstance(outcome.exception, DataError)
+    CliRunner().invoke(command, ["add", str(again), "--board", "demo", "--root", str(tmp_path), "--replace"])
+    assert (target.parent / f"{first.name}.pairs.h5").read_bytes() == (again / "pairs.h5").read_bytes()
+
+
+def test_which_commit_made_which_rows(root):
+    text = leaderboard.render(root, "demo")
+    assert "\nCode: 1234567890 (rows 1, 2, 3, 4, 5, 6).\n" in text
+    (path,) = [
+        p for p in (root / "results/demo").glob("*.json") if load_result(p).identity.registrator.name == "identity"
+    ]
+    change(path, lambda raw: raw["provenance"]["git"].update(commit="f" * 40, dirty=True))
+    assert "\nCode: 1234567890 (rows 1, 2, 3, 4, 5); ffffffffff with changes (rows 6).\n" in leaderboard.render(
+        root, "demo"
+    )
 
 
 def test_empty_board(tmp_path):

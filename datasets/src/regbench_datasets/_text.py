@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from regbench import DataError
+from regbench.data.source_files import note_read
 
 
 def read_text(path: Path) -> str:
@@ -19,6 +20,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} is missing") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    note_read(path, data)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError(f"{path} is encoded as UTF-16; save it as UTF-8")
     try:
