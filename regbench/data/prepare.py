@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from regbench.data.pack import Pack
 from regbench.data.pack_format import Progress, pack_path
 from regbench.data.pack_writer import write_pack
 from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.locks import locked
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 
@@ -113,7 +115,7 @@ def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
 
 def data_dir() -> Path:
     """Where packs live: ``$REGBENCH_DATA``, else ``./data``."""
-    return Path(os.environ.get("REGBENCH_DATA") or "data")
+    return Path(os.environ.get("REGBENCH_DATA") or "data").expanduser()
 
 
 def _cores() -> int:
@@ -162,13 +164,14 @@ def _from_any_root(name: str, version: str, config: Mapping[str, Any], directory
 
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
-    """Let one process prepare a pack while others wait; where the system has no file locks, nobody waits."""
+    """Let one process prepare a pack while others wait; raises DataError where packs cannot be written."""
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DataError(
+            f"packs cannot be written to {path.parent}: {error.strerror}; name another folder in REGBENCH_DATA"
+        ) from error
+    with locked(path.parent / f".{path.name}.lock", wait=True):
         yield
