@@ -7,14 +7,17 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import PathType, RunType
+from regbench.cli._output import echo, echo_json
+
 
 @click.command("register")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--run", "finished", type=click.Path(path_type=Path), help="Use the registrator of a finished run.")
+@click.argument("source", type=PathType())
+@click.argument("target", type=PathType())
+@click.option("--run", "finished", type=RunType(), help="Use the registrator of a finished run.")
 @click.option("--registrator", help="Use a registrator that needs no training, such as sift.")
 @click.option("--device", default="auto", show_default=True)
-@click.option("--overlay", type=click.Path(path_type=Path), help="Write the warped source over the target (PNG).")
+@click.option("--overlay", type=PathType(), help="Write the warped source over the target (PNG).")
 @click.option("--json", "as_json", is_flag=True)
 def command(
     source: Path,
@@ -38,10 +41,10 @@ def command(
     if overlay is not None:
         overlay_of(source_image, target_image, homography, overlay)
     if as_json:
-        click.echo(json.dumps({"ok": ok, "homography": homography.tolist()}))
+        echo_json(json.dumps({"ok": ok, "homography": (homography + 0.0).tolist()}))
         return
     for row in homography.tolist():
-        click.echo("  ".join(f"{value: .9g}" for value in row))
+        echo("  ".join(f"{value + 0.0: .9g}" for value in row))
     if not ok:
         from regbench.errors import RegbenchError
 

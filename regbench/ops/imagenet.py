@@ -44,9 +44,10 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
 
 def _weights_file(file: str | Path | None) -> Path:
     if file is not None:
-        if not Path(file).is_file():
+        file = Path(file).expanduser()
+        if not file.is_file():
             raise DataError(f"{file}: no such file; name {TORCHVISION[0]}, torchvision's ResNet-34 of ImageNet")
-        return Path(file)
+        return file
     for name in TORCHVISION:
         if (hub_cache() / name).is_file():
             return hub_cache() / name

@@ -6,17 +6,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import dataset_settings
+from regbench.cli._options import PathType, dataset_settings
+from regbench.cli._output import echo, echo_json
 
 if TYPE_CHECKING:
     from regbench.data.pack import Pack
 
-root_option = click.option("--root", type=click.Path(path_type=Path), help="Folder of the published layout.")
+root_option = click.option("--root", type=PathType(), help="Folder of the published layout.")
 set_option = click.option(
     "--set",
     "sets",
@@ -48,11 +48,11 @@ def print_pack(pack: Pack, as_json: bool) -> None:
             "size_rule": pack.size_rule,
             "sha256": pack.sha256,
         }
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(json.dumps(facts, indent=2))
         return
-    click.echo(f"pack    {pack.path}")
-    click.echo(f"pairs   {pack.counts['train']} train, {pack.counts['test']} test, {width}x{height} px")
-    click.echo(f"sha256  {pack.sha256}")
+    echo(f"pack    {pack.path}")
+    echo(f"pairs   {pack.counts['train']} train, {pack.counts['test']} test, {width}x{height} px")
+    echo(f"sha256  {pack.sha256}")
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description:>5}"),
+            TextColumn("{task.description:>5}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -83,6 +83,6 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None
 
         def say(split: str, done: int, total: int) -> None:
             if done == total or done % max(1, -(-total // 4)) == 0:
-                click.echo(f"{split}: {done}/{total}", err=True)
+                echo(f"{split}: {done}/{total}", err=True)
 
         yield say

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import PathType
+from regbench.cli._output import echo
 from regbench.cli.datasets._common import progress_bar, reader_settings, root_option, set_option
 
 
@@ -13,7 +15,7 @@ from regbench.cli.datasets._common import progress_bar, reader_settings, root_op
 @click.argument("name")
 @root_option
 @set_option
-@click.option("--out", type=click.Path(path_type=Path), help="Picture to write; default NAME.png.")
+@click.option("--out", type=PathType(), help="Picture to write; default NAME.png.")
 @click.option("--count", default=6, show_default=True, type=click.IntRange(1, 50), help="Pairs to show.")
 def command(name: str, root: Path | None, sets: tuple[str, ...], out: Path | None, count: int) -> None:
     """Write a contact sheet: both images, overlays that show misalignment, a training example."""
@@ -24,4 +26,4 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], out: Path | Non
         pack = ensure(name, root=root, settings=reader_settings(sets), progress=progress)
     out = out or Path(f"{name}.png")
     contact_sheet(pack, out, count)
-    click.echo(str(out))
+    echo(str(out))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._output import echo, echo_json
 from regbench.cli.datasets._common import json_option, progress_bar, reader_settings, root_option, set_option
 
 
@@ -25,17 +26,17 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_j
         pack = ensure(name, root=root, settings=reader_settings(sets), progress=progress)
     measured = {split: measure(pack, split, most) for split, count in pack.counts.items() if count}
     if as_json:
-        click.echo(json.dumps({"name": pack.name, "sha256": pack.sha256, "splits": measured}, indent=2))
+        echo_json(json.dumps({"name": pack.name, "sha256": pack.sha256, "splits": measured}, indent=2))
         return
-    click.echo(f"{pack.name}: {pack.modalities[0]} / {pack.modalities[1]}, {pack.size[1]}x{pack.size[0]} px")
+    echo(f"{pack.name}: {pack.modalities[0]} / {pack.modalities[1]}, {pack.size[1]}x{pack.size[0]} px")
     for split, facts in measured.items():
         gap, residual = facts["gap"], facts["residual"]
-        click.echo(
+        echo(
             f"  {split:<6} gap        edges {gap['edges']:.2f}  grey {gap['grey']:.2f}  information "
             f"{gap['information']:.2f}   (1: the same image, 0: nothing in common)"
         )
         if residual is None:
-            click.echo(f"  {split:<6} alignment  unaligned pairs without labels: nothing to check")
+            echo(f"  {split:<6} alignment  unaligned pairs without labels: nothing to check")
             continue
         share = f"{residual['measured']} of {residual['pairs']} pairs measured"
         numbers = (
@@ -46,4 +47,4 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_j
                 f"{residual['largest']:.2f} (largest); mean ({residual['mean_x']:+.2f}, {residual['mean_y']:+.2f}); "
             )
         )
-        click.echo(f"  {split:<6} alignment  {residual['verdict']}: {numbers}{share}")
+        echo(f"  {split:<6} alignment  {residual['verdict']}: {numbers}{share}")
