@@ -83,10 +83,12 @@ def _of_zip(path: Path) -> Kind:
 def _text_of(head: bytes) -> str | None:
     """The beginning of a text; None for binary content."""
     try:
-        text = head[:256].decode("utf-8", "ignore" if len(head) > 256 else "strict")
-    except UnicodeDecodeError:
-        return None
-    return text if all(c.isprintable() or c in "\t\r\n" for c in text) and b"\x00" not in head else None
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if len(head) - error.start > 3:  # not a character that the end of the head cut
+            return None
+        text = head[: error.start].decode()
+    return text if all(c.isprintable() or c in "\t\r\n" for c in text) else None
 
 
 def _other(words: str) -> Kind:

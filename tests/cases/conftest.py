@@ -44,9 +44,13 @@ def prepared(inline):  # noqa: F811
     return prepare
 
 
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Shares of red, green and blue in grey."""
+
+
 def correlation(a, b) -> float:
     """Of the grey values of two images ``(C, H, W)``, in whatever unit."""
-    a, b = (np.asarray(image, float).mean(0).ravel() for image in (a, b))
+    a, b = (np.tensordot(LUMA[: len(image)], np.asarray(image, float), 1).ravel() for image in (a, b))
     return float(np.corrcoef(a, b)[0, 1])
 
 
