@@ -20,6 +20,7 @@ from regbench.errors import DataError
 from regbench.results import Result, load_result
 from regbench.results.layout import CELL_RECORD, RESULT, SHARED_STAGES
 from regbench.results.store import write_json
+from regbench.settings import write_value
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ def _set_arguments(sets: Sets) -> list[str]:
     arguments = []
     for section, values in sets.items():
         for name, value in values.items():
-            arguments += ["--set", f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+            arguments += ["--set", f"{section}.{name}={write_value(value)}"]
     return arguments
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import named_values, whole_numbers
+from regbench.cli._options import PathType, named_values, whole_numbers
+from regbench.cli._output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 
 @click.command("ablate")
-@click.argument("recipe_file", metavar="RECIPE", type=click.Path(path_type=Path))
+@click.argument("recipe_file", metavar="RECIPE", type=PathType())
 @click.option("--root", "roots", multiple=True, metavar="NAME=DIR", help="Folder of a data set. Repeatable.")
 @click.option("--dataset", "datasets", multiple=True, help="Data set to use instead of the recipe's. Repeatable.")
 @click.option("--budget", help="Budget to use instead of the recipe's.")
 @click.option("--seeds", help="Seeds to use instead of the recipe's, such as 0,1,2.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+@click.option("--out", type=PathType(file_okay=False), default=Path("runs"), show_default=True,
               help="The cells' folders are made in OUT/RECIPE-BUDGET.")  # fmt: skip
-@click.option("--boards", type=click.Path(path_type=Path, file_okay=False), default=Path("leaderboards"),
+@click.option("--boards", type=PathType(file_okay=False), default=Path("leaderboards"),
               show_default=True, help="Folder of the leaderboards to which the board is added.")  # fmt: skip
 @click.option("--launcher", type=click.Choice(["local", "slurm", "submitit-local"]), default="local",
               show_default=True, help="submitit-local runs submitit's jobs on this machine.")  # fmt: skip
@@ -67,10 +68,12 @@ def command(
     from regbench.ablation.recipe import read_recipe
     from regbench.data.prepare import available
     from regbench.errors import RegbenchError
+    from regbench.runs.request import check_device
 
+    check_device(device)
     seed_numbers = whole_numbers("--seeds", seeds) if seeds is not None else None
     recipe = read_recipe(recipe_file, budget=budget, seeds=seed_numbers, datasets=datasets or None)
-    folders = {name: Path(folder) for name, folder in named_values("--root", roots).items()}
+    folders = {name: Path(folder).expanduser() for name, folder in named_values("--root", roots).items()}
     cells = cells_of(recipe, folders, lambda name: available(name, settings=recipe.data.get(name)), device)
     folder = out / recipe.board_name
     if dry_run:
@@ -81,19 +84,19 @@ def command(
     cells = prepare_packs(cells, folders, recipe.data, force=force)
     for cell in cells:
         if cell.skip_reason is not None:
-            click.echo(f"skipped {cell.name}: {cell.skip_reason}", err=True)
+            echo(f"skipped {cell.name}: {cell.skip_reason}", err=True)
     number = count(1)
     runnable = sum(cell.skip_reason is None for cell in cells)
     failed: list[str] = []
 
     def on_ended(cell: Cell) -> None:
         record = read_record(folder / cell.name)
-        click.echo(f"[{next(number)}/{runnable}] {cell.name}: {_outcome(record, folder / cell.name)}", err=True)
+        echo(f"[{next(number)}/{runnable}] {cell.name}: {_outcome(record, folder / cell.name)}", err=True)
         if record.get("status") != "ok":
             failed.append(cell.name)
 
     run_cells(cells, folder, runner, on_ended)
-    click.echo(f"wrote {write_board(recipe, cells, folder, boards)}")
+    echo(f"wrote {write_board(recipe, cells, folder, boards)}")
     if failed:
         raise RegbenchError(
             f"{len(failed)} of {runnable} cells failed, the first is {failed[0]} (see {folder / failed[0]}); "
@@ -121,9 +124,9 @@ def _show_plan(cells: Sequence[Cell], folder: Path, expected: Mapping[str, float
             state, unknown = "not measured yet", unknown + 1
         needed_run = f" {cell.needed_option} ({cell.needed_cell})" if cell.needed_cell else ""
         rows.append([cell.name, state, shlex.join(cell.arguments) + needed_run])
-    click.echo(tabulate(rows, headers=["cell", "training", "regbench …"], tablefmt="plain"))
+    echo(tabulate(rows, headers=["cell", "training", "regbench …"], tablefmt="plain", disable_numparse=True))
     more = f", and the time of {unknown} cells without such a run" if unknown else ""
-    click.echo(f"{len(rows)} cells; training left, from finished runs of the same combination: {duration(total)}{more}")
+    echo(f"{len(rows)} cells; training left, from finished runs of the same combination: {duration(total)}{more}")
 
 
 def _outcome(record: Mapping[str, Any], folder: Path) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import PathType, RunType
+from regbench.cli._output import echo, echo_json
+
 MAX_SIDE = 2048
 RANGE = (
     "Stored values of {} that are black and white: full, WHITE, LOW..HIGH or image:P; default: what the run recorded."
@@ -14,9 +17,9 @@ RANGE = (
 
 
 @click.command("register")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
-@click.option("--run", "finished", type=click.Path(path_type=Path), help="Use the registrator of a finished run.")
+@click.argument("source", type=PathType())
+@click.argument("target", type=PathType())
+@click.option("--run", "finished", type=RunType(), help="Use the registrator of a finished run.")
 @click.option("--registrator", help="Use a registrator that needs no training, such as sift.")
 @click.option("--range-source", metavar="RULE", help=RANGE.format("SOURCE"))
 @click.option("--range-target", metavar="RULE", help=RANGE.format("TARGET"))
@@ -28,7 +31,7 @@ RANGE = (
     help="Larger images are shrunk to this longest side, px, for the method; the answer is in pixels of the files.",
 )
 @click.option("--device", default="auto", show_default=True)
-@click.option("--overlay", type=click.Path(path_type=Path), help="Write the warped source over the target (PNG).")
+@click.option("--overlay", type=PathType(), help="Write the warped source over the target (PNG).")
 @click.option("--json", "as_json", is_flag=True)
 def command(
     source: Path,
@@ -57,23 +60,23 @@ def command(
     sides = {"source": (source, moving), "target": (target, fixed)}
     for side, (path, image) in sides.items():
         if image.little_used:
-            click.echo(
+            echo(
                 f"warning: {path} uses {100 * image.used:.1f} % of its range {image.values} ({image.how}), so it has "
                 f"hardly any contrast; say which values are black and white: --range-{side} LOW..HIGH or image:0.5",
                 err=True,
             )
         if max(image.pixels.shape[-2:]) > max_side:
-            click.echo(f"{path} is shrunk to {max_side} px for {method.name} (--max-side)", err=True)
+            echo(f"{path} is shrunk to {max_side} px for {method.name} (--max-side)", err=True)
     homography, ok = register_within(method, moving.pixels, fixed.pixels, max_side)
     if overlay is not None:
         overlay_of(moving.pixels, fixed.pixels, homography, overlay)
     if as_json:
         ranges = {side: {"values": list(image.values), "how": image.how} for side, (_, image) in sides.items()}
-        facts = {"ok": ok, "homography": homography.tolist(), "ranges": ranges, "max_side": max_side}
-        click.echo(json.dumps(facts))
+        facts = {"ok": ok, "homography": (homography + 0.0).tolist(), "ranges": ranges, "max_side": max_side}
+        echo_json(json.dumps(facts))
         return
     for row in homography.tolist():
-        click.echo("  ".join(f"{value: .9g}" for value in row))
+        echo("  ".join(f"{value + 0.0: .9g}" for value in row))
     if not ok:
         from regbench.errors import RegbenchError
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from regbench.cli._options import run_options
+from regbench.cli._options import RunType, WeightsType, run_options
 
 
 @click.command("run")
@@ -19,9 +18,9 @@ from regbench.cli._options import run_options
 @click.option("--budget", default="quick", show_default=True,
               help="smoke, quick, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
-@click.option("--teacher", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+@click.option("--teacher", type=RunType(), metavar="RUN",
               help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
-@click.option("--weights", type=click.Path(path_type=Path), help="Start the registrator from a weights file.")
+@click.option("--weights", type=WeightsType(), help="Start the registrator from a weights file.")
 @run_options
 def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:
     """Train (if a strategy is named) and judge one combination.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from regbench.data.pack_writer import numbered_groups, write_pack
 from regbench.data.source_files import below, changes, recorded_digest, times_digest
 from regbench.data.value_ranges import split_settings
 from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.locks import locked
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 
@@ -133,7 +135,7 @@ def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
 
 def data_dir() -> Path:
     """Where packs live: ``$REGBENCH_DATA``, else ``./data``."""
-    return Path(os.environ.get("REGBENCH_DATA") or "data")
+    return Path(os.environ.get("REGBENCH_DATA") or "data").expanduser()
 
 
 def _cores() -> int:
@@ -264,13 +266,14 @@ def _from_any_root(
 
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
-    """Let one process prepare a pack while others wait; where the system has no file locks, nobody waits."""
+    """Let one process prepare a pack while others wait; raises DataError where packs cannot be written."""
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DataError(
+            f"packs cannot be written to {path.parent}: {error.strerror}; name another folder in REGBENCH_DATA"
+        ) from error
+    with locked(path.parent / f".{path.name}.lock", wait=True):
         yield

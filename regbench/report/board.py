@@ -240,6 +240,8 @@ def _read_settings(path: Path) -> BoardSettings:
     if not path.exists():
         return BoardSettings()
     try:
-        return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise DataError(f"{path} is not a board description: {' '.join(str(error).split())}") from error

@@ -26,6 +26,7 @@ from regbench.results import Measure, Pairs, Result, load_result, read_pairs, wr
 from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
+from regbench.texts import is_folder_name
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene
@@ -54,6 +55,12 @@ def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
         if name not in known:
             raise unknown_name("board", name, known)
     return wanted or known
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that no board can have: it is the name of a folder and of a page."""
+    if not is_folder_name(name):
+        raise UsageError(f"board {name!r}: a board's name is one plain folder name, such as my-board")
 
 
 def render(root: Path, name: str) -> str:
@@ -126,8 +133,10 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, re
 
     Raises:
         DataError: a file is missing or broken, or the board holds other numbers under a run's id; nothing is written.
-        UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels.
+        UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels; or the name is no
+            plain folder name.
     """
+    check_name(name)
     taken = []
     for run in runs:
         result = load_result(run / RESULT)

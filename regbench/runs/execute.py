@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
 from regbench.evaluation.translation import assess_translation
+from regbench.locks import HeldError, locked
 from regbench.metrics.memory import peak_mb
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
@@ -308,11 +308,8 @@ def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the run's lock; raises RegbenchError where another process works on the run."""
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RegbenchError(
-                f"another process is working on {folder}; wait for it or choose another --out"
-            ) from None
-        yield
+    try:
+        with locked(folder / LOCK, wait=False):
+            yield
+    except HeldError:
+        raise RegbenchError(f"another process is working on {folder}; wait for it or choose another --out") from None

@@ -398,3 +398,19 @@ def test_text_of_others_cannot_break_a_table():
     assert escape("a|b\n<script>*x*") == r"a\|b \<script\>\*x\*"
     assert number(-0.001) == "0.00"
     assert number(None) == "–"
+
+
+@pytest.mark.parametrize("name", ["org/model", "../x", ".hidden", "", "..", "a\\b", "a\nb"])
+def test_a_board_has_the_name_of_one_folder(tmp_path, runs, name):
+    with pytest.raises(UsageError, match="a board's name is one plain folder name"):
+        leaderboard.add(tmp_path / "boards", name, runs[:1])
+    assert not (tmp_path / "boards").exists()
+
+
+def test_a_board_description_of_another_encoding_is_told(root):
+    path = root / "results" / "demo" / "board.toml"
+    path.write_bytes("title = 'Tränen'\n".encode("utf-8-sig"))
+    assert "Tränen" in leaderboard.render(root, "demo")
+    path.write_bytes("title = 'Tränen'\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"board\.toml is not UTF-8 \(.* at byte 11\); save it as UTF-8"):
+        leaderboard.render(root, "demo")

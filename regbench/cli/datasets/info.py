@@ -6,6 +6,7 @@ import json
 
 import click
 
+from regbench.cli._output import echo, echo_json
 from regbench.cli._settings import Setting, print_settings, settings_of
 from regbench.cli.datasets._common import json_option
 
@@ -41,16 +42,16 @@ def command(name: str, as_json: bool) -> None:
             "card": card,
             "settings": {key: setting._asdict() for key, setting in settings.items()},
         }
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(json.dumps(facts, indent=2))
         return
-    click.echo(f"{name} ({component.distribution} {component.version}): {component.summary}\n")
+    echo(f"{name} ({component.distribution} {component.version}): {component.summary}\n")
     card["modalities"] = " / ".join(card["modalities"])
     layout = card.pop("layout")
     for key, value in card.items():
         if value is None:
             continue
-        click.echo(f"{key.replace('_', ' '):<12} {value}")
-    click.echo("\nlayout\n" + "\n".join(f"  {line}" for line in layout.splitlines()))
+        echo(f"{key.replace('_', ' '):<12} {value}")
+    echo("\nlayout\n" + "\n".join(f"  {line}" for line in layout.splitlines()))
     if settings:
-        click.echo("\nsettings (--set dataset.KEY=VALUE)")
+        echo("\nsettings (--set dataset.KEY=VALUE)")
         print_settings(settings)

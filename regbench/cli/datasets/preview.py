@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import PathType
+from regbench.cli._output import echo
 from regbench.cli.datasets._common import progress_bar, reader_settings, root_option, say_little_used, set_option
 
 
@@ -13,7 +15,7 @@ from regbench.cli.datasets._common import progress_bar, reader_settings, root_op
 @click.argument("name")
 @root_option
 @set_option
-@click.option("--out", type=click.Path(path_type=Path), help="PDF, PNG or SVG to write; default NAME.png.")
+@click.option("--out", type=PathType(), help="PDF, PNG or SVG to write; default NAME.png.")
 @click.option("--count", default=6, show_default=True, type=click.IntRange(1, 50), help="Pairs to show.")
 def command(name: str, root: Path | None, sets: tuple[str, ...], out: Path | None, count: int) -> None:
     """Write a contact sheet: both images, overlays that show misalignment, a training example.
@@ -30,4 +32,4 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], out: Path | Non
         pack = ensure(name, root=root, settings=reader_settings(sets), progress=progress)
     say_little_used(pack)
     contact_sheet(pack, out, count)
-    click.echo(str(out))
+    echo(str(out))

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from regbench.cli._output import echo, echo_json
 from regbench.cli.datasets._common import (
     json_option,
     progress_bar,
@@ -46,22 +47,22 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_j
             "splits": measured,
             "repeats": repeats,
         }
-        click.echo(json.dumps(document, indent=2))
+        echo_json(json.dumps(document, indent=2))
         return
-    click.echo(f"{pack.name}: {pack.modalities[0]} / {pack.modalities[1]}, {pack.size[1]}x{pack.size[0]} px")
+    echo(f"{pack.name}: {pack.modalities[0]} / {pack.modalities[1]}, {pack.size[1]}x{pack.size[0]} px")
     for use in uses:
-        click.echo(
+        echo(
             f"  range  {use.modality}: {use.rule}; 99 % of the pixels in {use.low:.6g}..{use.high:.6g}, "
             f"{100 * use.share:.1f} % of it"
         )
     for split, facts in measured.items():
         gap, residual = facts["gap"], facts["residual"]
-        click.echo(
+        echo(
             f"  {split:<6} gap        edges {gap['edges']:.2f}  grey {gap['grey']:.2f}  information "
             f"{gap['information']:.2f}   (1: the same image, 0: nothing in common)"
         )
         if residual is None:
-            click.echo(f"  {split:<6} alignment  unaligned pairs without labels: nothing to check")
+            echo(f"  {split:<6} alignment  unaligned pairs without labels: nothing to check")
             continue
         share = f"{residual['measured']} of {residual['pairs']} pairs measured"
         numbers = (
@@ -72,9 +73,9 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_j
                 f"{residual['largest']:.2f} (largest); mean ({residual['mean_x']:+.2f}, {residual['mean_y']:+.2f}); "
             )
         )
-        click.echo(f"  {split:<6} alignment  {residual['verdict']}: {numbers}{share}")
+        echo(f"  {split:<6} alignment  {residual['verdict']}: {numbers}{share}")
     for line in _repeats(repeats):
-        click.echo(f"  {line}")
+        echo(f"  {line}")
 
 
 def _repeats(found: dict[str, Any], most: int = 5) -> Iterator[str]:

@@ -17,6 +17,7 @@ from regbench.data.images import Streamed
 from regbench.data.pack import Pack
 from regbench.data.pairs import to_float
 from regbench.data.photometric import draw_distortion
+from regbench.report.figures.files import save_figure
 from regbench.seeds import seed_of
 
 Picture = NDArray[np.uint8]
@@ -64,8 +65,7 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
         axis.set_title(title, fontsize=9)
     counted = ", ".join(f"{n} {s}" for s, n in pack.counts.items())
     figure.suptitle(f"{pack.name}: {counted}; {pack.size[1]}x{pack.size[0]} px; {split} pairs", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> list[Picture]:

@@ -161,7 +161,7 @@ class SSHNet(TrainingStrategy):
         c = self.config
         if c.pcp_backend == "random":
             return random_features()
-        path = None if c.pcp_weights is None else Path(c.pcp_weights)
+        path = None if c.pcp_weights is None else Path(c.pcp_weights).expanduser()
         with _advice():
             if c.pcp_backend == "vgg16":
                 return lpips_vgg16(path, c.pcp_range)
