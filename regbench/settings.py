@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from regbench.api.config import ComponentConfig, StepCount
+from regbench.api.dataset import RANGE_SETTINGS
 from regbench.errors import PluginError, UsageError, unknown_name
 from regbench.plugins.registry import Component
 
@@ -101,7 +102,8 @@ def build_config(
         values |= cls.presets[preset]
     for name in wanted:
         if name not in cls.model_fields:
-            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, "preset"])
+            others = RANGE_SETTINGS if component.role == "dataset" else ("preset",)
+            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, *others])
     try:
         return cls.model_validate(values | wanted)
     except ValidationError as error:

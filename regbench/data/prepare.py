@@ -12,6 +12,7 @@ from regbench.api.dataset import Dataset
 from regbench.data.pack import Pack
 from regbench.data.pack_format import Progress, pack_path
 from regbench.data.pack_writer import write_pack
+from regbench.data.value_ranges import split_settings
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
@@ -25,6 +26,7 @@ def prepare(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    ranges: Mapping[str, str] | None = None,
 ) -> Pack:
     """Read a data set once and write its pack; a killed run continues where it stopped.
 
@@ -35,11 +37,13 @@ def prepare(
         path: the file to write; replaced when it exists, and only by a complete pack.
         workers: threads that decode; one a core when None.
         progress: called with (split, pairs done, pairs in all) after each pair.
+        ranges: the settings ``range_a`` and ``range_b``, as far as they were given; see
+            :mod:`regbench.data.value_ranges`.
 
     Raises:
         DataError: the data set cannot be read, or the disk is full.
     """
-    write_pack(dataset, name, version, path, workers or _cores(), progress)
+    write_pack(dataset, name, version, path, workers or _cores(), progress, ranges)
     return Pack.open(path)
 
 
@@ -70,7 +74,7 @@ def ensure(
     """
     if _is_file(name):
         return _finished_pack(name, root, settings)
-    dataset, path, version = _resolve(name, root, settings)
+    dataset, path, version, ranges = _resolve(name, root, settings)
     if force or not path.is_file():
         if dataset.needs_root and root is None:
             raise UsageError(
@@ -79,7 +83,7 @@ def ensure(
             )
         with _lock_of(path):
             if force or not path.is_file():  # another process may have made it meanwhile
-                return prepare(dataset, name, version, path, progress=progress, workers=workers)
+                return prepare(dataset, name, version, path, progress=progress, workers=workers, ranges=ranges)
     return Pack.open(path)
 
 
@@ -92,7 +96,7 @@ def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | N
     """
     if _is_file(name):
         return _finished_pack(name, root, settings)
-    _, path, _ = _resolve(name, root, settings)
+    path = _resolve(name, root, settings)[1]
     return Pack.open(path)
 
 
@@ -133,17 +137,20 @@ def _finished_pack(name: str, root: Path | None, settings: Mapping[str, Any] | N
     return Pack.open(Path(name).expanduser())
 
 
-def _resolve(name: str, root: Path | None, settings: Mapping[str, Any] | None) -> tuple[Dataset, Path, str]:
-    """The reader of a registered data set, the file its pack has or will have, and the reader's version."""
+def _resolve(
+    name: str, root: Path | None, settings: Mapping[str, Any] | None
+) -> tuple[Dataset, Path, str, dict[str, str]]:
+    """A registered data set's reader, the file its pack has or will have, the reader's version and the ranges set."""
     component = registry().get("dataset", name)
     if root is not None and not root.is_dir():
         raise DataError(f"--root {root} is not a folder")
-    config = build_config(component, settings or {})
-    values = config.model_dump(mode="json")
+    own, ranges = split_settings(settings or {})
+    config = build_config(component, own)
+    values = config.model_dump(mode="json") | ranges
     path = pack_path(name, component.version, values, root, data_dir())
     if root is None and not path.is_file():
         path = _from_any_root(name, component.version, values, data_dir()) or path
-    return component.load()(config, root), path, component.version
+    return component.load()(config, root), path, component.version, ranges
 
 
 def _from_any_root(name: str, version: str, config: Mapping[str, Any], directory: Path) -> Path | None:

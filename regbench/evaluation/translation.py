@@ -59,13 +59,13 @@ def assess_translation(test_pairs: TestPairs, translator: Translator, batch: int
                 parts.setdefault(f"perceptual {name}", []).append(perceptual(image, truth))
     scores = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
     draws = Bootstrap(test_pairs.manifest.image.numpy())
-    found: dict[str, Any] = {name: mean_of(scores[name], draws) for name in ("follows_source", "follows_target")}
+    judged: dict[str, Any] = {name: mean_of(scores[name], draws) for name in ("follows_source", "follows_target")}
     for distance in ("l1", "perceptual"):
-        of = {name: scores[f"{distance} {name}"] for name in CANDIDATES}
-        found[distance] = {name: mean_of(values, draws) for name, values in of.items()}
+        candidates = {name: scores[f"{distance} {name}"] for name in CANDIDATES}
+        judged[distance] = {name: mean_of(values, draws) for name, values in candidates.items()}
         for copy in ("source", "target"):
-            found[distance][f"minus_{copy}"] = mean_of(of["translation"] - of[copy], draws)
-    return found | {"features": perceptual.source}
+            judged[distance][f"minus_{copy}"] = mean_of(candidates["translation"] - candidates[copy], draws)
+    return judged | {"features": perceptual.source}
 
 
 def _features() -> Perceptual:

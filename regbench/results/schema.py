@@ -147,7 +147,8 @@ class Result(_Record):
     timing: dict[str, Any] = {}
     """``register_ms``: median time of a pair in milliseconds; more keys are allowed."""
     training: dict[str, Any] = {}
-    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``of_no_paper``: whether no
+    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``ranges``: which stored values
+    of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
     paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +17,7 @@ from regbench import __version__
 from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
+from regbench.data.value_ranges import same_range
 from regbench.errors import InterruptedRun, RegbenchError
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
@@ -119,6 +120,7 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
             component=plan.identity.registrator.name,
             run_id=plan.run_id,
             supervision=plan.identity.supervision,
+            **{f"range_{side}": text for side, text in ranges_of(plan).items()},
         )
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
@@ -211,6 +213,7 @@ def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "stages": stages,
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
+        "ranges": ranges_of(plan),
         "precision": plan.context.precision,
         "of_no_paper": plan.unpublished_combination,
         "peak_memory_mb": round(peak_mb(), 1),
@@ -226,6 +229,28 @@ def _strategy_provenance(plan: Plan) -> dict[str, Any]:
     """What the strategy adds to the provenance, under ``strategy``; empty when it adds nothing."""
     facts = dict(plan.strategy.provenance()) if plan.strategy else {}
     return {"strategy": facts} if facts else {}
+
+
+def ranges_of(plan: Plan) -> dict[str, str]:
+    """Which stored values of source and target were black and white; a user's own images are read alike."""
+    a, b = plan.pack.recorded_ranges
+    return {"source": a, "target": b} if plan.protocol.source == "A" else {"source": b, "target": a}
+
+
+def other_ranges(plan: Plan, recorded: Mapping[str, str]) -> list[str]:
+    """A line for each side that a plan reads with another value range than its network learned with.
+
+    Args:
+        plan: of a finished run on a data set.
+        recorded: the ranges of source and target it learned with; empty where nothing is known.
+    """
+    letters = "AB" if plan.protocol.source == "A" else "BA"
+    return [
+        f"warning: the {side} was read with {recorded[side]} when this network learned, and is read with {own} here; "
+        f"if the sensor is the same, add --set dataset.range_{letter.lower()}={recorded[side].partition(' of ')[0]}"
+        for letter, (side, own) in zip(letters, ranges_of(plan).items(), strict=True)
+        if side in recorded and not same_range(recorded[side], own)
+    ]
 
 
 def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:

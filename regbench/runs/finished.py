@@ -39,6 +39,12 @@ class FinishedRun:
         """The strongest supervision of the run and its ancestors."""
         return self.result.identity.supervision
 
+    @property
+    def ranges(self) -> tuple[str | None, str | None]:
+        """The value ranges of source and target that it saw; None where the run is older than the record."""
+        found = self.result.training.get("ranges", {})
+        return (found.get("source"), found.get("target"))
+
 
 class MissingTeacher(Registrator):
     """Stands in for the teacher of a run that is opened again: it is not trained, so nothing calls it."""
@@ -85,4 +91,5 @@ def _configured(role: str, recorded: Component | None) -> ConfiguredComponent | 
     if recorded is None:
         return None
     component = registry().get(role, recorded.name)
-    return ConfiguredComponent(component, component.load().Config.model_validate(recorded.config))
+    settings = component.load().Config
+    return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))

@@ -18,7 +18,7 @@ from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World
-from regbench.errors import UsageError
+from regbench.errors import DataError, UsageError
 from regbench.metrics import METRIC_VERSION
 from regbench.plugins.compatibility import check_compatible, unpublished_combination
 from regbench.plugins.registry import Component
@@ -77,6 +77,8 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     components = (_component(strategy), _component(resolved.components["translator"]), registrator.component)
     check_compatible(*components)
     pack, protocol = resolve_data(request, resolved.protocol, progress)
+    if strategy is not None and pack.seen:
+        raise DataError(pack.seen)
     manifest = test_manifest(pack, protocol)
     context = RunContext(
         info=pair_info(pack, protocol),

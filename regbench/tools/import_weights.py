@@ -9,11 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from regbench.data.value_ranges import FULL, ValueRange, recorded
 from regbench.errors import DataError, UsageError
 from regbench.runs.build import registrator_alone
 from regbench.runs.request import configure
 from regbench.weights.files import write_weights
 from regbench.weights.published import read_published
+
+PUBLISHED_RANGE = recorded(FULL, ValueRange(0, 255), np.dtype(np.uint8))
+"""Published networks learned from 8-bit images over 255."""
 
 
 def import_checkpoint(
@@ -65,5 +71,7 @@ def import_checkpoint(
         origin=file.name,
         origin_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         supervision=supervision,
+        range_source=PUBLISHED_RANGE,
+        range_target=PUBLISHED_RANGE,
     )
     return sum(p.numel() for p in network.parameters())
