@@ -3,7 +3,7 @@
 Of a data set, the names of all pairs and the first pair of each split are read. Of a cell, every word of its command is
 looked up, and the protocol is compared with the data. The networks of each row are built once, for the first data set
 that is here, and the files that its first stage needs are read. Not looked at: the other images, whether memory and
-disk suffice, and what training does.
+disk suffice, and what training does. Whether an image is in train and in test is known of prepared data alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from regbench.ablation.opened import Opened, open_data
 from regbench.data.pairs import check_fits
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import pair_info
-from regbench.errors import RegbenchError, UsageError
+from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.runs.build import check_trained
 from regbench.runs.context import RunContext
 from regbench.runs.plan import check_batches
@@ -117,6 +117,8 @@ def _checked(request: Request, data: _Data, needed: _Checked | None, needed_opti
         chosen = words.components["registrator"]
         assert chosen is not None
         check_trained(chosen, None, "give its row a strategy")
+    elif opened.seen:
+        raise DataError(opened.seen)
     elif not opened.counts["train"]:
         raise UsageError(f"{opened.name} has no training pairs")
     elif _supervised(words) and opened.labelled is False:

@@ -15,6 +15,7 @@ from regbench.data.images import Streamed
 from regbench.data.pack import Pack
 from regbench.data.pack_format import SPLITS
 from regbench.data.prepare import find
+from regbench.data.value_ranges import Rule, rules_of, split_settings
 from regbench.errors import DataError
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
@@ -35,6 +36,8 @@ class Opened:
     counts: Mapping[Split, int]
     labelled: bool | None
     """Whether training pairs have homographies; None where the first ones have not and the others were not read."""
+    seen: str | None = None
+    """Which image is in train and in test, as far as a pack says so."""
 
 
 def open_data(name: str, root: Path | None, settings: Mapping[str, Any]) -> Opened:
@@ -52,20 +55,22 @@ def open_data(name: str, root: Path | None, settings: Mapping[str, Any]) -> Open
     if name.endswith(".h5") or (root is None and registry().get("dataset", name).load().needs_root):
         return _of_pack(name, find(name, root=root, settings=settings))
     component = registry().get("dataset", name)
-    config = build_config(component, settings)
+    own, ranges = split_settings(settings)
+    config = build_config(component, own)
     if root is not None and not root.is_dir():
         raise DataError(f"--root {root} is not a folder")
-    return _of_reader(name, component.load()(config, root))
+    dataset = component.load()(config, root)
+    return _of_reader(name, dataset, rules_of(dataset, ranges))
 
 
-def _of_reader(name: str, dataset: Dataset) -> Opened:
+def _of_reader(name: str, dataset: Dataset, rules: tuple[Rule, Rule]) -> Opened:
     keys = {split: list(dataset.keys(split)) for split in SPLITS}
     if not any(keys.values()):
         raise DataError(f"data set {name!r} has no pairs")
     pairs: dict[Split, PairImages] = {}
     for split in SPLITS:
         if keys[split]:
-            ((_, pairs[split]),) = decoded_pairs(dataset, split, keys[split], [0], 1)
+            ((_, pairs[split]),) = decoded_pairs(dataset, split, keys[split], [0], 1, rules)
     shown = next(iter(pairs.values()))
     return Opened(
         name=name,
@@ -75,14 +80,14 @@ def _of_reader(name: str, dataset: Dataset) -> Opened:
         channels=(_channels(shown.a.shape), _channels(shown.b.shape)),
         modalities=dataset.modalities,
         counts={split: len(keys[split]) for split in SPLITS},
-        labelled=dataset.aligned or _labelled(dataset, keys["train"]),
+        labelled=dataset.aligned or _labelled(dataset, keys["train"], rules),
     )
 
 
-def _labelled(dataset: Dataset, keys: Sequence[str]) -> bool | None:
+def _labelled(dataset: Dataset, keys: Sequence[str], rules: tuple[Rule, Rule]) -> bool | None:
     """Whether training pairs of an unaligned set have homographies; None where the first ones have not."""
     looked = range(min(_LOOKED, len(keys)))
-    if any(pair.homography is not None for _, pair in decoded_pairs(dataset, "train", keys, looked, 1)):
+    if any(pair.homography is not None for _, pair in decoded_pairs(dataset, "train", keys, looked, 1, rules)):
         return True
     return False if len(looked) == len(keys) else None
 
@@ -100,6 +105,7 @@ def _of_pack(name: str, pack: Pack) -> Opened:
         modalities=pack.modalities,
         counts=pack.counts,
         labelled=pack.aligned or pack.homographies("train") is not None,
+        seen=pack.seen,
     )
 
 

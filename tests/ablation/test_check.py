@@ -13,7 +13,9 @@ from regbench.ablation.cells import cells_of
 from regbench.ablation.check import Findings, check_cells
 from regbench.ablation.opened import open_data
 from regbench.ablation.recipe_file import read_recipe
+from regbench.data.prepare import prepare
 from regbench.errors import DataError
+from tests.data.duplicates.test_alike import Large, scene
 
 HEAD = 'title = "T"\nbudget = "smoke"\ncontrols = false\nseeds = [0]\n'
 GOOD = '[[row]]\nname = "good"\nregistrator = "dhn"\nstrategy = "supervised"\n'
@@ -166,6 +168,19 @@ def test_networks_that_were_not_built_are_counted(tmp_path):
     roots = {"osdataset": osdataset(tmp_path / "os")}
     findings = found(tmp_path, f'datasets = ["osdataset"]\n{GOOD}', roots, seconds=-1)
     assert (findings.built, findings.not_built) == (set(), {"good"})
+
+
+def test_a_pack_with_training_images_in_its_test_split_trains_nothing(tmp_path):
+    pairs = [(scene((i, 0)), scene((i, 1))) for i in range(3)]
+    sets = {"train": {"1": pairs[0], "2": pairs[1]}, "test": {"3": pairs[2], "copy": pairs[0]}}
+    pack = prepare(Large(sets), "mine", "1", tmp_path / "p.h5")
+    text = f'datasets = ["{pack.path}"]\n{GOOD}[[row]]\nname = "nothing"\nregistrator = "identity"\n'
+    path = tmp_path / "recipe.toml"
+    path.write_text(HEAD + text)
+    findings = check_cells(cells_of(read_recipe(path), {}, lambda name: True, "cpu"))
+    ((cell, reason),) = findings.problems.items()
+    assert cell.startswith("good-")
+    assert "the same image" in reason
 
 
 def test_a_pack_is_opened_where_there_is_no_folder(tiny_pack):
