@@ -205,6 +205,25 @@ def scaled_steps(cls: type[ComponentConfig], factor: float, alias: Mapping[str, 
     return steps_of
 
 
+def published_settings(component: Component, published: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """What is left of the settings of a published training under a budget.
+
+    The budget treats them as it treats a component's defaults: it multiplies step counts by its factor, or, where the
+    component has a preset for it, replaces what that preset sets.
+
+    Args:
+        component: what is trained.
+        published: its settings as published.
+        budget: such as ``quick``.
+    """
+    cls = getattr(component.load(), "Config", ComponentConfig)
+    preset = cls.presets.get(budget.preset) if budget.preset is not None else None
+    if preset is not None:
+        return {name: value for name, value in published.items() if name not in preset}
+    scaled = scaled_steps(cls, budget.factor, published)
+    return {name: scaled.get(name, value) for name, value in published.items()}
+
+
 def first_line(error: ValidationError) -> str:
     """A pydantic error as one line: setting, what is wrong, what was given."""
     parts = []

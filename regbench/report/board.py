@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -65,6 +65,11 @@ class BoardRow:
     def identity(self) -> Identity:
         """The identity of the first run; its seed stands for no other run."""
         return self.runs[0].result.identity
+
+    @property
+    def lineage(self) -> Mapping[str, Mapping[str, Any]]:
+        """Identities of the ancestors of the first run, by run id."""
+        return self.runs[0].result.lineage
 
     @property
     def unpublished_combination(self) -> bool:

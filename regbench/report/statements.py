@@ -152,7 +152,9 @@ def reported(papers: Sequence[Paper], dataset: str, ranking: Ranking) -> Reporte
 def _own_rows(paper: Paper, line: PrintedLine, ranking: Ranking) -> list[int]:
     pattern = paper.methods.get(line.method, {})
     return [
-        n for n, ranked in enumerate(ranking.rows) if ranked.values and matches_method(ranked.row.identity, pattern)
+        n
+        for n, ranked in enumerate(ranking.rows)
+        if ranked.values and matches_method(ranked.row.identity, pattern, ranked.row.lineage)
     ]
 
 
