@@ -1,4 +1,4 @@
-"""``regbench leaderboard``: build, check, extend and export leaderboards."""
+"""``regbench leaderboard``: build, check, extend, upgrade and export leaderboards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _boards = click.argument("boards", nargs=-1, metavar="[BOARD]...")
 
 @click.group()
 def command() -> None:
-    """Build, check, extend and export leaderboards, as markdown, HTML, CSV and LaTeX."""
+    """Build, check, extend, upgrade and export leaderboards, as markdown, HTML, CSV and LaTeX."""
 
 
 @command.command()
@@ -68,6 +68,28 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, replace: bool, root: P
 
     for path in leaderboard.add(root, board, finished_runs(runs), failed=failed, replace=replace):
         echo(f"added {path}")
+
+
+@command.command()
+@_root
+@_boards
+def upgrade(root: Path, boards: tuple[str, ...]) -> None:
+    """Compute results of an earlier metric version again from their pairs; `leaderboard build` then writes the pages.
+
+    Run ids stay. A result whose pairs do not give its metrics is named and left as it is.
+    """
+    from regbench.errors import RegbenchError
+    from regbench.report.upgrade import upgrade as upgrade_results
+
+    written, left = upgrade_results(root, boards)
+    for path in written:
+        click.echo(f"upgraded {path}")
+    for line in left:
+        click.echo(f"left {line}")
+    if left:
+        raise RegbenchError(f"{len(left)} results stay of an earlier metric version; a board shows them as stale")
+    if not written:
+        click.echo("up to date")
 
 
 @command.command()

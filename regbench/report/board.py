@@ -20,6 +20,7 @@ from regbench.metrics.types import Floats
 from regbench.report.printed import Paper, load_paper
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
+from regbench.results.remeasure import FRAMES_AS_IMAGES
 
 SETTINGS_FILE = "board.toml"
 BOARD_METRICS = {
@@ -174,7 +175,7 @@ def load_board(folder: Path) -> Board:
     for run in runs:
         section = Section.of(run.result.identity)
         if run.result.identity.metric_version != METRIC_VERSION:
-            stale.append((run.result, f"metric version {run.result.identity.metric_version}"))
+            stale.append((run.result, _why_another_version(run.result.identity)))
         elif section.manifest not in current_manifests[section.without_manifest]:
             stale.append((run.result, "another test manifest"))
         else:
@@ -207,6 +208,14 @@ def sections_of(runs: Sequence[StoredRun]) -> dict[Section, list[BoardRow]]:
         _require_same_pairs(rows)
         sections[section] = rows
     return sections
+
+
+def _why_another_version(identity: Identity) -> str:
+    version, dataset = identity.metric_version, identity.test_dataset.name
+    if version < METRIC_VERSION and dataset in FRAMES_AS_IMAGES:
+        return f"metric version {version}: took frames of {dataset} for independent images; evaluate it again"
+    what = "run leaderboard upgrade" if version < METRIC_VERSION else "upgrade regbench"
+    return f"metric version {version}: {what}"
 
 
 def _current_manifests(runs: list[StoredRun], settings: BoardSettings) -> dict[tuple[str, int, int, str], set[str]]:

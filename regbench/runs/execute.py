@@ -23,13 +23,15 @@ from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
 from regbench.evaluation.translation import assess_translation
 from regbench.locks import HeldError, locked
+from regbench.metrics import METRIC_VERSION
 from regbench.metrics.memory import peak_mb
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
 from regbench.results.layout import CONFIG, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
 from regbench.results.lineage import lineage_of
-from regbench.results.pairs import Pairs, write_pairs
+from regbench.results.pairs import Pairs, read_pairs, write_pairs
 from regbench.results.provenance import collect, tf32
+from regbench.results.remeasure import remeasure
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
 from regbench.runs.plan import Plan
@@ -84,7 +86,7 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
             if earlier.run_id != plan.run_id:
                 raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
             reporter.say(f"already done: {path} (--force runs it again)")
-            return earlier
+            return _of_present_metrics(plan, earlier, path)
         write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
         try:
             result = _run(plan, reporter, train)
@@ -98,6 +100,15 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
             raise
         write_result(path, result)
         return result
+
+
+def _of_present_metrics(plan: Plan, earlier: Result, path: Path) -> Result:
+    """An earlier result; summarised again from its pairs where it is of an earlier metric version."""
+    if earlier.identity.metric_version >= METRIC_VERSION:
+        return earlier
+    record = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, remeasure(record, read_pairs(plan.folder / PAIRS), _metrics()))
+    return load_result(path)
 
 
 def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
@@ -218,7 +229,12 @@ def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, d
     """Metrics and verdict; without truth, the label-free metrics."""
     if plan.manifest.truth == "none":
         return assess(test_pairs, plan.deployed, pairs), "unjudged"
-    return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
+    return judge(pairs, _metrics())
+
+
+def _metrics() -> dict[str, Any]:
+    """The registered metrics by name."""
+    return {c.name: c.load() for c in registry().all("metric")}
 
 
 def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
