@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from regbench.api.config import ComponentConfig, StepCount
+from regbench.api.dataset import RANGE_SETTINGS
 from regbench.errors import PluginError, UsageError, unknown_name
 from regbench.plugins.registry import Component
 
@@ -174,7 +175,8 @@ def build_config(
         values |= cls.presets[preset]
     for name in wanted:
         if name not in cls.model_fields:
-            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, "preset"])
+            others = RANGE_SETTINGS if component.role == "dataset" else ("preset",)
+            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, *others])
     try:
         return cls.model_validate(values | wanted)
     except ValidationError as error:
@@ -201,6 +203,25 @@ def scaled_steps(cls: type[ComponentConfig], factor: float, alias: Mapping[str, 
         if mark and isinstance(steps, int):
             steps_of[name] = max(min(mark.floor, steps), round(steps * factor))
     return steps_of
+
+
+def published_settings(component: Component, published: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """What is left of the settings of a published training under a budget.
+
+    The budget treats them as it treats a component's defaults: it multiplies step counts by its factor, or, where the
+    component has a preset for it, replaces what that preset sets.
+
+    Args:
+        component: what is trained.
+        published: its settings as published.
+        budget: such as ``quick``.
+    """
+    cls = getattr(component.load(), "Config", ComponentConfig)
+    preset = cls.presets.get(budget.preset) if budget.preset is not None else None
+    if preset is not None:
+        return {name: value for name, value in published.items() if name not in preset}
+    scaled = scaled_steps(cls, budget.factor, published)
+    return {name: scaled.get(name, value) for name, value in published.items()}
 
 
 def first_line(error: ValidationError) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
 from torch import nn
@@ -75,6 +76,7 @@ class TrainingStrategy(ABC):
             training. ``self.config`` holds the values, ``--set strategy.NAME=VALUE`` changes them. Numbers of steps
             are typed ``regbench.Steps``, so that a budget scales them; ``presets = {"smoke": {"steps": 20}}`` names
             values for the budget ``smoke``. The conformance suite uses the preset ``tiny`` or, without one, ``smoke``.
+        ``weight_files()``: the weight files that training reads, whose content becomes part of the run's identity.
         ``provenance()``: facts for ``result.json``.
 
     Networks come from ``ctx`` (:class:`regbench.Context`), under role names of your choice:
@@ -117,7 +119,8 @@ class TrainingStrategy(ABC):
 
     What must hold:
         Neither ``build`` nor ``stages`` trains, reads a file or draws numbers other than initial weights. Called again,
-            they give the same networks and the same stages. Files are read in ``Stage.begin`` or ``Stage.setup``.
+            they give the same networks and the same stages. Files are read in ``Stage.begin`` or ``Stage.setup``, and
+            listed in ``weight_files``.
         ``build`` makes every network that the deployed registrator needs: a finished run is opened by calling
             ``build`` and loading the saved weights into ``ctx.modules``. Networks for training alone may be made in
             ``stages``.
@@ -199,6 +202,16 @@ class TrainingStrategy(ABC):
         Raises:
             UsageError: the settings ask for what a network does not offer.
         """
+
+    def weight_files(self) -> Sequence[Path]:
+        """The weight files that training reads after :meth:`build`, found but not loaded; by default none.
+
+        Their hashes become part of the run's identity. Not called where a finished run is opened.
+
+        Raises:
+            DataError: a file is missing; says which one to put where.
+        """
+        return ()
 
     def provenance(self) -> Mapping[str, Any]:
         """Facts for ``result.json`` that the settings do not tell, such as hashes of files; called after training."""

@@ -78,7 +78,8 @@ def run_options(function: Decorated) -> Decorated:
         click.option("--out", type=PathType(file_okay=False), default=Path("runs"),
                      show_default=True, help="Parent of run directories."),
         click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        click.option("--force", is_flag=True, help="Run again even if the result is there."),
+        click.option("--force", is_flag=True,
+                     help="Run again even if the result is there; read a changed data set again."),
         click.option("-q", "--quiet", is_flag=True, help="No progress."),
     ]  # fmt: skip
     for option in reversed(options):

@@ -1,4 +1,4 @@
-"""``regbench leaderboard``: build, check, extend and export leaderboards."""
+"""``regbench leaderboard``: build, check, extend, upgrade and export leaderboards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _boards = click.argument("boards", nargs=-1, metavar="[BOARD]...")
 
 @click.group()
 def command() -> None:
-    """Build, check, extend and export leaderboards, as markdown, HTML, CSV and LaTeX."""
+    """Build, check, extend, upgrade and export leaderboards, as markdown, HTML, CSV and LaTeX."""
 
 
 @command.command()
@@ -60,13 +60,36 @@ def check(root: Path, boards: tuple[str, ...]) -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=PathType())
 @click.option("--board", required=True, help="Name of the board; it is made if it is new.")
 @click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows that show the reason.")
+@click.option("--replace", is_flag=True, help="Replace runs of the board by those of the same id and other numbers.")
 @_root
-def add(runs: tuple[Path, ...], board: str, failed: bool, root: Path) -> None:
+def add(runs: tuple[Path, ...], board: str, failed: bool, replace: bool, root: Path) -> None:
     """Copy finished runs into a board; `leaderboard build` then writes its page."""
     from regbench.report import leaderboard
 
-    for path in leaderboard.add(root, board, finished_runs(runs), failed=failed):
+    for path in leaderboard.add(root, board, finished_runs(runs), failed=failed, replace=replace):
         echo(f"added {path}")
+
+
+@command.command()
+@_root
+@_boards
+def upgrade(root: Path, boards: tuple[str, ...]) -> None:
+    """Compute results of an earlier metric version again from their pairs; `leaderboard build` then writes the pages.
+
+    Run ids stay. A result whose pairs do not give its metrics is named and left as it is.
+    """
+    from regbench.errors import RegbenchError
+    from regbench.report.upgrade import upgrade as upgrade_results
+
+    written, left = upgrade_results(root, boards)
+    for path in written:
+        click.echo(f"upgraded {path}")
+    for line in left:
+        click.echo(f"left {line}")
+    if left:
+        raise RegbenchError(f"{len(left)} results stay of an earlier metric version; a board shows them as stale")
+    if not written:
+        click.echo("up to date")
 
 
 @command.command()

@@ -33,6 +33,7 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
     from regbench.cli._show import print_result
+    from regbench.data.stats import range_warnings
     from regbench.distributed.processes import joined
     from regbench.runs.execute import execute
     from regbench.runs.plan import make_plan
@@ -43,7 +44,9 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     with joined() as world:
         report = reporter(quiet or not world.first)
         try:
-            plan = make_plan(Request(sets=parse_sets(sets), **request), world=world)
+            plan = make_plan(Request(sets=parse_sets(sets), force=force, **request), world=world)
+            for line in range_warnings(plan.pack):
+                report.say(line)
             report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
             for stage in plan.stages:
                 updates = ", ".join(stage.updated)

@@ -82,8 +82,8 @@ class Streamed:
     def __init__(self, pack: Pack, split: Split, side: Side, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         self._path = pack.path
-        self._offset, self._dtype, self._shape = _array_of(pack.path, split, side)
-        self._max_value = pack.max_values[SIDES.index(side)]
+        self._offset, self._dtype, self._shape = _array_of(pack, split, side)
+        self._values = pack.ranges[SIDES.index(side)]
         self._row = int(np.prod(self._shape[1:])) * self._dtype.itemsize
         self._file = pack.path.open("rb", buffering=0)
 
@@ -102,7 +102,7 @@ class Streamed:
                 raise IndexError(f"image {i} of {self._shape[0]}")
             self._fill(row, i)
         pixels = stored.numpy().view(self._dtype).reshape(-1, *self._shape[1:])
-        images = torch.from_numpy(to_memory(pixels, self._max_value))
+        images = torch.from_numpy(to_memory(pixels, self._values))
         # Channels stay last in memory, as in the file, until a patch is cut.
         return images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
@@ -154,8 +154,8 @@ def resident_bytes(pack: Pack, split: Split, sides: Sequence[Side]) -> int:
     """Bytes the images of these sides take in memory, where those that are not plain 8 bit are float32."""
     total = 0
     for side in sides:
-        _, dtype, shape = _array_of(pack.path, split, side)
-        total += int(np.prod(shape)) * (1 if is_plain_8bit(dtype, pack.max_values[SIDES.index(side)]) else 4)
+        _, dtype, shape = _array_of(pack, split, side)
+        total += int(np.prod(shape)) * (1 if is_plain_8bit(dtype, pack.ranges[SIDES.index(side)]) else 4)
     return total
 
 
@@ -193,15 +193,13 @@ def _free_memory() -> int:
     return max(0, min(free))
 
 
-def _array_of(path: Path, split: Split, side: Side) -> tuple[int, np.dtype[np.generic], tuple[int, ...]]:
+def _array_of(pack: Pack, split: Split, side: Side) -> tuple[int, np.dtype[np.generic], tuple[int, ...]]:
     """Byte at which the images of a side start in the file, their type and shape ``(N, H, W, C)``."""
-    import h5py
-
-    with h5py.File(path, "r", locking="best-effort") as file:
+    with pack.open_file() as file:
         array = file[split][side]
         offset = array.id.get_offset()
         if offset is None and array.shape[0]:
             raise DataError(
-                f"{path} stores its images compressed or in chunks; make it with `regbench datasets prepare`"
+                f"{pack.path} stores its images compressed or in chunks; make it with `regbench datasets prepare`"
             )
         return int(offset or 0), array.dtype, tuple(array.shape)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from regbench.data.pack import Pack
-from regbench.data.pairs import Draws, central_origin, check_fits, draw_pairs, given_pairs
+from regbench.data.pairs import CUTTING, Draws, central_origin, check_fits, draw_pairs, given_pairs
 from regbench.data.protocol import Protocol
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
@@ -27,7 +27,7 @@ class Manifest:
     Attributes:
         draws: which image, window and displacement, N pairs.
         image: ``(N,)`` the image (group) each pair comes from; intervals resample these.
-        sha256: hash of all of it and of the pack's content.
+        sha256: hash of all of it, of the pack's content and of the version of the code that cuts patches.
         truth: what estimates are compared with.
         points: ``(N, K, 4)`` tie points in patch pixels, ``x, y`` in the source then in the target, NaN beyond those a
             pair has; only where they are the truth.
@@ -73,6 +73,8 @@ def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
         truth = "none"
     image = torch.from_numpy(pack.groups("test")).long()[draws.index]
     digest = hashlib.sha256(f"{VERSION} {pack.sha256} {protocol.patch} {protocol.source}".encode())
+    if CUTTING != 1:
+        digest.update(f"cutting {CUTTING}".encode())
     for part in (draws.index, draws.origin.int(), draws.displacement, image, points):
         if part is not None:
             digest.update(part.contiguous().numpy().tobytes())

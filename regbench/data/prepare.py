@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import errno
+import json
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from regbench.api.dataset import Dataset
-from regbench.data.pack import Pack
-from regbench.data.pack_format import Progress, pack_path
-from regbench.data.pack_writer import write_pack
+from regbench.data.pack import Pack, read_head
+from regbench.data.pack_format import SPLITS, Progress, pack_path
+from regbench.data.pack_memo import remember, remembered
+from regbench.data.pack_writer import numbered_groups, write_pack
+from regbench.data.source_files import below, changes, recorded_digest, times_digest
+from regbench.data.value_ranges import split_settings
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.locks import locked
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
+
+_log = logging.getLogger("regbench")
 
 
 def prepare(
@@ -27,6 +36,7 @@ def prepare(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    ranges: Mapping[str, str] | None = None,
 ) -> Pack:
     """Read a data set once and write its pack; a killed run continues where it stopped.
 
@@ -37,11 +47,14 @@ def prepare(
         path: the file to write; replaced when it exists, and only by a complete pack.
         workers: threads that decode; one a core when None.
         progress: called with (split, pairs done, pairs in all) after each pair.
+        ranges: the settings ``range_a`` and ``range_b``, as far as they were given; see
+            :mod:`regbench.data.value_ranges`.
 
     Raises:
         DataError: the data set cannot be read, or the disk is full.
     """
-    write_pack(dataset, name, version, path, workers or _cores(), progress)
+    write_pack(dataset, name, version, path, workers or _cores(), progress, ranges)
+    remember(path, "sha256", str(read_head(path)["sha256"]))  # it was hashed while it was written
     return Pack.open(path)
 
 
@@ -52,11 +65,14 @@ def ensure(
     settings: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
     force: bool = False,
+    renew: bool = False,
     workers: int | None = None,
 ) -> Pack:
     """The pack of a registered data set, prepared if it is not there yet.
 
-    Without ``root``, a pack prepared earlier with the same settings is used, wherever its images were.
+    A pack is used only if its content is what was prepared and the files it was made of are what they were. Without
+    ``root``, a pack prepared earlier with the same settings is used, wherever its images were; these are compared too
+    where they are still there.
 
     Args:
         name: registered name of the data set, or the file of a pack (``*.h5``), which is opened as it is.
@@ -64,25 +80,28 @@ def ensure(
         settings: the reader's settings, as given to ``--set dataset.KEY=VALUE``.
         progress: as for :func:`prepare`.
         force: prepare again even if the pack is there.
+        renew: prepare again where the pack that is there is damaged or its files have changed, instead of refusing it.
         workers: as for :func:`prepare`.
 
     Raises:
         UsageError: unknown data set or setting; or no ``root`` and nothing prepared.
-        DataError: the data set or its pack cannot be read.
+        DataError: the data set or its pack cannot be read, the pack was edited, or its files have changed.
     """
     if _is_file(name):
         return _finished_pack(name, root, settings)
-    dataset, path, version = _resolve(name, root, settings)
-    if force or not path.is_file():
-        if dataset.needs_root and root is None:
-            raise UsageError(
-                f"data set {name!r} is read from disk: give its folder with --root DIR "
-                f"(`regbench datasets info {name}` draws it)"
-            )
-        with _lock_of(path):
-            if force or not path.is_file():  # another process may have made it meanwhile
-                return prepare(dataset, name, version, path, progress=progress, workers=workers)
-    return Pack.open(path)
+    dataset, path, version, ranges = _resolve(name, root, settings)
+    if (pack := _usable(dataset, name, version, path, ranges, force, renew)) is not None:
+        return pack
+    if dataset.needs_root and dataset.root is None:
+        raise UsageError(
+            f"data set {name!r} is read from disk: give its folder with --root DIR "
+            f"(`regbench datasets info {name}` draws it)"
+        )
+    with _lock_of(path):
+        # Another process may have made it meanwhile.
+        if (pack := _usable(dataset, name, version, path, ranges, force, renew)) is not None:
+            return pack
+        return prepare(dataset, name, version, path, progress=progress, workers=workers, ranges=ranges)
 
 
 def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | None = None) -> Pack:
@@ -90,12 +109,12 @@ def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | N
 
     Raises:
         UsageError: unknown data set or setting.
-        DataError: the pack is not there, or cannot be read.
+        DataError: the pack is not there, cannot be read, was edited, or its files have changed.
     """
     if _is_file(name):
         return _finished_pack(name, root, settings)
-    _, path, _ = _resolve(name, root, settings)
-    return Pack.open(path)
+    dataset, path, version, ranges = _resolve(name, root, settings)
+    return _current(dataset, name, version, path, ranges)
 
 
 def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
@@ -106,11 +125,12 @@ def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
     """
     if not _is_file(name) and not registry().get("dataset", name).load().needs_root:
         return True
+    if _is_file(name):
+        return Path(name).expanduser().is_file()
     try:
-        find(name, settings=settings)
+        return _resolve(name, None, settings)[1].is_file()
     except RegbenchError:
         return False
-    return True
 
 
 def data_dir() -> Path:
@@ -135,29 +155,111 @@ def _finished_pack(name: str, root: Path | None, settings: Mapping[str, Any] | N
     return Pack.open(Path(name).expanduser())
 
 
-def _resolve(name: str, root: Path | None, settings: Mapping[str, Any] | None) -> tuple[Dataset, Path, str]:
-    """The reader of a registered data set, the file its pack has or will have, and the reader's version."""
+def _resolve(
+    name: str, root: Path | None, settings: Mapping[str, Any] | None
+) -> tuple[Dataset, Path, str, dict[str, str]]:
+    """A registered data set's reader, the file its pack has or will have, the reader's version and the ranges set."""
     component = registry().get("dataset", name)
     if root is not None and not root.is_dir():
         raise DataError(f"--root {root} is not a folder")
-    config = build_config(component, settings or {})
-    values = config.model_dump(mode="json")
+    own, ranges = split_settings(settings or {})
+    config = build_config(component, own)
+    values = config.model_dump(mode="json") | ranges
     path = pack_path(name, component.version, values, root, data_dir())
-    if root is None and not path.is_file():
-        path = _from_any_root(name, component.version, values, data_dir()) or path
-    return component.load()(config, root), path, component.version
+    if root is None and not path.is_file() and (made := _from_any_root(name, component.version, values, data_dir())):
+        path, origin = made
+        # Where its images are still there, they are compared; else it is used as it is.
+        root = origin if origin is not None and origin.is_dir() else None
+    return component.load()(config, root), path, component.version, ranges
 
 
-def _from_any_root(name: str, version: str, config: Mapping[str, Any], directory: Path) -> Path | None:
-    """The one pack of a data set with these settings, whatever root it was made from."""
+def _usable(
+    dataset: Dataset, name: str, version: str, path: Path, ranges: Mapping[str, str], force: bool, renew: bool
+) -> Pack | None:
+    """The pack that is there, if it may be used; None where it has to be made."""
+    if force or not path.is_file():
+        return None
+    try:
+        return _current(dataset, name, version, path, ranges)
+    except DataError as error:
+        if not renew:
+            raise
+        _log.warning("reading %s again, because %s", name, error)
+        return None
+
+
+def _current(dataset: Dataset, name: str, version: str, path: Path, ranges: Mapping[str, str]) -> Pack:
+    """Open a pack that is what was asked for and of files that are what they were.
+
+    Raises:
+        DataError: it is not; one line says why and what to do.
+    """
+    pack = Pack.open(path)
+    config = dataset.config.model_dump(mode="json") | dict(ranges)
+    if (pack.name, pack.version, pack.config) != (name, version, config):
+        raise _stale(pack, f"it holds {pack.name} {pack.version} at other settings than its file name says")
+    if dataset.needs_root and dataset.root is None:
+        return pack
+    listed = pack.files()
+    if listed is None:
+        if dataset.root is None:
+            return pack
+        raise _stale(pack, "an earlier regbench made it and kept no list of its files")
+    scope, files = listed
+    now = times_digest(files, dataset.root)
+    if now not in (recorded_digest(files), remembered(path, "files")):
+        if found := changes(files, dataset.root):
+            raise _stale(pack, _first(found))
+        remember(path, "files", now)  # other times, the same content: as after a copy
+    if scope == "root" and dataset.root is not None:
+        more = [str(file) for file in below(dataset.root) if file.relative_to(dataset.root).as_posix() not in files]
+        if more:
+            raise _stale(pack, _first([f"{file} is new" for file in more]))
+    try:
+        keys = {split: list(dataset.keys(split)) for split in SPLITS}
+    except DataError as error:
+        raise _stale(pack, str(error)) from error
+    for split, names in keys.items():
+        if names != pack.keys(split):
+            raise _stale(pack, f"the {split} split has {_difference(names, pack.keys(split))}")
+        if not np.array_equal(numbered_groups(dataset, split, names), pack.groups(split)):
+            raise _stale(pack, f"pairs of the {split} split belong to other groups")
+    return pack
+
+
+def _stale(pack: Pack, why: str) -> DataError:
+    root = "" if pack.root is None else f" --root {pack.root}"
+    return DataError(
+        f"{pack.path} no longer fits its data set and is not used: {why}; read the files again with --force, or with "
+        f"`regbench datasets prepare {pack.name}{root} --force`"
+    )
+
+
+def _first(found: Sequence[str]) -> str:
+    return found[0] + (f" (and {len(found) - 1} more)" if len(found) > 1 else "")
+
+
+def _difference(now: Sequence[str], before: Sequence[str]) -> str:
+    """What changed in the names of pairs."""
+    if new := sorted(set(now) - set(before)):
+        return _first([f"{name!r}, which is new" for name in new])
+    if gone := sorted(set(before) - set(now)):
+        return _first([f"{name!r} no longer" for name in gone])
+    return "its pairs in another order"
+
+
+def _from_any_root(
+    name: str, version: str, config: Mapping[str, Any], directory: Path
+) -> tuple[Path, Path | None] | None:
+    """The one pack of a data set with these settings, whatever root it was made from, and that root."""
     packs = []
     for path in sorted(directory.glob(f"{name}-*.h5")):
-        with suppress(DataError):  # a damaged pack beside it does not matter
-            pack = Pack.open(path)
-            if (pack.name, pack.version, pack.config) == (name, version, config):
-                packs.append(path)
+        with suppress(DataError, KeyError, ValueError):  # a damaged pack beside it does not matter
+            head = read_head(path)
+            if (head["dataset"], head["dataset_version"], json.loads(head["config"])) == (name, version, config):
+                packs.append((path, Path(head["root"]) if "root" in head else None))
     if len(packs) > 1:
-        listed = ", ".join(map(str, packs))
+        listed = ", ".join(str(path) for path, _ in packs)
         raise UsageError(f"data set {name!r} was prepared from several folders ({listed}): add --root DIR")
     return packs[0] if packs else None
 

@@ -25,7 +25,7 @@ from regbench.data.test_pairs import TestPairs
 from regbench.errors import UsageError
 from regbench.evaluation.evaluator import BATCH, Evaluator
 from regbench.metrics.summary import entry_of, mean_of
-from regbench.metrics.uncertainty import Bootstrap
+from regbench.metrics.uncertainty import Images
 from regbench.ops.edges import edge_agreement, edge_field
 from regbench.results.layout import PAIRS, RESULT
 from regbench.results.pairs import Pairs, corner_error, read_pairs
@@ -109,7 +109,7 @@ def _cycle(forward: NDArray[np.float32], backward: NDArray[np.float32], patch: i
 
 
 def _entry(scores: Floats, image: NDArray[np.int32]) -> dict[str, Any]:
-    return mean_of(scores, Bootstrap(image)) if len(scores) else entry_of(np.nan, None, 0)
+    return mean_of(scores, Images(image)) if len(scores) else entry_of(np.nan, None, 0)
 
 
 def consistency(first: Path, second: Path) -> Mapping[str, Any]:

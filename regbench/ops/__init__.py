@@ -6,11 +6,11 @@ from regbench.ops.correlation import local_correlation, warped_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.fidelity import structure_correlation
 from regbench.ops.gan import GanKind, discriminator_loss, fake_loss, generator_loss, real_loss
-from regbench.ops.imagenet import load_imagenet
+from regbench.ops.imagenet import imagenet_file, load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
 from regbench.ops.patch_nce import PatchSampler, nce_over_layers, patch_nce
 from regbench.ops.patchgan import PatchGAN, check_patchgan
-from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features, timm_features
+from regbench.ops.perceptual import Perceptual, lpips_files, lpips_vgg16, random_features, timm_features, timm_file
 from regbench.ops.resnet import RESNET34_DEPTHS, RESNET34_WIDTHS, resnet34
 from regbench.ops.sequence_loss import decayed_sum, sequence_loss
 
@@ -34,9 +34,11 @@ __all__ = [
     "edge_shift",
     "fake_loss",
     "generator_loss",
+    "imagenet_file",
     "load_imagenet",
     "local_correlation",
     "log_gabor_bank",
+    "lpips_files",
     "lpips_vgg16",
     "maximum_index_map",
     "nce_over_layers",
@@ -47,6 +49,7 @@ __all__ = [
     "sequence_loss",
     "structure_correlation",
     "timm_features",
+    "timm_file",
     "to_grey",
     "warped_correlation",
 ]

@@ -30,7 +30,7 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
     Raises:
         DataError: there is no file, or it does not fit the network; says what to put where.
     """
-    path = _weights_file(file)
+    path = imagenet_file(file)
     tensors = read_published(path)
     wanted = {key: value for key, value in network.state_dict().items() if key.rpartition(".")[0] not in new}
     # Old files lack the counters of batch norm, which nothing reads.
@@ -42,7 +42,8 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
     return path
 
 
-def _weights_file(file: str | Path | None) -> Path:
+def imagenet_file(file: str | Path | None = None) -> Path:
+    """The file that :func:`load_imagenet` reads; raises DataError where there is none."""
     if file is not None:
         file = Path(file).expanduser()
         if not file.is_file():

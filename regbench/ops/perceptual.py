@@ -135,12 +135,7 @@ def lpips_vgg16(folder: Path | None = None, image_range: Range = "signed") -> Pe
     Raises:
         DataError: a file is missing, broken or of something else; the message says which one to put where.
     """
-    places = [folder] if folder else [hub_cache()]
-    network_file = _first_file(VGG16_FILE, places, "torchvision, https://download.pytorch.org/models/" + VGG16_FILE)
-    package = find_spec("lpips") if folder is None else None
-    if package is not None and package.origin is not None:
-        places.append(Path(package.origin).parent / "weights" / "v0.1")
-    weights_file = _first_file(LPIPS_FILE, places, f"weights/v0.1/{LPIPS_FILE} of the package lpips")
+    network_file, weights_file = lpips_files(folder)
     network = _hollow(VGG16_WIDTHS)
     network.load_state_dict(_renamed(network_file, VGG16_KEYS, network.state_dict()), assign=True)
     shapes = {str(i): torch.empty(1, width, 1, 1) for i, width in enumerate(VGG16_WIDTHS)}
@@ -152,6 +147,16 @@ def lpips_vgg16(folder: Path | None = None, image_range: Range = "signed") -> Pe
         "files": [_described(network_file), _described(weights_file)],
     }
     return Perceptual(network, source, mean, deviation, [weights[str(i)] for i in range(len(weights))])
+
+
+def lpips_files(folder: Path | None = None) -> tuple[Path, Path]:
+    """The two files that :func:`lpips_vgg16` reads, of the network and of LPIPS; raises DataError as it does."""
+    places = [folder] if folder else [hub_cache()]
+    network_file = _first_file(VGG16_FILE, places, "torchvision, https://download.pytorch.org/models/" + VGG16_FILE)
+    package = find_spec("lpips") if folder is None else None
+    if package is not None and package.origin is not None:
+        places.append(Path(package.origin).parent / "weights" / "v0.1")
+    return network_file, _first_file(LPIPS_FILE, places, f"weights/v0.1/{LPIPS_FILE} of the package lpips")
 
 
 def random_features(seed: int = 0, widths: Sequence[int] = RANDOM_WIDTHS) -> Perceptual:
@@ -177,6 +182,27 @@ def timm_features(name: str, file: Path | None = None) -> Perceptual:
         UsageError: timm is not installed, or knows no such backbone.
         DataError: there are no weights; the message says which file to put where.
     """
+    config, file = _timm_backbone(name, file)
+    import timm
+
+    overlay = {"state_dict": read_published(file)}
+    try:
+        # With features_only timm takes whatever fits and draws the rest at random: the whole model is the check.
+        timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        network = timm.create_model(name, pretrained=True, features_only=True, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, KeyError, AttributeError) as error:
+        raise DataError(f"{file}: are no weights of {name}: {' '.join(str(error).split())[:300]}") from error
+    source = {"backend": f"timm:{name}", "files": [_described(file)]}
+    return Perceptual(network, source, config.mean, config.std)
+
+
+def timm_file(name: str, file: Path | None = None) -> Path:
+    """The file that :func:`timm_features` reads; raises as it does."""
+    return _timm_backbone(name, file)[1]
+
+
+def _timm_backbone(name: str, file: Path | None) -> tuple[Any, Path]:
+    """What timm knows of a backbone, and the file of its weights."""
     if find_spec("timm") is None:
         raise UsageError(f"features of {name} need timm: pip install timm")
     import timm
@@ -191,15 +217,7 @@ def timm_features(name: str, file: Path | None = None) -> Perceptual:
     if file is None or not file.is_file():
         where = f"{file}: no such file" if file else f"{name} has no weights in the Hugging Face cache"
         raise DataError(f"{where}: get model.safetensors of {config.hf_hub_id or name} and name it")
-    overlay = {"state_dict": read_published(file)}
-    try:
-        # With features_only timm takes whatever fits and draws the rest at random: the whole model is the check.
-        timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
-        network = timm.create_model(name, pretrained=True, features_only=True, pretrained_cfg_overlay=overlay)
-    except (RuntimeError, KeyError, AttributeError) as error:
-        raise DataError(f"{file}: are no weights of {name}: {' '.join(str(error).split())[:300]}") from error
-    source = {"backend": f"timm:{name}", "files": [_described(file)]}
-    return Perceptual(network, source, config.mean, config.std)
+    return config, file
 
 
 def _hollow(widths: Sequence[int]) -> VGG:

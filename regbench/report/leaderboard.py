@@ -9,7 +9,6 @@ paths or on the order of files.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,10 +21,11 @@ from regbench.report.board import BoardRow, load_board
 from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.latex import to_latex
 from regbench.report.render.markdown import to_markdown
-from regbench.results import Measure, Pairs, load_result, read_pairs, write_bytes, write_text
+from regbench.results import Measure, Pairs, Result, load_result, read_pairs, write_bytes, write_text
 from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
+from regbench.results.remeasure import same_measure
 from regbench.texts import is_folder_name
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 MAX_PAIRS_BYTES = 100_000
 """Largest size of a file of 400 test pairs; more pairs may take proportionally more."""
-TOLERANCE = 1e-9
-"""Relative and absolute difference up to which a stored metric equals the recomputed one."""
 
 
 def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
@@ -121,7 +119,7 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) -> list[Path]:
+def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, replace: bool = False) -> list[Path]:
     """Copy finished runs into a board, which is made if it is new; returns the result files written.
 
     Args:
@@ -129,14 +127,15 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
         name: name of the board.
         runs: run directories.
         failed: also take runs that are not ok; they become rows that show the reason.
+        replace: replace a run of the board by one of the same id and other numbers.
 
     Raises:
-        DataError: a file is missing or broken.
+        DataError: a file is missing or broken, or the board holds other numbers under a run's id; nothing is written.
         UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels; or the name is no
             plain folder name.
     """
     check_name(name)
-    written = []
+    taken = []
     for run in runs:
         result = load_result(run / RESULT)
         if result.truth != "labels":
@@ -147,10 +146,29 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False) ->
         target = root / "results" / name / f"{result.run_id}.json"
         if result.status == "ok":
             read_pairs(run / PAIRS)  # a broken file is refused here, not in the next build
+        if target.is_file() and not replace and _other_numbers(target, run, result):
+            raise DataError(
+                f"{target} holds other numbers under the id of {run}: one of the two is not what its id says; add "
+                "--replace to take the new ones"
+            )
+        taken.append((run, result.status, target))
+    for run, status, target in taken:
+        if status == "ok":
             write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
         write_bytes(target, (run / RESULT).read_bytes())
-        written.append(target)
-    return written
+    return [target for *_, target in taken]
+
+
+def _other_numbers(target: Path, run: Path, result: Result) -> bool:
+    """Whether a board's run that is ok has other errors or metrics than ``result``, in ``run``; times may differ."""
+    before = load_result(target)
+    if before.status != "ok":
+        return False
+    known = (before.status, before.verdict, before.truth, before.metrics)
+    if (result.status, result.verdict, result.truth, result.metrics) != known:
+        return True
+    pairs = target.with_suffix(".pairs.h5")
+    return not pairs.is_file() or pairs.read_bytes() != (run / PAIRS).read_bytes()
 
 
 def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
@@ -224,7 +242,7 @@ def _verify_run(path: Path) -> list[str]:
     for name, expected in summarise(pairs.errors, CORE).items():
         if name not in result.metrics and name not in ("mace", "identity_mace"):
             continue
-        if not _same(result.metrics.get(name), Measure(**expected)):
+        if not same_measure(result.metrics.get(name), Measure(**expected)):
             problems.append(f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again")
     errors = pairs.errors
     if result.verdict != verdict(errors.scored.mean(), errors.identity.mean()):
@@ -238,13 +256,3 @@ def _errors_follow(pairs: Pairs) -> bool:
     identity = np.allclose(corner_error(pairs.displacement, zero), pairs.identity_error, rtol=1e-5, atol=1e-4)
     error = corner_error(pairs.displacement, pairs.estimate)
     return bool(identity and np.allclose(error[known], pairs.error[known], rtol=1e-5, atol=1e-4))
-
-
-def _same(stored: Measure | None, expected: Measure) -> bool:
-    if stored is None or stored.n not in (None, expected.n):
-        return False
-    ours, theirs = (stored.value, *(stored.ci95 or ())), (expected.value, *(expected.ci95 or ()))
-    return len(ours) == len(theirs) and all(
-        a == b or (None not in (a, b) and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE))
-        for a, b in zip(ours, theirs, strict=True)
-    )

@@ -67,10 +67,11 @@ def _component_names(rows: Sequence[BoardRow], role: str) -> dict[str, str]:
 
 
 def _settings_of(component: Component) -> dict[str, str]:
-    """Settings, version and weights of a component as text."""
+    """Settings, version, weights and files of a component as text."""
     settings = {name: json.dumps(value, sort_keys=True).strip('"') for name, value in component.config.items()}
     weights = component.weights_sha256
-    return {**settings, "version": component.version, **({"weights": weights[:8]} if weights else {})}
+    files = {name: sha256[:8] for name, sha256 in component.files.items()}
+    return {**settings, **files, "version": component.version, **({"weights": weights[:8]} if weights else {})}
 
 
 def _trained_on(row: BoardRow) -> str:
@@ -86,6 +87,7 @@ def _trained_on(row: BoardRow) -> str:
         if components != own:  # a run that is judged again on other data has itself as ancestor
             ancestors.append(" × ".join(component.name for component in components if component))
     dataset = identity.train_dataset.name if identity.train_dataset else ""
+    dataset += "" if identity.precision == "fp32" else f" in {identity.precision}"
     return dataset + (f" from {', '.join(ancestors)}" if ancestors else "")
 
 

@@ -22,16 +22,17 @@ _LIBRARIES = {
 }
 
 
-def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
+def collect(argv: Sequence[str] | None = None, device: str | None = None) -> dict[str, Any]:
     """Collect provenance, without names of folders or users of this machine.
 
     Args:
         argv: the command line; default ``sys.argv``. Absolute paths are cut to their last part.
+        device: the type of the device that computed, such as ``cpu``.
 
     Returns:
         ``git`` (commit and whether the tree differs from it; None outside a checkout), ``versions``,
         ``distributions`` (regbench and its plugins), ``os``, ``cpu`` (model, cores, threads used), ``gpu``
-        (name and driver of each), ``argv`` and ``utc``.
+        (name and driver of each), ``device`` (as given), ``tf32`` (see :func:`tf32`), ``argv`` and ``utc``.
     """
     return {
         "git": git_state(Path(__file__).parents[2]),
@@ -40,9 +41,19 @@ def collect(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "os": _os(),
         "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "threads": _threads()},
         "gpu": _gpus(),
+        "device": device,
+        "tf32": tf32(),
         "argv": [without_folders(part) for part in (sys.argv if argv is None else argv)],
         "utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+
+
+def tf32() -> dict[str, Any] | None:
+    """Whether a GPU may round float32 products of matrices and convolutions to TensorFloat-32; None without torch."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return {"matmul": torch.get_float32_matmul_precision() != "highest", "cudnn": torch.backends.cudnn.allow_tf32}
 
 
 def git_state(tree: Path) -> dict[str, Any] | None:

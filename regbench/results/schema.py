@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -28,8 +28,22 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Component(_Record):
+class _LeavesOut(_Record):
+    """A record without the fields that have their defaults: runs made before there was a choice keep their id."""
+
+    left_out: ClassVar[Mapping[str, Any]] = {}
+    """Values that are left out, by field."""
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        return {k: v for k, v in content.items() if k not in self.left_out or v != self.left_out[k]}
+
+
+class Component(_LeavesOut):
     """A translator, registrator or strategy as it was used."""
+
+    left_out = {"files": {}}
 
     name: str
     version: str
@@ -39,6 +53,8 @@ class Component(_Record):
     """Every setting, defaults included."""
     weights_sha256: Sha256 | None = None
     """Hash of the weights file it was given; None for weights that this run trained."""
+    files: dict[str, Sha256] = {}
+    """Hashes of the files it reads, by name: published weights that a setting names or a cache holds."""
 
 
 class TrainData(_Record):
@@ -76,25 +92,22 @@ class PairProtocol(_Record):
     own; see :mod:`regbench.data.augment`."""
 
 
-class Protocol(PairProtocol):
+class Protocol(PairProtocol, _LeavesOut):
     """How unaligned pairs are made."""
+
+    left_out = {"frozen_augment": "none"}
 
     @property
     def pairs_in_words(self) -> str:
         """How training pairs are made, such as ``frozen, sync_flip_rot``."""
         return self.pairing if self.frozen_augment == "none" else f"{self.pairing}, {self.frozen_augment}"
 
-    @model_serializer(mode="wrap")
-    def _without_none(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave ``frozen_augment`` out where there is none: runs made before there was a choice keep their id."""
-        content: dict[str, Any] = serialise(self)
-        if content.get("frozen_augment") == "none":
-            del content["frozen_augment"]
-        return content
 
+class Identity(_LeavesOut):
+    """Everything that decides a result: runs with equal identities have equal results, up to the rounding of another
+    machine or number of threads. ``docs/provenance.md`` lists what that covers."""
 
-class Identity(_Record):
-    """Everything that decides a result. Two runs with equal identities are the same run."""
+    left_out = {"precision": "fp32"}
 
     translator: Component | None
     registrator: Component
@@ -108,8 +121,11 @@ class Identity(_Record):
     ancestors: list[str] = []
     """Run ids of the runs, and hashes of the weights files, from which this run started."""
     metric_version: int
+    """Version of the metrics by which the estimates were summarised. It decides no estimate, so no run id."""
     supervision: Literal["none", "homography"]
     """``homography`` if the run or any of its ancestors was trained with labels."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Of the training steps."""
 
     @property
     def component_names(self) -> list[str]:
@@ -146,8 +162,11 @@ class Result(_Record):
     metrics: dict[str, Measure] = {}
     timing: dict[str, Any] = {}
     """``register_ms``: median time of a pair in milliseconds; more keys are allowed."""
+    weights_sha256: Sha256 | None = None
+    """Hash of the run's ``weights.safetensors``; None for a run without weights."""
     training: dict[str, Any] = {}
-    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``of_no_paper``: whether no
+    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``ranges``: which stored values
+    of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
     paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
@@ -172,12 +191,15 @@ class Result(_Record):
 def run_id_of(identity: Identity | Mapping[str, Any]) -> str:
     """The run id: the first 12 hex digits of the SHA-256 of the identity as canonical JSON.
 
-    A mapping is hashed as it is, so that the id of a file that was written before a field existed stays valid.
+    A mapping is hashed as it is, so that the id of a file that was written before a field existed stays valid. The
+    metric version is hashed as 1 whatever it is: a run that is summarised again stays the run it was.
 
     Raises:
         ValueError: a setting is not a finite number.
     """
     content = identity.model_dump(mode="json") if isinstance(identity, Identity) else dict(identity)
+    if "metric_version" in content:
+        content["metric_version"] = 1
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -23,6 +23,7 @@ from regbench.results.schema import Result
 from regbench.results.store import load_result
 from regbench.seeds import seed_of
 from regbench.weights.files import load_weights
+from regbench.weights.used import Hashes, weights_used
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class RunContext:
         given_teacher: what a finished run deploys, for strategies that learn from one; None when none was named.
         teacher_used: whether the strategy called :meth:`teacher`.
         world: the processes that train together.
+        files: hashes of the published weights that building read, by kind of component.
     """
 
     info: PairInfo
@@ -95,6 +97,7 @@ class RunContext:
     given_teacher: Registrator | None = None
     teacher_used: bool = False
     world: World = ALONE
+    files: dict[str, Hashes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Forget the run's own seed."""
@@ -137,7 +140,9 @@ class RunContext:
             raise UsageError(f"the strategy needs a {kind}, but none was named: add --{kind} NAME")
 
         def build() -> nn.Module:
-            network = component.build(self.info, seed_of(self.seed, "init", role))
+            with weights_used() as read:
+                network = component.build(self.info, seed_of(self.seed, "init", role))
+            self.files.setdefault(kind, {}).update(read)
             if kind == "registrator" and self.weights is not None:
                 load_weights(network, self.weights)
             return network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -16,19 +16,22 @@ from regbench import __version__
 from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
-from regbench.errors import InterruptedRun, RegbenchError
+from regbench.data.value_ranges import same_range
+from regbench.errors import DataError, InterruptedRun, RegbenchError
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
 from regbench.evaluation.translation import assess_translation
 from regbench.locks import HeldError, locked
+from regbench.metrics import METRIC_VERSION
 from regbench.metrics.memory import peak_mb
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
 from regbench.results.layout import CONFIG, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
 from regbench.results.lineage import lineage_of
-from regbench.results.pairs import Pairs, write_pairs
-from regbench.results.provenance import collect
+from regbench.results.pairs import Pairs, read_pairs, write_pairs
+from regbench.results.provenance import collect, tf32
+from regbench.results.remeasure import remeasure
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
 from regbench.runs.plan import Plan
@@ -38,7 +41,8 @@ from regbench.training.health import Health
 from regbench.training.progress import Reporter
 from regbench.training.stage_cache import StageCache
 from regbench.training.trainer import Trainer
-from regbench.weights.files import write_weights
+from regbench.weights.files import module_tensors, read_metadata, write_weights
+from regbench.weights.used import file_sha256, known_weights_only
 
 Train = Callable[..., TrainingState]
 """Trains the run in all its processes; takes the keyword arguments of :func:`_train`."""
@@ -79,8 +83,10 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         if force:
             remove_outcome(plan.folder)
         if path.is_file() and (earlier := load_result(path)).status == "ok":
+            if earlier.run_id != plan.run_id:
+                raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
             reporter.say(f"already done: {path} (--force runs it again)")
-            return earlier
+            return _of_present_metrics(plan, earlier, path)
         write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
         try:
             result = _run(plan, reporter, train)
@@ -94,6 +100,15 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
             raise
         write_result(path, result)
         return result
+
+
+def _of_present_metrics(plan: Plan, earlier: Result, path: Path) -> Result:
+    """An earlier result; summarised again from its pairs where it is of an earlier metric version."""
+    if earlier.identity.metric_version >= METRIC_VERSION:
+        return earlier
+    record = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, remeasure(record, read_pairs(plan.folder / PAIRS), _metrics()))
+    return load_result(path)
 
 
 def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
@@ -113,13 +128,7 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
             watch(plan.deployed, "deployed", last, last.steps)
         health = watch.summary(plan.stages)
         pairs = scores.kept(last, plan.deployed)
-        write_weights(
-            plan.folder / WEIGHTS,
-            plan.context.modules,
-            component=plan.identity.registrator.name,
-            run_id=plan.run_id,
-            supervision=plan.identity.supervision,
-        )
+    weights_sha256 = _keep_weights(plan)
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
     metrics, verdict = _judge(plan, test_pairs, pairs)
@@ -127,7 +136,7 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
     timing = evaluator.time(plan.deployed)
     training = _training_record(plan, state) | {"deploys": scores.summary(plan.stages), "health": health}
     translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
-    if translator is not None:
+    if translator is not None and plan.stages:
         write_gallery(translator, *test_pairs.images(0, 6), plan.folder / GALLERY)
         if plan.pack.aligned:
             training["translation"] = assess_translation(test_pairs, translator)
@@ -140,9 +149,26 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
         lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
+        weights_sha256=weights_sha256,
         training=training,
-        provenance=collect() | _strategy_provenance(plan),
+        provenance=_provenance(plan),
     )
+
+
+def _keep_weights(plan: Plan) -> str | None:
+    """Write the weights the run is judged with, so that it can be opened again; their file's hash, None without any."""
+    if not module_tensors(plan.context.modules):
+        return None
+    path = plan.folder / WEIGHTS
+    write_weights(
+        path,
+        plan.context.modules,
+        component=plan.identity.registrator.name,
+        run_id=plan.run_id,
+        supervision=plan.identity.supervision,
+        **{f"range_{side}": text for side, text in learned_ranges(plan).items()},
+    )
+    return file_sha256(path)
 
 
 def _train(plan: Plan, sampler: PairSampler | None = None, **first: Any) -> TrainingState:
@@ -156,9 +182,19 @@ def _train(plan: Plan, sampler: PairSampler | None = None, **first: Any) -> Trai
         config=plan.trainer,
         stage_cache=stage_cache_of(plan),
         world=plan.context.world,
+        bound=_binding(plan),
         **first,
     )
-    return trainer.fit()
+    components = (plan.identity.translator, plan.identity.registrator, plan.identity.strategy)
+    with known_weights_only({sha256 for part in components if part for sha256 in part.files.values()}):
+        return trainer.fit()
+
+
+def _binding(plan: Plan) -> dict[str, str]:
+    """What a checkpoint must have been made with for this run to go on from it."""
+    device = plan.context.device.type
+    facts = {"run_id": plan.run_id, "precision": plan.context.precision, "device": device}
+    return facts if device == "cpu" else facts | {"tf32": json.dumps(tf32())}
 
 
 def _sampler(plan: Plan) -> PairSampler:
@@ -181,6 +217,8 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
         "torch": torch.__version__,
         "regbench": __version__,
     }
+    if plan.context.device.type != "cpu":
+        computed_by["tf32"] = tf32()
     if plan.context.world.processes > 1:
         computed_by["processes"] = plan.context.world.processes
     basis = {name: identity[name] for name in settings} | computed_by
@@ -191,7 +229,12 @@ def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, d
     """Metrics and verdict; without truth, the label-free metrics."""
     if plan.manifest.truth == "none":
         return assess(test_pairs, plan.deployed, pairs), "unjudged"
-    return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
+    return judge(pairs, _metrics())
+
+
+def _metrics() -> dict[str, Any]:
+    """The registered metrics by name."""
+    return {c.name: c.load() for c in registry().all("metric")}
 
 
 def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
@@ -211,6 +254,7 @@ def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "stages": stages,
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
+        "ranges": learned_ranges(plan),
         "precision": plan.context.precision,
         "of_no_paper": plan.unpublished_combination,
         "peak_memory_mb": round(peak_mb(), 1),
@@ -222,10 +266,43 @@ def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
     return record
 
 
-def _strategy_provenance(plan: Plan) -> dict[str, Any]:
-    """What the strategy adds to the provenance, under ``strategy``; empty when it adds nothing."""
+def _provenance(plan: Plan) -> dict[str, Any]:
+    """Code, machine, device, and under ``strategy`` what the strategy adds, if anything."""
     facts = dict(plan.strategy.provenance()) if plan.strategy else {}
-    return {"strategy": facts} if facts else {}
+    return collect(device=plan.context.device.type) | ({"strategy": facts} if facts else {})
+
+
+def learned_ranges(plan: Plan) -> dict[str, str]:
+    """Which stored values of source and target the deployed network knows as black and white.
+
+    A user's own images are read alike. Weights that are given say what they learned from; else it is the pack.
+    """
+    if plan.stages or plan.context.weights is None:
+        return ranges_of(plan)
+    metadata = read_metadata(plan.context.weights)
+    return {side: metadata[f"range_{side}"] for side in ("source", "target") if f"range_{side}" in metadata}
+
+
+def ranges_of(plan: Plan) -> dict[str, str]:
+    """Which stored values of source and target are black and white in the plan's pack."""
+    a, b = plan.pack.recorded_ranges
+    return {"source": a, "target": b} if plan.protocol.source == "A" else {"source": b, "target": a}
+
+
+def other_ranges(plan: Plan, recorded: Mapping[str, str]) -> list[str]:
+    """A line for each side that a plan reads with another value range than its network learned with.
+
+    Args:
+        plan: of a finished run on a data set.
+        recorded: the ranges of source and target it learned with; empty where nothing is known.
+    """
+    letters = "AB" if plan.protocol.source == "A" else "BA"
+    return [
+        f"warning: the {side} was read with {recorded[side]} when this network learned, and is read with {own} here; "
+        f"if the sensor is the same, add --set dataset.range_{letter.lower()}={recorded[side].partition(' of ')[0]}"
+        for letter, (side, own) in zip(letters, ranges_of(plan).items(), strict=True)
+        if side in recorded and not same_range(recorded[side], own)
+    ]
 
 
 def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
@@ -236,7 +313,7 @@ def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
         reason=reason,
         identity=plan.identity,
         lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
-        provenance=collect(),
+        provenance=collect(device=plan.context.device.type),
     )
     try:
         write_result(path, result)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
@@ -14,11 +15,10 @@ from regbench.api.strategy import TrainingStrategy
 from regbench.data.manifest import Manifest, test_manifest
 from regbench.data.pack import Pack
 from regbench.data.pack_format import Progress
-from regbench.data.prepare import ensure
-from regbench.data.protocol import Protocol
+from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World
-from regbench.errors import UsageError
+from regbench.errors import DataError, UsageError
 from regbench.metrics import METRIC_VERSION
 from regbench.plugins.compatibility import check_compatible, unpublished_combination
 from regbench.plugins.registry import Component
@@ -27,10 +27,11 @@ from regbench.results.schema import Identity, run_id_of
 from regbench.runs.build import check_trained
 from regbench.runs.context import Ancestor, ConfiguredComponent, RunContext
 from regbench.runs.finished import open_run
-from regbench.runs.request import Request, device_of, resolve, resolve_data
+from regbench.runs.request import Request, device_of, pack_of, resolve, resolve_data
 from regbench.settings import Budget, budget_of
 from regbench.training.trainer import TrainerConfig
 from regbench.weights.files import read_metadata
+from regbench.weights.used import Hashes, add_file, file_sha256, weights_used
 
 Supervision = Literal["none", "homography"]
 _SUPERVISION: tuple[Supervision, ...] = ("none", "homography")  # weakest first
@@ -77,6 +78,8 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     components = (_component(strategy), _component(resolved.components["translator"]), registrator.component)
     check_compatible(*components)
     pack, protocol = resolve_data(request, resolved.protocol, progress)
+    if strategy is not None and pack.seen:
+        raise DataError(pack.seen)
     manifest = test_manifest(pack, protocol)
     context = RunContext(
         info=pair_info(pack, protocol),
@@ -100,10 +103,14 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         deployed = context.registrator()
         own: Supervision = "none"
     else:
-        built = strategy.component.load()(strategy.config)
-        assert built is not None
-        deployed, own = built.build(context), built.supervision
-        stages = built.stages(context)
+        with weights_used() as read:
+            built = strategy.component.load()(strategy.config)
+            assert built is not None
+            deployed, own = built.build(context), built.supervision
+            stages = built.stages(context)
+        for file in built.weight_files():
+            add_file(read, file)
+        context.files["strategy"] = read
         check_batches(stages, world.processes)
     if request.teacher is not None and not context.teacher_used:
         raise UsageError(
@@ -111,12 +118,12 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         )
     weights_sha, weights_supervision = _weights(request.weights)
     ancestors_supervision = [ancestor.supervision for ancestor in context.ancestors]
-    described = _described(registrator, weights_sha)
+    described = _described(registrator, context.files, weights_sha)
     assert described is not None
     identity = Identity(
-        translator=_described(resolved.components["translator"]),
+        translator=_described(resolved.components["translator"], context.files),
         registrator=described,
-        strategy=_described(strategy),
+        strategy=_described(strategy, context.files),
         train_dataset=schema.TrainData(name=pack.name, pack_sha256=pack.sha256) if strategy else None,
         test_dataset=schema.TestData(name=pack.name, manifest_sha256=manifest.sha256),
         protocol=protocol.record(),
@@ -125,6 +132,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         ancestors=[ancestor.run_id for ancestor in context.ancestors],
         metric_version=METRIC_VERSION,
         supervision=max([own, weights_supervision, *ancestors_supervision], key=_SUPERVISION.index),
+        precision="bf16" if strategy is not None and request.precision == "bf16" else "fp32",
     )
     run_id = run_id_of(identity)
     words = [request.strategy or "as-is", request.translator, request.registrator, request.dataset, run_id]
@@ -151,26 +159,38 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
 
     Args:
         finished: the run's directory.
-        request: data set, device, seed and ``out``; its components and protocol are not used.
+        request: data set, device, seed, ``out`` and ``protocol.source`` (each data set has its own source; the default
+            is that of the run). Its components and the rest of its protocol are not used.
         progress: told how far the preparation of the data set is.
 
     Raises:
-        UsageError: a section of ``--set`` other than dataset, or the data set does not fit the protocol.
+        UsageError: ``--set`` of anything else, or the data set does not fit the protocol.
         DataError: the run is not finished or its weights are broken.
     """
-    if wrong := set(request.sets) - {"dataset"}:
-        raise UsageError(f"--set {sorted(wrong)[0]}.…: a finished run keeps its settings; only dataset.… can be set")
+    given = [f"{section}.{name}" for section, sets in request.sets.items() if section != "dataset" for name in sets]
+    if wrong := sorted(set(given) - {"protocol.source"}):
+        raise UsageError(
+            f"--set {wrong[0]}: a finished run keeps its settings; only dataset.… and protocol.source can be set"
+        )
     device = device_of(request.device)
     run = open_run(finished, device)
     trained = run.result.identity
-    own = Protocol(**trained.protocol.model_dump())
-    pack = ensure(request.dataset, root=request.root, settings=request.sets.get("dataset"), progress=progress)
+    own = build_protocol(trained.protocol.model_dump() | request.settings("protocol"), budget_of(trained.budget))
+    pack = pack_of(request, progress)
     # Really unaligned sets are judged as they are; made pairs follow the protocol of the run.
     protocol = own.model_copy(update={"pairing": "frozen" if pack.aligned else "given"})
     manifest = test_manifest(pack, protocol)
+    # Other code than trained the run may give other numbers, so it is another run.
+    installed = {
+        role: getattr(trained, role).model_copy(update={"version": configured.component.version})
+        for role, configured in run.components.items()
+        if configured is not None
+    }
     identity = trained.model_copy(
         update={
+            **installed,
             "test_dataset": schema.TestData(name=pack.name, manifest_sha256=manifest.sha256),
+            "protocol": trained.protocol.model_copy(update={"source": own.source}),
             "ancestors": [*trained.ancestors, run.run_id],
             "metric_version": METRIC_VERSION,
         }
@@ -186,7 +206,8 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         trainer=TrainerConfig(),
         pack=pack,
         manifest=manifest,
-        context=RunContext(pair_info(pack, protocol), device, {}, request.seed, ancestors=[parent]),
+        # The networks know the pairs they learned from, not those they are judged on.
+        context=RunContext(run.info, device, {}, request.seed, modules=run.modules, ancestors=[parent]),
         stages=(),
         deployed=run.registrator,
         labels=False,
@@ -197,10 +218,15 @@ def attach_teacher(context: RunContext, folder: Path, protocol: Protocol) -> Non
     """Open the finished run that teaches this one; it becomes an ancestor, so what supervised it counts here too.
 
     Raises:
-        UsageError: the run learned on patches of another size.
+        UsageError: the run learned on patches of another size, or with other code than is installed.
         DataError: the run is not finished or its weights are broken.
     """
     run = open_run(folder, context.device)
+    if run.other_code:
+        raise UsageError(
+            f"{folder}: was made with {', '.join(run.other_code)}, so what it teaches may differ from what it was "
+            "judged with; install that version, or train it again"
+        )
     patch = run.result.identity.protocol.patch
     if patch != protocol.patch:
         raise UsageError(
@@ -227,22 +253,40 @@ def _weights(path: Path | None) -> tuple[str | None, Supervision]:
     if path is None:
         return None, "none"
     supervision: Supervision = "none" if read_metadata(path).get("supervision") == "none" else "homography"
-    return hashlib.sha256(path.read_bytes()).hexdigest(), supervision
+    return file_sha256(path), supervision
 
 
 def _component(configured: ConfiguredComponent | None) -> Component | None:
     return None if configured is None else configured.component
 
 
-def _described(configured: ConfiguredComponent | None, weights_sha: str | None = None) -> schema.Component | None:
-    """A component as the identity records it."""
+def _described(
+    configured: ConfiguredComponent | None, read: Mapping[str, Hashes], weights_sha: str | None = None
+) -> schema.Component | None:
+    """A component as the identity records it, with the hashes of what it read and of what its settings name."""
     if configured is None:
         return None
     component = configured.component
+    files = dict(read.get(component.role, {}))
+    for path in _named_files(configured.config.model_dump(mode="json")):
+        add_file(files, path)
     return schema.Component(
         name=component.name,
         version=component.version,
         distribution=component.distribution,
         config=configured.config.model_dump(mode="json"),
         weights_sha256=weights_sha,
+        files=files,
     )
+
+
+def _named_files(setting: Any) -> Iterator[Path]:
+    """The files that settings name, whoever reads them; a word without a folder or a suffix is no file."""
+    if isinstance(setting, Mapping | list):
+        for inner in setting.values() if isinstance(setting, Mapping) else setting:
+            yield from _named_files(inner)
+    elif isinstance(setting, str) and (os.sep in setting or Path(setting).suffix):
+        path = Path(setting).expanduser()
+        with suppress(OSError, ValueError):
+            if path.is_file():
+                yield path

@@ -45,6 +45,8 @@ class Request:
     out: Path = Path("runs")
     weights: Path | None = None
     teacher: Path | None = None
+    force: bool = False
+    """Prepare the data set again where its pack is damaged or its files have changed."""
 
     def settings(self, section: str) -> dict[str, Any]:
         """The ``--set`` values of a section; those of ``protocol`` include ``--pairing``."""
@@ -92,16 +94,33 @@ def resolve(request: Request, world: World = ALONE) -> Resolved:
 def resolve_data(request: Request, protocol: Protocol, progress: Progress | None = None) -> tuple[Pack, Protocol]:
     """The pack of a request's data set, prepared if it is not there yet, and the protocol its pairs follow.
 
-    Really unaligned pairs can only be taken as they are: ``pairing`` becomes ``given`` unless the request sets it.
-
     Raises:
         UsageError: the data set needs a folder, or its settings are wrong.
         DataError: the data set cannot be read.
     """
-    pack = ensure(request.dataset, root=request.root, settings=request.settings("dataset"), progress=progress)
-    if not pack.aligned and "pairing" not in request.settings("protocol"):
-        protocol = protocol.model_copy(update={"pairing": "given"})
-    return pack, protocol
+    pack = pack_of(request, progress)
+    return pack, protocol_on(pack.aligned, request, protocol)
+
+
+def protocol_on(aligned: bool, request: Request, protocol: Protocol) -> Protocol:
+    """The protocol of a request's pairs on a data set that is ``aligned`` or not.
+
+    Really unaligned pairs can only be taken as they are: ``pairing`` becomes ``given`` unless the request sets it.
+    """
+    if aligned or "pairing" in request.settings("protocol"):
+        return protocol
+    return protocol.model_copy(update={"pairing": "given"})
+
+
+def pack_of(request: Request, progress: Progress | None = None) -> Pack:
+    """The pack of a request's data set, prepared if it is not there yet; raises as :func:`resolve_data`."""
+    return ensure(
+        request.dataset,
+        root=request.root,
+        settings=request.settings("dataset"),
+        progress=progress,
+        renew=request.force,
+    )
 
 
 def configure(

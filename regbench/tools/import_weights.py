@@ -11,14 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from regbench.api.registrator import Registrator
+from regbench.data.value_ranges import FULL, ValueRange, recorded
 from regbench.errors import DataError, UsageError
 from regbench.runs.build import registrator_alone
 from regbench.runs.request import configure
 from regbench.weights.files import check_finite, write_weights
 from regbench.weights.published import no_part, same, tensor_groups
+
+PUBLISHED_RANGE = recorded(FULL, ValueRange(0, 255), np.dtype(np.uint8))
+"""Published networks learned from 8-bit images over 255."""
 
 
 def import_checkpoint(
@@ -67,6 +72,8 @@ def import_checkpoint(
         origin=file.name,
         origin_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         supervision=supervision,
+        range_source=PUBLISHED_RANGE,
+        range_target=PUBLISHED_RANGE,
     )
     return sum(p.numel() for p in network.parameters())
 
@@ -151,9 +158,7 @@ def _candidate(flat: Mapping[str, Tensor], prefix: str, rules: Sequence[tuple[st
         key = theirs.removeprefix(prefix)
         for pattern, replacement in rules:
             key = re.sub(pattern, replacement, key)
-        if not key or _counts(
-            key, value
-        ):  # a rule whose replacement is empty drops a tensor that belongs to another component
+        if not key or _counts(key, value):  # an empty replacement drops a tensor of another component
             continue
         if key in tensors and not same({"": tensors[key]}, {"": value}):
             clash = clash or (origin[key], theirs)

@@ -52,6 +52,7 @@ def save_checkpoint(
     modules: Mapping[str, nn.Module],
     optimisers: Sequence[Optimizer],
     averages: Sequence[Sequence[Tensor] | None],
+    bound: Mapping[str, str] | None = None,
 ) -> None:
     """Write where a run stands, atomically.
 
@@ -61,6 +62,7 @@ def save_checkpoint(
         modules: every module of the run, by name.
         optimisers: of the stage's objectives, in order.
         averages: moving averages of their parameters; None for an objective without one.
+        bound: facts about the run that a reader must share, see :func:`read_checkpoint`.
 
     Raises:
         RegbenchError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
@@ -84,6 +86,7 @@ def save_checkpoint(
         "version": "1",
         "state": json.dumps(vars(state)),
         "optimiser_scalars": json.dumps(scalars),
+        **(bound or {}),
     }
     write_tensors(path, tensors, metadata)
 
@@ -123,12 +126,22 @@ class Checkpoint:
                 value.copy_(self.tensors[f"ema/{i}/{n}"])
 
 
-def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The checkpoint at ``path``, or None when there is none; raises DataError when it is broken."""
+def read_checkpoint(path: Path, bound: Mapping[str, str] | None = None) -> Checkpoint | None:
+    """The checkpoint at ``path``, or None when there is none.
+
+    Raises:
+        DataError: it is broken, or was not made with the facts of ``bound``, such as run id, precision and device.
+    """
     if not path.is_file():
         return None
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != "regbench-checkpoint":
         raise DataError(f"{path}: not a regbench checkpoint; move it away to start afresh")
+    for fact, wanted in (bound or {}).items():
+        if (found := metadata.get(fact)) != wanted:
+            raise DataError(
+                f"{path}: was made with {fact.replace('_', ' ')} {found or 'unknown'}, this run has {wanted}; "
+                "add --force to start afresh"
+            )
     state = TrainingState(**json.loads(metadata["state"]))
     return Checkpoint(path, tensors, state, json.loads(metadata["optimiser_scalars"]))

@@ -59,13 +59,16 @@ class StageCache:
             tensors, metadata = read_tensors(self._path(number))
         except DataError:
             return None  # the stage is trained again and replaces the damaged file
+        if metadata.get("key") != self.keys[number]:
+            return None  # written under another name: of other data or settings
         load_modules(self.translators, tensors, self._path(number))
         return float(metadata["seconds"])
 
     def store(self, number: int, seconds: float) -> None:
         """Write the translators as stage ``number`` left them; does nothing for stages that cannot be cached."""
         if number < len(self.keys):
-            write_tensors(self._path(number), module_tensors(self.translators), {"seconds": repr(seconds)})
+            facts = {"key": self.keys[number], "seconds": repr(seconds)}
+            write_tensors(self._path(number), module_tensors(self.translators), facts)
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{self.keys[number]}.safetensors"

@@ -68,6 +68,7 @@ class Trainer:
         watch: checks a deployed module without labels, to file only: ``(module, its name, stage, steps done)``.
         stage_cache: trained stages that other runs have in common with this one; None trains all of them here.
         world: the processes that train together. The first alone writes, reports, scores and watches.
+        bound: facts that are written into every checkpoint and that one must have to be resumed, such as the run id.
 
     Raises:
         RegbenchError: two stages have one name, or a stage names a module that is not the run's.
@@ -87,6 +88,7 @@ class Trainer:
         watch: Callable[[nn.Module, str, Stage, int], None] | None = None,
         stage_cache: StageCache | None = None,
         world: World = ALONE,
+        bound: Mapping[str, str] | None = None,
     ) -> None:
         names = [s.name for s in stages]
         if len(set(names)) != len(names):
@@ -100,7 +102,7 @@ class Trainer:
         self.config = config or TrainerConfig()
         self.reporter = reporter or Reporter()
         self.score, self.watch, self.stage_cache = score, watch, stage_cache
-        self.world = world
+        self.world, self.bound = world, bound or {}
         self.state = TrainingState()
         self._stop = threading.Event()
 
@@ -117,7 +119,7 @@ class Trainer:
             InterruptedRun: a signal arrived; everything up to it is in the checkpoint.
             RegbenchError: the disk is full, a broken checkpoint, a broken stage.
         """
-        checkpoint = read_checkpoint(self.checkpoint)
+        checkpoint = read_checkpoint(self.checkpoint, self.bound)
         self._check_same_checkpoint(checkpoint)
         if checkpoint:
             self._resume(checkpoint)
@@ -294,7 +296,7 @@ class Trainer:
     def _save(self, objectives: Sequence[ObjectiveState]) -> None:
         if self.world.first:
             optimisers, averages = [o.optimiser for o in objectives], [o.average for o in objectives]
-            save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages)
+            save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages, self.bound)
 
     def _evaluate(self, stage: Stage, step: int, objectives: Sequence[ObjectiveState]) -> None:
         """Score what the stage deploys, to file only; with the averaged weights where there are some."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from regbench.errors import DataError
 from regbench.weights import unpickling
 from regbench.weights.kinds import SAFETENSORS, kind_of
+from regbench.weights.used import note_weights
 
 
 def hub_cache() -> Path:
@@ -56,6 +57,7 @@ def tensor_groups(file: Path) -> list[TensorGroup]:
     """
     if not file.is_file():
         raise DataError(f"{file}: {'is a folder; name a file' if file.is_dir() else 'no such file'}")
+    note_weights(file)
     try:
         safetensors = kind_of(file) is SAFETENSORS
         content = dict(load_file(file)) if safetensors else unpickling.load(file)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from regbench.data.images import ENV_RESIDENT_MB, Resident, Streamed, load, memory_for_images, resident_bytes
+from regbench.data.pack import Pack
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PREFETCH_STEPS, PairSampler
 from regbench.errors import DataError, UsageError
@@ -115,7 +116,7 @@ def test_memory(monkeypatch):
 def test_a_pack_cut_off_below_its_images_is_named(pack, tmp_path):
     path = tmp_path / "cut.h5"
     path.write_bytes(pack.path.read_bytes())
-    images = Streamed(dataclasses.replace(pack, path=path), "test", "b")
+    images = Streamed(Pack.open(path), "test", "b")
     with path.open("r+b") as file:
         file.truncate(images._offset + 10)
     with pytest.raises(DataError, match=r"cut\.h5 is truncated: image 3"):
@@ -127,5 +128,7 @@ def test_a_compressed_pack_cannot_be_streamed(pack, tmp_path):
         for split in ("train", "test"):
             for side in ("a", "b"):
                 new.create_dataset(f"{split}/{side}", data=old[split][side][...], compression="gzip")
+    stat = (tmp_path / "z.h5").stat()
+    compressed = dataclasses.replace(pack, path=tmp_path / "z.h5", state=(stat.st_ino, stat.st_size, stat.st_mtime_ns))
     with pytest.raises(DataError, match="compressed"):
-        Streamed(dataclasses.replace(pack, path=tmp_path / "z.h5"), "train", "a")
+        Streamed(compressed, "train", "a")

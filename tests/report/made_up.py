@@ -14,8 +14,9 @@ from regbench.results import Identity, Measure, Pairs, Result, run_id_of, write_
 from regbench.results.lineage import lineage_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-IMAGES, EACH = 24, 4
+IMAGES, EACH = 32, 3
 PACK = "b" * 64
+GIT = {"commit": "1234567890" * 4, "dirty": False}
 
 
 def require_golden(name: str, text: str) -> None:
@@ -85,7 +86,7 @@ def save_run(
             training={"parameters": 850_000, "seconds": 90.0, "peak_memory_mb": 1234.5}
             if identity.strategy
             else {"parameters": 0},
-            provenance={"cpu": {"model": "Test CPU"}, "gpu": [{"name": "unused"}]},
+            provenance={"cpu": {"model": "Test CPU"}, "gpu": [{"name": "unused"}], "git": GIT},
         )
         write_pairs(run / "pairs.h5", pairs)
     write_result(run / "result.json", result)

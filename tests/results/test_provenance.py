@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 
 from regbench.results.provenance import collect, git_state, without_folders
 
@@ -18,6 +19,19 @@ def test_facts_are_there_and_serialise():
     assert provenance["utc"].endswith("+00:00")
     assert provenance["argv"] == ["regbench", "run", "--out=runs"]
     assert str(Path.home()) not in json.dumps(provenance)
+
+
+def test_what_computed_is_told():
+    """TensorFloat-32 rounds to ten bits, which moves the numbers of a GPU."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        for precision, rounds in (("highest", False), ("high", True)):
+            torch.set_float32_matmul_precision(precision)
+            provenance = collect([], device="cuda")
+            assert provenance["device"] == "cuda"
+            assert provenance["tf32"] == {"matmul": rounds, "cudnn": torch.backends.cudnn.allow_tf32}
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,17 @@ def test_run_id_does_not_depend_on_order_but_on_every_value():
     assert run_id_of(Identity.model_validate({**IDENTITY, "seed": 1})) != run_id_of(identity)
 
 
+def test_fields_that_old_runs_lack_are_left_out_of_their_ids():
+    """At the value that every old run had; any other value changes the id."""
+    identity = Identity.model_validate(IDENTITY)
+    registrator = identity.registrator.model_copy(update={"files": {"vgg.pth": "d" * 64}})
+    assert not {"precision", "files"} & {*identity.model_dump(mode="json"), *identity.model_dump()["registrator"]}
+    others = [identity.model_copy(update=more) for more in ({"precision": "bf16"}, {"registrator": registrator})]
+    assert len({run_id_of(i) for i in (identity, *others)}) == 3
+    for other in others:
+        assert Identity.model_validate(other.model_dump(mode="json")) == other
+
+
 def test_record_survives_json():
     result = Result.model_validate(record())
     assert Result.model_validate_json(result.model_dump_json()) == result

@@ -33,7 +33,9 @@ def reader_settings(sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def print_pack(pack: Pack, as_json: bool) -> None:
-    """Print what a pack holds."""
+    """Print what a pack holds, and a warning on stderr where nothing may be trained on it."""
+    if pack.seen:
+        echo(f"warning: {pack.seen}", err=True)
     height, width = pack.size
     if as_json:
         facts = {
@@ -46,13 +48,24 @@ def print_pack(pack: Pack, as_json: bool) -> None:
             "width": width,
             "aligned": pack.aligned,
             "size_rule": pack.size_rule,
+            "ranges": dict(zip("ab", pack.recorded_ranges, strict=True)),
             "sha256": pack.sha256,
+            "seen": pack.seen,
         }
         echo_json(json.dumps(facts, indent=2))
         return
     echo(f"pack    {pack.path}")
     echo(f"pairs   {pack.counts['train']} train, {pack.counts['test']} test, {width}x{height} px")
+    echo(f"ranges  {', '.join(f'{m} {r}' for m, r in zip(pack.modalities, pack.recorded_ranges, strict=True))}")
     echo(f"sha256  {pack.sha256}")
+
+
+def say_little_used(pack: Pack) -> None:
+    """Tell, on stderr, which modalities use little of their value range."""
+    from regbench.data.stats import range_warnings
+
+    for line in range_warnings(pack):
+        echo(line, err=True)
 
 
 @contextmanager

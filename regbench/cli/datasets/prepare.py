@@ -12,6 +12,7 @@ from regbench.cli.datasets._common import (
     progress_bar,
     reader_settings,
     root_option,
+    say_little_used,
     set_option,
 )
 
@@ -26,16 +27,14 @@ from regbench.cli.datasets._common import (
 def command(
     name: str, root: Path | None, sets: tuple[str, ...], force: bool, workers: int | None, as_json: bool
 ) -> None:
-    """Read a data set once and write its pack; a killed run continues where it stopped."""
-    from regbench.data.prepare import ensure, find
-    from regbench.errors import DataError
+    """Read a data set once and write its pack; a killed run continues where it stopped.
+
+    A pack that is there is kept unless it is damaged or its files have changed; then they are read again.
+    """
+    from regbench.data.prepare import ensure
 
     settings = reader_settings(sets)
-    if not force:
-        try:
-            find(name, root=root, settings=settings)
-        except DataError:
-            force = True  # absent, or damaged: make it
     with progress_bar(quiet=as_json) as progress:
-        pack = ensure(name, root=root, settings=settings, progress=progress, force=force, workers=workers)
+        pack = ensure(name, root=root, settings=settings, progress=progress, force=force, renew=True, workers=workers)
     print_pack(pack, as_json)
+    say_little_used(pack)

@@ -23,6 +23,7 @@ from regbench.report.statements import (
     LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
+    commits,
     facts,
     machines,
     missing_controls,
@@ -89,7 +90,7 @@ def _section_variables(
         ],
         "seeds": seed_table(ranking),
         "supported": supported(ranking),
-        "notes": [note for note in (unpublished_combinations(ranking), machines(ranking)) if note],
+        "notes": [note for note in (unpublished_combinations(ranking), machines(ranking), commits(ranking)) if note],
         "data": _data(finished, ranking),
         "ticks": [
             {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}

@@ -123,7 +123,8 @@ def within(prefix, state):
 def imported(name, saved, folder, **options):
     torch.save(saved, folder / "published.pth")
     count = import_checkpoint(name, folder / "published.pth", folder / "ours.safetensors", **options)
-    tensors, _ = read_tensors(folder / "ours.safetensors")
+    tensors, metadata = read_tensors(folder / "ours.safetensors")
+    assert metadata["range_source"] == metadata["range_target"] == "0..255 of uint8"
     return count, {key.removeprefix("module/registrator/"): value for key, value in tensors.items()}
 
 
@@ -207,6 +208,6 @@ def test_command_line_imports_a_part_and_lists_who_can(tmp_path):
     assert found.exit_code == 0, found.output
     assert "760,066 parameters" in found.output
     listed = CliRunner().invoke(command, ["list"]).output
-    assert {"ihn", "ihn1", "ihn-lite", "rhwf", "rhwf1", "mhn", "mcnet"} <= {
-        row.split()[0] for row in listed.splitlines()
-    }
+    names = {row.split()[0] for row in listed.splitlines()}
+    assert {"ihn", "ihn1", "ihn-lite", "rhwf", "rhwf1", "mhn", "mcnet"} <= names
+    assert "scpnet-net" not in names

@@ -18,8 +18,9 @@ which no paper has trained this way, need less.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -39,7 +40,7 @@ from regbench import (
     geometry,
     whole_batch,
 )
-from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS, load_imagenet, resnet34, to_grey
+from regbench.ops import RESNET34_DEPTHS, RESNET34_WIDTHS, imagenet_file, load_imagenet, resnet34, to_grey
 from regbench.schedules import step_decay
 from regbench_strategies.presets import BIHOME_PRESETS
 
@@ -114,10 +115,14 @@ class BiHomE(TrainingStrategy):
         )
         return (stage,)
 
+    def weight_files(self) -> Sequence[Path]:
+        """The file of the loss network."""
+        weights = self.config.weights
+        return () if weights == "random" else (imagenet_file(None if weights == "imagenet" else weights),)
+
     def _read_weights(self) -> None:
         # Not in ``build``: a finished run holds these weights, and must open without the file.
-        weights = self.config.weights
-        load_imagenet(self.loss_network.get_submodule("trunk"), None if weights == "imagenet" else weights)
+        load_imagenet(self.loss_network.get_submodule("trunk"), self.weight_files()[0])
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         source, target = batch.pair.source, batch.pair.target

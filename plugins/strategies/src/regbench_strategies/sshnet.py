@@ -17,13 +17,15 @@ The published code differs from the paper in two ways: L_corr also reaches the e
 (``corr_updates_registrator``), and images of [0, 1] are fed to an LPIPS made for [-1, 1] (``pcp_range``). All losses
 have weight one. The gradient is clipped over both networks together, so that a young H, tens of pixels off, slows T
 down (``clip_each`` clips each by itself). L_H is the sequence loss of the published code for every registrator
-(``displacement_loss``). The code draws the self-pairs at windows of their own; here they are made of the patches of the
+(``displacement_loss``). ``ihn-lite`` and ``mhn`` are registrators of the code; its RHWF is wider than ``rhwf1``. The
+code draws the self-pairs at windows of their own; here they are made of the patches of the
 pair itself. The code draws new unaligned pairs at every visit, which is ``--pairing online``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +47,7 @@ from regbench import (
     UsageError,
     geometry,
 )
-from regbench.ops import Perceptual, lpips_vgg16, random_features, timm_features
+from regbench.ops import Perceptual, lpips_files, lpips_vgg16, random_features, timm_features, timm_file
 from regbench_strategies.blocks.displacement_loss import DisplacementLoss, displacement_loss
 from regbench_strategies.blocks.jitter import jittered
 from regbench_strategies.blocks.probes import spread_of
@@ -131,6 +133,15 @@ class SSHNet(TrainingStrategy):
         )
         return (stage,)
 
+    def weight_files(self) -> Sequence[Path]:
+        """The files of L_pcp's features."""
+        c = self.config
+        if c.pcp != "lpips" or c.pcp_backend == "random":
+            return ()
+        path = None if c.pcp_weights is None else Path(c.pcp_weights)
+        with _advice():
+            return lpips_files(path) if c.pcp_backend == "vgg16" else (timm_file(c.pcp_backend[len("timm:") :], path),)
+
     def provenance(self) -> Mapping[str, Any]:
         """Which features L_pcp was computed with, and hashes of their weights."""
         return {"perceptual": self._perceptual.source} if self.config.pcp == "lpips" else {}
@@ -151,12 +162,10 @@ class SSHNet(TrainingStrategy):
         if c.pcp_backend == "random":
             return random_features()
         path = None if c.pcp_weights is None else Path(c.pcp_weights).expanduser()
-        try:
+        with _advice():
             if c.pcp_backend == "vgg16":
                 return lpips_vgg16(path, c.pcp_range)
             return timm_features(c.pcp_backend.removeprefix("timm:"), path)
-        except DataError as error:
-            raise DataError(f"{error} (--set strategy.pcp_weights=…, or --set strategy.pcp_backend=random)") from None
 
     def _loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """The sum of all terms; where T and H are clipped apart, the second objective uses the graph of the first."""
@@ -229,6 +238,15 @@ class SSHNet(TrainingStrategy):
                 features = torch.func.functional_call(self._features, constants, (image,))
             maps.append(F.avg_pool2d(features, 2) if self.config.corr == "pool_corr" else features)
         return 1 - F.cosine_similarity(maps[0], maps[1], dim=1).mean()
+
+
+@contextmanager
+def _advice() -> Iterator[None]:
+    """Add to an error about a missing file what a person can set instead."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{error} (--set strategy.pcp_weights=…, or --set strategy.pcp_backend=random)") from None
 
 
 class _Features(nn.Module):
