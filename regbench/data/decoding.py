@@ -80,8 +80,8 @@ def _ranged(image: NDArray[np.generic], setting: str, rule: Rule, where: str) ->
     whole = full_range(image.dtype)
     if rule.values is not None and whole is not None and rule.values.low >= whole.high:
         raise DataError(
-            f"{where}: {setting}={rule} lies beyond all that {image.dtype} pixels hold ({whole}), so every image of side "
-            f"{setting[-1].upper()} would be black"
+            f"{where}: {setting}={rule} lies beyond all that {image.dtype} pixels hold ({whole}), so that every image of "
+            f"side {setting[-1].upper()} would be black"
         )
     if rule.kind == "full" and whole is None:
         seen = percentiles([image], 0.0) or "one value alone"
