@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, PydanticUserError, TypeAdapter, ValidationError
 
 from regbench.api.config import ComponentConfig, StepCount
+from regbench.api.dataset import RANGE_SETTINGS
 from regbench.errors import PluginError, UsageError, unknown_name
 from regbench.plugins.registry import Component
 
@@ -51,15 +53,19 @@ def budget_of(text: str) -> Budget:
     return Budget(text, f"published size, {factor:g} x the published schedule", factor)
 
 
+class Written(str):
+    """A value as somebody wrote it on the command line; the type of its setting says what it means."""
+
+
 def parse_sets(pairs: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """``["registrator.scales=4"]`` to ``{"registrator": {"scales": 4}}``; values are JSON where they parse."""
+    """``["registrator.scales=4"]`` to ``{"registrator": {"scales": Written("4")}}``; :func:`meant` reads the values."""
     parsed: dict[str, dict[str, Any]] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         section, dot, name = key.partition(".")
         if not (equals and dot and section and name):
             raise UsageError(f"--set {pair!r}: write SECTION.NAME=VALUE, such as registrator.scales=4")
-        parsed.setdefault(section, {})[name] = parse_value(value)
+        parsed.setdefault(section, {})[name] = Written(value)
     return parsed
 
 
@@ -68,7 +74,75 @@ def parse_value(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text
+        return str(text)
+
+
+def write_value(value: Any) -> str:
+    """A value as ``--set`` takes it: :func:`parse_value` gives it back."""
+    return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value)
+
+
+def meant(cls: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What written settings mean, by the types of the fields that ``cls`` has for them; other values stay.
+
+    A value is read as JSON, and what the field does not take as such is the text as it was written: ``2017`` is a
+    number where the field takes one, else the text ``2017``. ``~`` at the start of a path is the home folder.
+    """
+    return {
+        name: _meant(value, cls.model_fields[name].annotation)
+        if isinstance(value, Written) and name in cls.model_fields
+        else value
+        for name, value in settings.items()
+    }
+
+
+def _meant(text: str, annotation: Any) -> Any:
+    value = parse_value(text)
+    try:
+        of_field: TypeAdapter[Any] = TypeAdapter(annotation)
+    except PydanticUserError:  # a type that pydantic knows only together with its field
+        return value
+    refused: list[tuple[int | str, ...]] = []
+    try:
+        # Strict: else true would be the number 1, and 2017 would be true.
+        meaning = of_field.validate_json(json.dumps(value), strict=True)
+        if type(meaning) is bool or type(value) is not bool:  # a choice of numbers takes true for 1 all the same
+            return _at_home(meaning, value)
+    except ValidationError as error:
+        refused = [item["loc"] for item in error.errors()]
+    texts = _as_texts(value, text, refused)
+    try:
+        return _at_home(of_field.validate_json(json.dumps(texts), strict=True), texts)
+    except ValidationError:  # the whole class has the last word, but takes true for no number
+        return _as_texts(value, text, refused, only=bool)
+
+
+def _as_texts(value: Any, text: str, places: Iterable[tuple[Any, ...]], only: type = object) -> Any:
+    """JSON with the values at these places (of the type ``only``) as they are written in ``text``; or all of it."""
+    changed, done = parse_value(text), False
+    written = changed if changed == text else json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    for place in places:
+        node: Any = changed
+        texts: Any = written
+        for step in place:
+            if (isinstance(node, list) and isinstance(step, int)) or (isinstance(node, dict) and step in node):
+                if isinstance(node[step], list | dict):
+                    node, texts = node[step], texts[step]
+                elif isinstance(node[step], only):
+                    node[step] = texts[step] if isinstance(texts[step], str) else json.dumps(texts[step])
+                    done = True
+                    break
+            # Other steps name the member of a union that refused the value.
+    return changed if done or not isinstance(value, only) else str(text)
+
+
+def _at_home(meaning: Any, value: Any) -> Any:
+    """The value of a setting, with the home folder in place of ``~`` where it means a path."""
+    if isinstance(meaning, Path):
+        return meaning.expanduser()
+    if isinstance(meaning, list | tuple) and any(isinstance(item, Path) for item in meaning):
+        return [item.expanduser() if isinstance(item, Path) else item for item in meaning]
+    return value
 
 
 def build_config(
@@ -88,7 +162,7 @@ def build_config(
     cls = getattr(component.load(), "Config", ComponentConfig)
     if not (isinstance(cls, type) and issubclass(cls, ComponentConfig)):
         raise PluginError(f"{component.role} {component.name!r}: Config must derive from regbench.ComponentConfig")
-    wanted = dict(settings or {})
+    wanted = meant(cls, settings or {})
     preset = wanted.pop("preset", None)
     if preset is not None and preset not in cls.presets:
         raise unknown_name(f"preset of {component.name}", str(preset), cls.presets)
@@ -101,7 +175,8 @@ def build_config(
         values |= cls.presets[preset]
     for name in wanted:
         if name not in cls.model_fields:
-            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, "preset"])
+            others = RANGE_SETTINGS if component.role == "dataset" else ("preset",)
+            raise unknown_name(f"setting of {component.role} {component.name!r}", name, [*cls.model_fields, *others])
     try:
         return cls.model_validate(values | wanted)
     except ValidationError as error:
@@ -128,6 +203,25 @@ def scaled_steps(cls: type[ComponentConfig], factor: float, alias: Mapping[str, 
         if mark and isinstance(steps, int):
             steps_of[name] = max(min(mark.floor, steps), round(steps * factor))
     return steps_of
+
+
+def published_settings(component: Component, published: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    """What is left of the settings of a published training under a budget.
+
+    The budget treats them as it treats a component's defaults: it multiplies step counts by its factor, or, where the
+    component has a preset for it, replaces what that preset sets.
+
+    Args:
+        component: what is trained.
+        published: its settings as published.
+        budget: such as ``quick``.
+    """
+    cls = getattr(component.load(), "Config", ComponentConfig)
+    preset = cls.presets.get(budget.preset) if budget.preset is not None else None
+    if preset is not None:
+        return {name: value for name, value in published.items() if name not in preset}
+    scaled = scaled_steps(cls, budget.factor, published)
+    return {name: scaled.get(name, value) for name, value in published.items()}
 
 
 def first_line(error: ValidationError) -> str:

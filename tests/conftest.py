@@ -31,6 +31,7 @@ class Arrays(Dataset):
         layout="none",
         split="the same",
         size_rule="none",
+        shared="the test split repeats the train split",
     )
     needs_root = False
 

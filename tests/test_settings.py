@@ -1,6 +1,8 @@
 """From words on the command line to complete settings."""
 
-from typing import Annotated, ClassVar
+import re
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import pytest
 from pydantic import Field
@@ -9,7 +11,8 @@ from regbench.api.config import ComponentConfig, StepCount, Steps
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.errors import PluginError, UsageError
 from regbench.plugins.registry import Component
-from regbench.settings import BUDGETS, budget_of, build_config, parse_sets, parse_value
+from regbench.runs.request import trainer_config
+from regbench.settings import BUDGETS, budget_of, build_config, parse_sets, parse_value, write_value
 
 
 class ToyConfig(ComponentConfig):
@@ -194,15 +197,15 @@ def test_unknown_budget_suggests_the_closest_name():
 # --- --set
 
 
-def test_sets_are_grouped_by_section_and_typed():
+def test_sets_are_grouped_by_section_as_they_are_written():
     given = ["registrator.scales=4", "registrator.loss=l1", "strategy.rates=[1, 2.5]", "protocol.source=B", "a.b=x=y"]
     assert parse_sets(given) == {
-        "registrator": {"scales": 4, "loss": "l1"},
-        "strategy": {"rates": [1, 2.5]},
+        "registrator": {"scales": "4", "loss": "l1"},
+        "strategy": {"rates": "[1, 2.5]"},
         "protocol": {"source": "B"},
         "a": {"b": "x=y"},
     }
-    assert parse_sets(["a.b=1", "a.b=2"]) == {"a": {"b": 2}}
+    assert parse_sets(["a.b=1", "a.b=2"]) == {"a": {"b": "2"}}
     assert parse_sets([]) == {}
 
 
@@ -217,3 +220,111 @@ def test_malformed_set_says_how_to_write_it(text):
 )
 def test_values_are_json_where_they_parse(text, value):
     assert parse_value(text) == value
+
+
+@pytest.mark.parametrize("value", ["fgo", "", "4", "true", '"', "null", "1e3", 4, 2.5, True, None, [1, "a"], {"a": 1}])
+def test_a_written_value_is_read_back(value):
+    assert parse_value(write_value(value)) == value
+    assert type(parse_value(write_value(value))) is type(value)
+
+
+# --- what is written means what the type of its setting says
+
+
+class TypedConfig(ComponentConfig):
+    text: str = "a"
+    some: str | None = None
+    number: int = 1
+    rate: float = 1.0
+    flag: bool = False
+    either: int | str = 0
+    choice: Literal["2017", "a"] = "a"
+    side: Literal[1, 2] = 1
+    path: Path | None = None
+    paths: tuple[Path, ...] = ()
+    names: list[str] = []
+    maybe: tuple[str, ...] | None = None
+    mixed: tuple[int, str] = (1, "a")
+    numbers: tuple[int, ...] = ()
+    table: dict[str, str] = {}
+    long: Annotated[str, Field(min_length=3)] = "abc"
+    presets: ClassVar = {"2017": {"number": 7}}
+
+
+class Typed:
+    Config = TypedConfig
+
+
+HOME = Path.home()
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        *((f"text={text}", text) for text in ("2017", "true", "null", "1e3", "007", "NaN", "[1]", "-0", "", "1.50")),
+        ('text="2017"', "2017"),
+        ("some=2017", "2017"),
+        ("some=null", None),
+        ('some="null"', "null"),
+        ("number=4", 4),
+        ("number=1e3", 1000),
+        ("rate=1e-3", 1e-3),
+        ("rate=2", 2.0),
+        ("flag=true", True),
+        ("flag=0", False),
+        ("flag=yes", True),
+        ("either=2017", 2017),
+        ("either=true", "true"),
+        ("choice=2017", "2017"),
+        ("side=2", 2),
+        ("path=2017", Path("2017")),
+        ("path=~/w", HOME / "w"),
+        ("path=null", None),
+        ('paths=["~/w", "x"]', (HOME / "w", Path("x"))),
+        ("names=[2017, true, 1e3]", ["2017", "true", "1e3"]),
+        ("maybe=[2017]", ("2017",)),
+        ("maybe=null", None),
+        ("mixed=[3, 4]", (3, "4")),
+        ("numbers=[1, 2]", (1, 2)),
+        ('table={"a": 1}', {"a": "1"}),
+        ("long=2017", "2017"),
+    ],
+)
+def test_the_type_of_a_setting_says_what_is_meant(written, value):
+    found = getattr(build_config(component("Typed"), parse_sets([f"r.{written}"])["r"]), written.partition("=")[0])
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("number=true", "number='true'"),
+        ("rate=true", "rate='true'"),
+        ("side=true", "side="),
+        ("numbers=[1, true]", "numbers.1='true'"),
+        ("number=2.5", "number=2.5"),
+        ("number=null", "number=None"),
+        ("choice=2018", "choice="),
+        ("long=12", "long='12'"),
+    ],
+)
+def test_what_a_setting_does_not_take_is_refused(written, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        build_config(component("Typed"), parse_sets([f"r.{written}"])["r"])
+
+
+def test_presets_protocol_and_run_take_what_is_written():
+    assert build_config(component("Typed"), parse_sets(["r.preset=2017"])["r"]).number == 7
+    written = parse_sets(["protocol.patch=96", "run.share=~/stages", "run.log_every=3"])
+    assert build_protocol(written["protocol"], budget_of("full")).patch == 96
+    trainer = trainer_config(written["run"])
+    assert (trainer.share, trainer.log_every) == (HOME / "stages", 3)
+    with pytest.raises(UsageError, match="patch='true'"):
+        build_protocol(parse_sets(["protocol.patch=true"])["protocol"], budget_of("full"))
+
+
+def test_values_of_python_keep_their_types():
+    assert build_config(component("Typed"), {"number": 4, "text": "x"}).number == 4
+    with pytest.raises(UsageError, match="text=2017"):
+        build_config(component("Typed"), {"text": 2017})

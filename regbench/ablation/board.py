@@ -27,12 +27,22 @@ def copy_papers(recipe: Recipe, recipe_folder: Path, boards: Path) -> None:
         DataError: a paper's folder is in neither place.
     """
     for paper in recipe.papers:
-        source, target = recipe_folder / paper, boards / "recipes" / paper
-        if target.exists():
-            continue
-        if not source.is_dir():
-            raise DataError(f"{source} does not exist; put {paper}'s paper.csv and paper.toml there, or drop the paper")
-        shutil.copytree(source, target)
+        source, target = paper_folder(paper, recipe_folder, boards), boards / "recipes" / paper
+        if source != target:
+            shutil.copytree(source, target)
+
+
+def paper_folder(paper: str, recipe_folder: Path, boards: Path) -> Path:
+    """The folder of a paper's numbers: that of the boards where there is one, else that beside the recipe.
+
+    Raises:
+        DataError: there is neither.
+    """
+    beside = recipe_folder / paper
+    for folder in (boards / "recipes" / paper, beside):
+        if folder.exists():
+            return folder
+    raise DataError(f"{beside} does not exist; put {paper}'s paper.csv and paper.toml there, or drop the paper")
 
 
 def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) -> Path:

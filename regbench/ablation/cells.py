@@ -7,12 +7,14 @@ run is ok; deleting its folder repeats this cell alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from regbench.ablation.recipe import Recipe, RecipeRow, Sets
 from regbench.data.prepare import ensure
@@ -20,6 +22,11 @@ from regbench.errors import DataError
 from regbench.results import Result, load_result
 from regbench.results.layout import CELL_RECORD, RESULT, SHARED_STAGES
 from regbench.results.store import write_json
+from regbench.runs.request import Request
+from regbench.settings import parse_sets, write_value
+
+_LONGEST_NAME = 120  # of a cell's folder, in characters: file systems allow 255 bytes
+_OF_TRAINING = ("pairing", "oversample", "frozen_augment")  # settings of the protocol that test pairs do not depend on
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,17 @@ class Cell:
     """Why the cell is skipped; None for a cell that is run."""
     data: str | None = None
     """Hash of its data set's pack; None before the pack is made."""
+
+    def request(self) -> Request:
+        """What the command line asks for, without the run it needs."""
+        options = list(zip(self.arguments[1::2], self.arguments[2::2], strict=True))
+        words: dict[str, Any] = {name.removeprefix("--"): value for name, value in options if name != "--set"}
+        if "root" in words:
+            words["root"] = Path(words["root"])
+        return Request(
+            **{"registrator": "", **words, "seed": int(words.get("seed", 0))},
+            sets=parse_sets(value for name, value in options if name == "--set"),
+        )
 
     def command(self, out: Path) -> list[str]:
         """The command line after ``regbench``; raises DataError when the run it needs is not finished."""
@@ -118,18 +136,22 @@ def cells_of(recipe: Recipe, roots: Mapping[str, Path], prepared: Callable[[str]
 
     cells: list[Cell] = []
     ordered = sorted(recipe.rows, key=lambda row: row.teacher is not None)
+    folders = _folders(_jobs(ordered, recipe))
     incompatibility = {row.name: row.incompatibility() for row in ordered}
+    missing = {name: _missing(name, roots, prepared) for name in (*recipe.datasets, *recipe.transfer)}
     for dataset in recipe.datasets:
-        missing = _missing(dataset, roots, prepared)
         for row in ordered:
-            reason = missing or incompatibility[row.name] or (incompatibility[row.teacher] if row.teacher else None)
+            reason = missing[dataset] or incompatibility[row.name]
+            reason = reason or (incompatibility[row.teacher] if row.teacher else None)
             for seed in row.seeds:
+                needed = folders[_Job(row.teacher, dataset, seed)] if row.teacher else None
                 cell = _row_cell(row, dataset, seed, dataset_arguments(dataset), device)
+                cell = replace(cell, name=folders[_Job(row.name, dataset, seed)], needed_cell=needed)
                 cells.append(replace(cell, skip_reason=reason))
-                for test in recipe.transfer if row.strategy is not None else ():
-                    if test != dataset:
-                        judged = _transfer_cell(cell, test, dataset_arguments(test), device)
-                        cells.append(replace(judged, skip_reason=reason or _missing(test, roots, prepared)))
+                for test in _transfers(row, dataset, recipe):
+                    judged = _transfer_cell(cell, test, dataset_arguments(test), device)
+                    judged = replace(judged, name=folders[_Job(row.name, dataset, seed, test)])
+                    cells.append(replace(judged, skip_reason=reason or missing[test]))
     return cells
 
 
@@ -181,33 +203,79 @@ def _missing(dataset: str, roots: Mapping[str, Path], prepared: Callable[[str], 
     return f"data set {dataset} is not here; add --root {dataset}=DIR"
 
 
+class _Job(NamedTuple):
+    """What tells one cell from another."""
+
+    row: str
+    dataset: str
+    seed: int
+    test: str | None = None
+    """Data set on whose test pairs the run is judged, too."""
+
+    def folder(self) -> str:
+        """A readable name for a folder; other jobs may have the same."""
+        name = f"{_slug(self.row)}-{_slug(self.dataset)}-{self.seed}"
+        return name if self.test is None else f"{name}-on-{_slug(self.test)}"
+
+
+def _transfers(row: RecipeRow, dataset: str, recipe: Recipe) -> list[str]:
+    """Data sets on whose test pairs the runs of a row are judged, too."""
+    return [test for test in recipe.transfer if test != dataset] if row.strategy is not None else []
+
+
+def _jobs(rows: Sequence[RecipeRow], recipe: Recipe) -> Iterator[_Job]:
+    for dataset in recipe.datasets:
+        for row in rows:
+            for seed in row.seeds:
+                yield _Job(row.name, dataset, seed)
+                yield from (_Job(row.name, dataset, seed, test) for test in _transfers(row, dataset, recipe))
+
+
+def _folders(jobs: Iterator[_Job]) -> dict[_Job, str]:
+    """The name of each job's folder. Names that would be shared or are too long end in a hash of the job."""
+    names = {job: job.folder() for job in jobs}
+    uses = Counter(names.values())
+    for job, name in names.items():
+        if uses[name] > 1 or len(name) > _LONGEST_NAME:
+            mark = hashlib.sha256(json.dumps(job).encode()).hexdigest()[:8]
+            names[job] = f"{name[:_LONGEST_NAME]}-{mark}"
+    return names
+
+
 def _row_cell(row: RecipeRow, dataset: str, seed: int, dataset_arguments: list[str], device: str) -> Cell:
+    """The cell of a row, without its name and the cell it needs."""
+    sets = row.settings_on(dataset)
+    protocol = sets.get("protocol", {})
     if row.strategy is None:
         arguments = ["evaluate", "--registrator", row.registrator]
-        sets = {section: values for section, values in row.set.items() if section != "strategy"}
+        sets = {section: values for section, values in sets.items() if section != "strategy"}
+        protocol = {name: value for name, value in protocol.items() if name not in _OF_TRAINING}
     else:
         arguments = ["run", "--registrator", row.registrator, "--strategy", row.strategy, "--precision", row.precision]
         arguments += ["--translator", row.translator] if row.translator else []
-        arguments += ["--pairing", row.pairing] if row.pairing else []
-        sets = row.set
+        arguments += ["--pairing", str(protocol["pairing"])] if "pairing" in protocol else []
+        protocol = {name: value for name, value in protocol.items() if name != "pairing"}
     arguments += ["--budget", row.budget, "--seed", str(seed), "--device", device]
     return Cell(
-        name=_cell_name(row.name, dataset, seed),
+        name="",
         row=row,
         dataset=dataset,
-        arguments=(*arguments, *dataset_arguments, *_set_arguments(sets)),
-        needed_cell=_cell_name(row.teacher, dataset, seed) if row.teacher else None,
+        arguments=(*arguments, *dataset_arguments, *_set_arguments(sets | {"protocol": protocol})),
         needed_option="--teacher" if row.teacher else "",
     )
 
 
 def _transfer_cell(trained: Cell, test: str, dataset_arguments: list[str], device: str) -> Cell:
-    """The cell that judges the run of ``trained`` on the test pairs of another data set."""
+    """The cell that judges the run of ``trained`` on the test pairs of another data set, without its name."""
+    source, own = (trained.row.source_on(dataset) for dataset in (test, trained.dataset))
     return Cell(
-        name=f"{trained.name}-on-{_slug(test)}",
+        name="",
         row=trained.row,
         dataset=test,
-        arguments=("evaluate", "--device", device, *dataset_arguments),
+        arguments=(
+            *("evaluate", "--device", device, *dataset_arguments),
+            *(_set_arguments({"protocol": {"source": source}}) if source != own else []),
+        ),
         needed_cell=trained.name,
         needed_option="--run",
     )
@@ -217,14 +285,10 @@ def _set_arguments(sets: Sets) -> list[str]:
     arguments = []
     for section, values in sets.items():
         for name, value in values.items():
-            arguments += ["--set", f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"]
+            arguments += ["--set", f"{section}.{name}={write_value(value)}"]
     return arguments
-
-
-def _cell_name(row: str, dataset: str, seed: int) -> str:
-    return f"{_slug(row)}-{_slug(dataset)}-{seed}"
 
 
 def _slug(text: str) -> str:
     text = text.replace("*", "-star").replace("×", "x").replace("+", "-plus")
-    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-").lower()
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.").lower() or "unnamed"

@@ -14,12 +14,11 @@ from statistics import median
 from typing import Any
 
 from regbench.ablation.cells import Cell
-from regbench.ablation.recipe import RecipeRow
 from regbench.data.protocol import build_protocol
 from regbench.errors import DataError, RegbenchError
 from regbench.results import Result, find_runs, load_result
 from regbench.results.layout import RESULT
-from regbench.runs.request import configure_if_named, device_of
+from regbench.runs.request import Request, configure_if_named, device_of
 from regbench.settings import budget_of
 
 ROLES = ("strategy", "translator", "registrator")
@@ -62,14 +61,13 @@ def expected_seconds(cells: Sequence[Cell], device: str, folders: Iterable[Path]
     """
     known = [(_workload_of_run(run), float(run.training["seconds"])) for run in _training_runs(folders)]
     device_type = device_of(device).type if device == "auto" else device.partition(":")[0]
-    seconds_by_row: dict[str, list[float]] = {}
-    for row in {cell.row.name: cell.row for cell in cells if cell.row.strategy is not None}.values():
-        wanted = _workload_of_row(row, device_type)
-        seconds_by_row[row.name] = [
-            seconds for workload, seconds in known if wanted is not None and wanted.equals_that_of(workload)
-        ]
-    trained = [cell for cell in cells if cell.arguments[0] == "run" and seconds_by_row[cell.row.name]]
-    return {cell.name: median(seconds_by_row[cell.row.name]) for cell in trained}
+    expected: dict[str, float] = {}
+    for cell in cells:
+        wanted = _workload_of_request(cell.request(), device_type) if cell.arguments[0] == "run" else None
+        seconds = [s for workload, s in known if wanted is not None and wanted.equals_that_of(workload)]
+        if seconds:
+            expected[cell.name] = median(seconds)
+    return expected
 
 
 def _training_runs(folders: Iterable[Path]) -> list[Result]:
@@ -99,21 +97,21 @@ def _workload_of_run(run: Result) -> _Workload:
     )
 
 
-def _workload_of_row(row: RecipeRow, device_type: str) -> _Workload | None:
-    """The workload of a row's cells; None for wrong settings, which the cell reports when it runs."""
+def _workload_of_request(request: Request, device_type: str) -> _Workload | None:
+    """The workload of a cell; None for wrong settings, which the cell reports when it runs."""
     try:
-        budget = budget_of(row.budget)
-        patch = build_protocol(row.set.get("protocol"), budget).patch
+        budget = budget_of(request.budget)
+        patch = build_protocol(request.settings("protocol"), budget).patch
         components = {
-            role: configure_if_named(role, getattr(row, role), row.set.get(role, {}), budget) for role in ROLES
+            role: configure_if_named(role, getattr(request, role), request.settings(role), budget) for role in ROLES
         }
     except RegbenchError:
         return None
     return _Workload(
-        components=tuple(getattr(row, role) for role in ROLES),
+        components=tuple(getattr(request, role) for role in ROLES),
         budget=budget.name,
         patch=patch,
-        precision=row.precision,
+        precision=request.precision,
         device=device_type,
         settings={role: c.config.model_dump(mode="json") for role, c in components.items() if c is not None},
     )

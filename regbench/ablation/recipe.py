@@ -1,44 +1,21 @@
-"""Recipes of ablations: which combinations to run on which data sets, as TOML.
-
-```toml
-title = "CoLReg, Table 5: translators"
-registrator = "mcnet4"
-strategy = "colreg"
-datasets = ["vedai"]
-seeds = [0, 1, 2]
-controls = true
-
-[set]
-strategy.rounds = 1
-
-[[row]]
-name = "CUT"
-translator = "cut"
-```
-
-Keys at the top hold for every row; a row overrides them. ``[grid]`` lists component names by role, and every
-combination of them that the plugins allow becomes a row.
-"""
+"""A recipe: the combinations of an ablation and its data sets; :mod:`regbench.ablation.recipe_file` reads one."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterator, Mapping
-from itertools import product
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from regbench.data.protocol import Pairing
-from regbench.errors import DataError, UsageError, unknown_name
+from regbench.data.protocol import Pairing, Protocol
+from regbench.errors import UsageError, unknown_name
 from regbench.plugins.compatibility import incompatible
-from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
-from regbench.settings import first_line
+from regbench.settings import budget_of, published_settings
 
 Sets = dict[str, dict[str, Any]]
 """``--set`` values by section."""
+ROLES = ("translator", "registrator", "strategy")
 
 
 class RecipeRow(BaseModel):
@@ -56,52 +33,54 @@ class RecipeRow(BaseModel):
     budget: str = "quick"
     precision: str = "fp32"
     set: Sets = {}
+    protocol: Sets = {}
+    """Settings of the protocol by data set."""
+    published: Sets = {}
+    """Settings of the components as published, by role, on which the budget acts."""
     seeds: tuple[int, ...] = (0,)
+
+    @model_validator(mode="after")
+    def _sections(self) -> RecipeRow:
+        if "dataset" in self.set:
+            raise ValueError(f"row {self.name!r}: settings of a data set belong under [data.NAME]")
+        try:
+            budget_of(self.budget)
+        except UsageError as error:
+            raise ValueError(f"row {self.name!r}: {error}") from None
+        if "pairing" in self.set.get("protocol", {}):
+            raise ValueError(f"row {self.name!r}: write pairing = … instead of set.protocol.pairing")
+        for role in self.published:
+            if role not in ROLES or getattr(self, role) is None:
+                raise ValueError(f"row {self.name!r}: published.{role}: the row has no {role}")
+        for dataset, settings in self.protocol.items():
+            check_dataset(dataset)
+            for name in settings:
+                if name not in Protocol.model_fields:
+                    raise unknown_name(f"setting of protocol.{dataset}", name, Protocol.model_fields)
+        return self
+
+    def settings_on(self, dataset: str) -> Sets:
+        """The ``--set`` values of this row on a data set, by section; those of ``protocol`` include ``pairing``.
+
+        Raises:
+            UsageError: an unknown component or budget.
+        """
+        budget = budget_of(self.budget)
+        published = {
+            role: published_settings(registry().get(role, getattr(self, role)), settings, budget)
+            for role, settings in self.published.items()
+        }
+        pairing = {"protocol": {"pairing": self.pairing}} if self.pairing else {}
+        sets = merge_sets(merge_sets(published, self.set), pairing)
+        return merge_sets(sets, {"protocol": self.protocol[dataset]}) if dataset in self.protocol else sets
+
+    def source_on(self, dataset: str) -> str:
+        """Which modality of a data set is the source."""
+        return str(self.settings_on(dataset).get("protocol", {}).get("source", Protocol.model_fields["source"].default))
 
     def incompatibility(self) -> str | None:
         """Why the plugins do not allow this combination, or None. Raises UsageError for unknown names."""
-        return _incompatibility(self.strategy, self.translator, self.registrator)
-
-
-def _incompatibility(strategy: str | None, translator: str | None, registrator: str) -> str | None:
-    installed = registry()
-    return incompatible(
-        installed.get("strategy", strategy) if strategy else None,
-        installed.get("translator", translator) if translator else None,
-        installed.get("registrator", registrator),
-    )
-
-
-class Grid(BaseModel):
-    """``[grid]``: every combination of these names that the plugins allow. ``["*"]`` stands for all installed ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    strategies: tuple[str, ...]
-    registrators: tuple[str, ...]
-    translators: tuple[str, ...] = ("*",)
-    settings: Sets = {}
-    """Settings by the name of a component, for every combination that contains it."""
-
-    def combinations(self) -> Iterator[dict[str, str | None]]:
-        """Each combination as component names by role, in the order of the lists."""
-        installed = registry()
-
-        def expanded(role: str, names: tuple[str, ...]) -> list[str]:
-            return [component.name for component in installed.all(role)] if "*" in names else list(names)
-
-        translators = expanded("translator", self.translators)
-        for strategy, registrator in product(
-            expanded("strategy", self.strategies), expanded("registrator", self.registrators)
-        ):
-            uses_translator = "translator" in installed.get("strategy", strategy).requires
-            for translator in translators if uses_translator else [None]:
-                if _incompatibility(strategy, translator, registrator) is None:
-                    yield {"strategy": strategy, "translator": translator, "registrator": registrator}
-
-    def settings_of(self, names: Mapping[str, str | None]) -> Sets:
-        """The entries of ``settings`` for the components of one combination, by role."""
-        return {role: self.settings[name] for role, name in names.items() if name in self.settings}
+        return incompatibility(self.strategy, self.translator, self.registrator)
 
 
 class Recipe(BaseModel):
@@ -128,16 +107,23 @@ class Recipe(BaseModel):
     @model_validator(mode="after")
     def _names(self) -> Recipe:
         names = [row.name for row in self.rows]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two rows are called {name!r}; give each its own name")
+        for what, listed in (("row", names), ("data set", self.datasets), ("data set of transfer", self.transfer)):
+            if twice := [name for name in listed if listed.count(name) > 1]:
+                raise ValueError(f"the {what} {twice[0]!r} stands here twice; each needs a name of its own")
+        for name in self.data:
+            check_dataset(name)
         for row in self.rows:
-            if "dataset" in row.set:
-                raise ValueError(f"row {row.name!r}: settings of a data set belong under [data.NAME]")
-            if row.teacher is not None and row.teacher not in names:
+            if len(set(row.seeds)) < len(row.seeds):
+                raise ValueError(f"row {row.name!r}: a seed stands twice in {list(row.seeds)}")
+            if row.teacher is None:
+                continue
+            if row.teacher not in names:
                 raise unknown_name(f"teacher of row {row.name!r}", row.teacher, names)
-            if row.teacher is not None and self.row(row.teacher).teacher is not None:
+            teacher = self.row(row.teacher)
+            if teacher.teacher is not None:
                 raise ValueError(f"row {row.name!r}: its teacher {row.teacher!r} has a teacher of its own")
+            if missing := set(row.seeds) - set(teacher.seeds):
+                raise ValueError(f"row {row.name!r}: its teacher {row.teacher!r} is not run with seed {min(missing)}")
         return self
 
     @property
@@ -150,108 +136,22 @@ class Recipe(BaseModel):
         return next(row for row in self.rows if row.name == name)
 
 
-class _RecipeFile(BaseModel):
-    """The keys of the TOML file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: str
-    description: str = ""
-    notes: tuple[str, ...] = ()
-    papers: tuple[str, ...] = ()
-    datasets: tuple[str, ...] = Field(("synthetic",), min_length=1)
-    transfer: tuple[str, ...] = ()
-    data: Sets = {}
-    budget: str = "quick"
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    controls: bool = True
-    """Add the rows of identity, the no-translator control and the supervised reference."""
-    registrator: str | None = None
-    strategy: str | None = None
-    translator: str | None = None
-    pairing: Pairing | None = None
-    precision: str = "fp32"
-    set: Sets = {}
-    row: tuple[dict[str, Any], ...] = ()
-    grid: Grid | None = None
-
-
-def read_recipe(path: Path, **overrides: Any) -> Recipe:
-    """Read a recipe.
-
-    Args:
-        path: the TOML file.
-        overrides: ``budget``, ``seeds`` and ``datasets`` that replace those of the file; None keeps the file's.
-
-    Raises:
-        DataError: the file is missing or not TOML.
-        UsageError: the file has an unknown key, a wrong value or an unknown name.
-    """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not TOML: {error}") from error
-    try:
-        file = _RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
-        return Recipe(
-            name=path.stem,
-            rows=_rows(file),
-            **file.model_dump(
-                include={"title", "description", "notes", "papers", "datasets", "transfer", "data", "budget", "seeds"}
-            ),
-        )
-    except ValidationError as error:
-        raise UsageError(f"{path}: {first_line(error)}") from None
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
-
-
-def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:
-    shared = file.model_dump(include={"pairing", "budget", "precision", "seeds"})
-    roles = {role: getattr(file, role) for role in ("registrator", "strategy", "translator")}
-    rows = [
-        RecipeRow.model_validate(shared | roles | row | {"set": merge_sets(file.set, row.get("set", {}))})
-        for row in file.row
-    ]
-    if file.grid is not None:
-        for names in file.grid.combinations():
-            name = " × ".join(n for n in (names["strategy"], names["translator"], names["registrator"]) if n)
-            sets = merge_sets(_sets_for(names, file.set), file.grid.settings_of(names))
-            rows.append(RecipeRow.model_validate(shared | names | {"name": name, "set": sets}))
-    if file.controls:
-        reference = file.registrator or next((row.registrator for row in rows if row.strategy), None)
-        rows += _controls(shared, reference, file.set)
-    return tuple(rows)
-
-
-def _controls(shared: dict[str, Any], reference: str | None, sets: Sets) -> list[RecipeRow]:
-    """A row for every registered control: without them no board can be read."""
-    rows = []
-    for identity in _registered("identity"):
-        nothing = {"name": identity, "registrator": identity, "set": _sets_for({}, sets)}
-        rows.append(RecipeRow.model_validate(shared | nothing | {"seeds": (0,), "pairing": None}))
-    for strategy in [*_registered("no-translator"), *_registered("supervised")] if reference else ():
-        names = {"strategy": strategy, "registrator": reference}
-        common = _sets_for(names, {k: v for k, v in sets.items() if k != "strategy"})  # settings meant for another one
-        rows.append(RecipeRow.model_validate(shared | names | {"name": strategy, "set": common}))
-    return rows
-
-
-def _registered(control: Control) -> list[str]:
-    """Names of the components that are registered as a control; raises UsageError where there is none."""
-    if components := registry().controls(control):
-        return [component.name for component in components]
-    raise UsageError(f"no installed plugin registers the control {control!r}: install one, or write controls = false")
-
-
-def _sets_for(names: Mapping[str, str | None], sets: Sets) -> Sets:
-    """The sections of the roles that a row fills, and of everything that is no role."""
-    unused = {role for role in ("registrator", "strategy", "translator") if not names.get(role)}
-    return {section: values for section, values in sets.items() if section not in unused}
+def incompatibility(strategy: str | None, translator: str | None, registrator: str) -> str | None:
+    """Why the plugins do not allow a combination, or None; raises UsageError for unknown names."""
+    installed = registry()
+    return incompatible(
+        installed.get("strategy", strategy) if strategy else None,
+        installed.get("translator", translator) if translator else None,
+        installed.get("registrator", registrator),
+    )
 
 
 def merge_sets(first: Sets, second: Mapping[str, Mapping[str, Any]]) -> Sets:
     """``second`` over ``first``, setting by setting."""
-    return {name: {**first.get(name, {}), **second.get(name, {})} for name in [*first, *(set(second) - set(first))]}
+    return {name: {**first.get(name, {}), **second.get(name, {})} for name in dict.fromkeys([*first, *second])}
+
+
+def check_dataset(name: str) -> None:
+    """Raise UsageError for the name of no data set: settings of a misspelt one would change nothing, without a word."""
+    if not name.endswith(".h5"):
+        registry().get("dataset", name)

@@ -41,3 +41,7 @@ class ComponentConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    formerly: ClassVar[Mapping[str, Any]] = {}
+    """What runs did that were made before a setting existed, where its default is something else: name to value. A
+    finished run that does not record the setting is opened with this value."""

@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from regbench.api.config import ComponentConfig
 
 Split = Literal["train", "test"]
+RANGE_SETTINGS = ("range_a", "range_b")
+"""Settings of every data set, beside its reader's own: which stored values of A and B are black and white, see
+``docs/pixels.md``."""
 
 
 class Card(BaseModel):
@@ -35,10 +38,13 @@ class Card(BaseModel):
     size_rule: str
     """How images come to one size."""
     defects: str = "none known"
+    shared: str | None = None
+    """Why images are in train and in test, where a set has such on purpose; None: nothing is trained on them."""
 
 
 class PairImages(NamedTuple):
-    """One pair as stored: images of modality A and B, ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16.
+    """One pair as stored: images of modality A and B, ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16; or
+    float32 with NaN for no data, which needs a value range (setting ``range_a`` or ``range_b``).
 
     Aligned sets hold the same place at the same pixel. ``homography`` is only for sets of really unaligned
     pairs: the optional label ``(3, 3)``, pixels of A to pixels of B.
@@ -71,9 +77,13 @@ class Dataset(ABC):
         ``needs_root``, ``single``, ``distortion``: for sets that are generated or special.
 
     What must hold:
-        Keys are unique and in the same order on every machine; no image is in both splits.
+        Keys are unique and in the same order on every machine. ``regbench.data.naming`` lists and matches files so.
+        No image is in both splits, as source or as target: pixels are compared. ``datasets prepare`` tells of one,
+        ``datasets verify`` and training refuse it, unless ``card.shared`` says why it must be so.
+        Pairs that are not independent of each other (one scene, one camera) share a group; where names do not tell, the
+        card says so.
         Reading is deterministic, in whatever order the pairs are read.
-        Images are ``(H, W)`` or ``(H, W, 3)`` RGB, uint8 or uint16. The two of an aligned set have one size.
+        Images are ``(H, W)`` or ``(H, W, 3)`` RGB, uint8, uint16 or float32. The two of an aligned set have one size.
         A folder or a file that is not as the card draws it raises ``regbench.DataError``, which names it.
 
     Example::
@@ -152,7 +162,10 @@ class Dataset(ABC):
 
     @property
     def max_values(self) -> tuple[int | None, int | None]:
-        """The stored value of A and B that means 1.0; None: the most the data type holds (255 or 65535)."""
+        """The stored value of A and B that means 1.0; None: the most the data type holds (255 or 65535).
+
+        The reader's own default; the settings ``range_a`` and ``range_b``, which every data set has, override it.
+        """
         return (None, None)
 
     @abstractmethod

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
 import click
 
 from regbench import __version__
+from regbench.cli._output import echo, stdout_for_json
 from regbench.distributed.rank import this_rank
 from regbench.errors import RegbenchError, UsageError
 
@@ -91,7 +93,8 @@ def main() -> None:
     if "--debug" in sys.argv[2:]:  # accepted anywhere on the line
         sys.argv.remove("--debug")
     try:
-        app(standalone_mode=False)
+        with stdout_for_json() if "--json" in sys.argv else nullcontext():
+            app(standalone_mode=False)
     except click.exceptions.Abort:
         _fail("interrupted", 130)
     except click.ClickException as error:
@@ -109,7 +112,7 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        _fail(f"{type(error).__name__}: {' '.join(str(error).split())} (--debug shows where)", 1)
+        _fail(f"{type(error).__name__}: {' '.join(str(error).split())[:1000]} (--debug shows where)", 1)
 
 
 def _wait_for_first_rank() -> None:
@@ -119,5 +122,5 @@ def _wait_for_first_rank() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    click.echo(f"regbench: {message}", err=True)
+    echo(f"regbench: {message}", err=True)
     sys.exit(code)

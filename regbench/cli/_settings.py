@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
+from regbench.cli._output import echo
 from regbench.errors import PluginError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def settings_of(component: Component) -> dict[str, Setting]:
 def print_settings(settings: Mapping[str, Setting]) -> None:
     """Print one line a setting: name, default as ``--set`` takes it, type and description."""
     for name, setting in settings.items():
-        click.echo(f"  {name} = {json.dumps(setting.default)}  ({setting.type}) {setting.description}".rstrip())
+        echo(f"  {name} = {json.dumps(setting.default)}  ({setting.type}) {setting.description}".rstrip())
 
 
 def _type_in_words(schema: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
+from regbench.cli._output import echo, echo_json
 
 if TYPE_CHECKING:
     from regbench.results.schema import Measure, Result
@@ -25,10 +25,10 @@ def interval(measure: Measure) -> str:
 def print_result(result: Result, folder: Path, as_json: bool) -> None:
     """Print a finished run to stdout, as JSON or in words that end with its run directory ``folder``."""
     if as_json:
-        click.echo(result.model_dump_json(indent=1))
+        echo_json(result.model_dump_json(indent=1))
         return
     identity, protocol = result.identity, result.identity.protocol
-    click.echo(
+    echo(
         f"\n{' x '.join(identity.component_names)} on {identity.test_dataset.name} "
         f"({protocol.patch} px, ±{protocol.rho} px, pairing {protocol.pairs_in_words}, budget {identity.budget}, "
         f"seed {identity.seed}, supervision {identity.supervision})"
@@ -38,20 +38,20 @@ def print_result(result: Result, folder: Path, as_json: bool) -> None:
         _print_label_free(result)
     else:
         _print_errors(result)
-    click.echo(f"  {folder}")
+    echo(f"  {folder}")
 
 
 def _print_errors(result: Result) -> None:
     metrics = result.metrics
     if result.truth == "tie points":
-        click.echo("  errors are distances at tie points, not at corners")
-    click.echo(
+        echo("  errors are distances at tie points, not at corners")
+    echo(
         f"  MACE {interval(metrics['mace'])} px of {metrics['mace'].n} pairs; "
         f"identity {interval(metrics['identity_mace'])}; "
         f"ratio {interval(metrics['mace_over_identity'])}  ->  {result.verdict}"
     )
-    click.echo("  " + "  ".join(f"AUC@{k} {interval(metrics[f'auc@{k}'])}" for k in (3, 5, 10, 20)))
-    click.echo(
+    echo("  " + "  ".join(f"AUC@{k} {interval(metrics[f'auc@{k}'])}" for k in (3, 5, 10, 20)))
+    echo(
         f"  worse than identity {interval(metrics['worse_than_identity'])} %  "
         f"failed {interval(metrics['failed'])} %  "
         f"{result.training['parameters']:,} parameters  {result.timing['register_ms']:.1f} ms/pair  "
@@ -63,17 +63,17 @@ def _print_errors(result: Result) -> None:
 
 def _print_label_free(result: Result) -> None:
     metrics = result.metrics
-    click.echo(
+    echo(
         f"  no labels, so no error: edge agreement {interval(metrics['edge_agreement'])} of "
         f"{metrics['edge_agreement'].n} pairs; unregistered {interval(metrics['identity_edge_agreement'])}; "
         f"gain {interval(metrics['edge_gain'])}"
     )
-    click.echo(
+    echo(
         f"  cycle error {interval(metrics['cycle_error'])} px of {metrics['cycle_error'].n} pairs answered both ways  "
         f"overlap {interval(metrics['overlap'])}  failed {interval(metrics['failed'])} %  "
         f"{result.timing['register_ms']:.1f} ms/pair"
     )
-    click.echo("  compare with other methods on the same pairs: regbench consistency RUN RUN")
+    echo("  compare with other methods on the same pairs: regbench consistency RUN RUN")
 
 
 def _print_stage_scores(entries: list[dict[str, Any]]) -> None:
@@ -88,7 +88,7 @@ def _print_stage_scores(entries: list[dict[str, Any]]) -> None:
         for key, other in (("minus_previous", "the one before"), ("minus_last", "the last")):
             if key in entry:
                 line += f"; MACE minus {other} {interval(Measure(**entry[key]))}"
-        click.echo(line)
+        echo(line)
 
 
 def _print_translation(scores: dict[str, Any] | None) -> None:
@@ -99,9 +99,9 @@ def _print_translation(scores: dict[str, Any] | None) -> None:
 
     for distance, name in (("l1", "L1"), ("perceptual", f"perceptual ({scores['features']['backend']})")):
         of = {image: interval(Measure(**entry)) for image, entry in scores[distance].items()}
-        click.echo(
+        echo(
             f"  translation to aligned target, {name}: {of['translation']}; "
             f"minus the source's {of['minus_source']}; minus the unaligned target's {of['minus_target']}"
         )
     follows = [interval(Measure(**scores[f"follows_{name}"])) for name in ("source", "target")]
-    click.echo(f"  translation follows the source's structure by {follows[0]}, the target's by {follows[1]}")
+    echo(f"  translation follows the source's structure by {follows[0]}, the target's by {follows[1]}")

@@ -9,24 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import named_values, whole_numbers
+from regbench.cli._options import PathType, named_values, whole_numbers
+from regbench.cli._output import echo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from regbench.ablation.cells import Cell
+    from regbench.ablation.check import Findings
     from regbench.ablation.launch import Launcher
 
 
 @click.command("ablate")
-@click.argument("recipe_file", metavar="RECIPE", type=click.Path(path_type=Path))
+@click.argument("recipe_file", metavar="RECIPE", type=PathType())
 @click.option("--root", "roots", multiple=True, metavar="NAME=DIR", help="Folder of a data set. Repeatable.")
 @click.option("--dataset", "datasets", multiple=True, help="Data set to use instead of the recipe's. Repeatable.")
 @click.option("--budget", help="Budget to use instead of the recipe's.")
 @click.option("--seeds", help="Seeds to use instead of the recipe's, such as 0,1,2.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("runs"), show_default=True,
+@click.option("--out", type=PathType(file_okay=False), default=Path("runs"), show_default=True,
               help="The cells' folders are made in OUT/RECIPE-BUDGET.")  # fmt: skip
-@click.option("--boards", type=click.Path(path_type=Path, file_okay=False), default=Path("leaderboards"),
+@click.option("--boards", type=PathType(file_okay=False), default=Path("leaderboards"),
               show_default=True, help="Folder of the leaderboards to which the board is added.")  # fmt: skip
 @click.option("--launcher", type=click.Choice(["local", "slurm", "submitit-local"]), default="local",
               show_default=True, help="submitit-local runs submitit's jobs on this machine.")  # fmt: skip
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
               help="A parameter of submitit, such as slurm_partition=gpu or timeout_min=600. Repeatable.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--force", is_flag=True, help="Read data sets again whose files have changed, and run their cells again.")
-@click.option("--dry-run", is_flag=True, help="Only print the cells, why some are skipped, and the expected time.")
+@click.option("--dry-run", is_flag=True, help="Run nothing: open the data, check every cell, print the expected time.")
 def command(
     recipe_file: Path,
     roots: tuple[str, ...],
@@ -60,40 +62,50 @@ def command(
     regbench ablate leaderboards/recipes/colreg-table5.toml --dry-run
     regbench ablate leaderboards/recipes/colreg-table5.toml --root vedai=VEDAI --seeds 0,1,2
     """
-    from regbench.ablation.board import copy_papers, write_board
+    from regbench.ablation.board import copy_papers, paper_folder, write_board
     from regbench.ablation.cells import cells_of, prepare_packs, read_record
+    from regbench.ablation.check import check_cells
     from regbench.ablation.expected_time import expected_seconds
     from regbench.ablation.launch import run_cells
-    from regbench.ablation.recipe import read_recipe
+    from regbench.ablation.recipe_file import read_recipe
     from regbench.data.prepare import available
-    from regbench.errors import RegbenchError
+    from regbench.errors import RegbenchError, unknown_name
+    from regbench.report.printed import load_paper
+    from regbench.runs.request import check_device
 
+    check_device(device)
     seed_numbers = whole_numbers("--seeds", seeds) if seeds is not None else None
     recipe = read_recipe(recipe_file, budget=budget, seeds=seed_numbers, datasets=datasets or None)
-    folders = {name: Path(folder) for name, folder in named_values("--root", roots).items()}
+    folders = {name: Path(folder).expanduser() for name, folder in named_values("--root", roots).items()}
+    for name in folders:
+        if name not in (*recipe.datasets, *recipe.transfer):
+            raise unknown_name("data set of --root", name, {*recipe.datasets, *recipe.transfer})
     cells = cells_of(recipe, folders, lambda name: available(name, settings=recipe.data.get(name)), device)
     folder = out / recipe.board_name
     if dry_run:
-        _show_plan(cells, folder, expected_seconds(cells, device, (out, boards)))
+        for paper in recipe.papers:
+            load_paper(paper_folder(paper, recipe_file.parent, boards))
+        findings = check_cells(cells, device=device if launcher == "local" else "cpu")
+        _show_plan(cells, folder, expected_seconds(cells, device, (out, boards)), findings)
         return
     runner = _launcher(launcher, folder, jobs, device, named_values("--slurm", parameters))
     copy_papers(recipe, recipe_file.parent, boards)
     cells = prepare_packs(cells, folders, recipe.data, force=force)
     for cell in cells:
         if cell.skip_reason is not None:
-            click.echo(f"skipped {cell.name}: {cell.skip_reason}", err=True)
+            echo(f"skipped {cell.name}: {cell.skip_reason}", err=True)
     number = count(1)
     runnable = sum(cell.skip_reason is None for cell in cells)
     failed: list[str] = []
 
     def on_ended(cell: Cell) -> None:
         record = read_record(folder / cell.name)
-        click.echo(f"[{next(number)}/{runnable}] {cell.name}: {_outcome(record, folder / cell.name)}", err=True)
+        echo(f"[{next(number)}/{runnable}] {cell.name}: {_outcome(record, folder / cell.name)}", err=True)
         if record.get("status") != "ok":
             failed.append(cell.name)
 
     run_cells(cells, folder, runner, on_ended)
-    click.echo(f"wrote {write_board(recipe, cells, folder, boards)}")
+    echo(f"wrote {write_board(recipe, cells, folder, boards)}")
     if failed:
         raise RegbenchError(
             f"{len(failed)} of {runnable} cells failed, the first is {failed[0]} (see {folder / failed[0]}); "
@@ -101,16 +113,29 @@ def command(
         )
 
 
-def _show_plan(cells: Sequence[Cell], folder: Path, expected: Mapping[str, float]) -> None:
-    """Print the cells with their state; ``expected`` seconds of training by cell."""
+def _show_plan(cells: Sequence[Cell], folder: Path, expected: Mapping[str, float], findings: Findings) -> None:
+    """Print the cells with their state.
+
+    Args:
+        cells: all of them.
+        folder: of the ablation.
+        expected: seconds of training by cell.
+        findings: why some cannot run.
+
+    Raises:
+        RegbenchError: at the end, if a cell cannot run.
+    """
     from tabulate import tabulate
 
+    from regbench.errors import RegbenchError
     from regbench.training.progress import duration
 
     rows, total, unknown = [], 0.0, 0
     for cell in cells:
         if cell.skip_reason is not None:
             state = f"skipped: {cell.skip_reason}"
+        elif cell.name in findings.problems:
+            state = f"fails: {findings.problems[cell.name]}"
         elif cell.result(folder) is not None:
             state = "done"
         elif cell.name in expected:
@@ -121,9 +146,19 @@ def _show_plan(cells: Sequence[Cell], folder: Path, expected: Mapping[str, float
             state, unknown = "not measured yet", unknown + 1
         needed_run = f" {cell.needed_option} ({cell.needed_cell})" if cell.needed_cell else ""
         rows.append([cell.name, state, shlex.join(cell.arguments) + needed_run])
-    click.echo(tabulate(rows, headers=["cell", "training", "regbench …"], tablefmt="plain"))
+    echo(tabulate(rows, headers=["cell", "training", "regbench …"], tablefmt="plain", disable_numparse=True))
+    for name, opened in findings.data.items():
+        echo(f"{name}: {opened.counts['train']} training and {opened.counts['test']} test pairs, first ones read")
+    unbuilt = f", {len(findings.not_built)} rows were left unbuilt, as time was up" if findings.not_built else ""
+    echo(
+        f"Checked: settings of every cell, its protocol on its data, the networks of {len(findings.built)} rows "
+        f"(each on one data set{unbuilt}). Not checked: the other images, memory, training."
+    )
     more = f", and the time of {unknown} cells without such a run" if unknown else ""
-    click.echo(f"{len(rows)} cells; training left, from finished runs of the same combination: {duration(total)}{more}")
+    echo(f"{len(rows)} cells; training left, from finished runs of the same combination: {duration(total)}{more}")
+    if findings.problems:
+        first, reason = next(iter(findings.problems.items()))
+        raise RegbenchError(f"{len(findings.problems)} of {len(rows)} cells cannot run, the first is {first}: {reason}")
 
 
 def _outcome(record: Mapping[str, Any], folder: Path) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from regbench.cli._options import data_options, whole_numbers
+from regbench.cli._options import RunType, WeightsType, data_options, whole_numbers
+from regbench.cli._output import echo, echo_json
 
 
 @click.command("bench")
@@ -22,10 +22,10 @@ from regbench.cli._options import data_options, whole_numbers
               help="A setting of translator, registrator, strategy, dataset or protocol. Repeatable.")  # fmt: skip
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=WeightsType(),
     help="Weights file of the registrator.",
 )
-@click.option("--teacher", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+@click.option("--teacher", type=RunType(), metavar="RUN",
               help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
 @click.option("--batch", "batches", default="1,16", show_default=True, help="Batch sizes of forward passes.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -64,7 +64,7 @@ def command(
         Request(sets=parse_sets(sets), **request), whole_numbers("--batch", batches), Effort(repeats, warmup)
     )
     if as_json:
-        click.echo(json.dumps(timings, indent=1))
+        echo_json(json.dumps(timings, indent=1))
     else:
         _print_timings(timings)
 
@@ -74,7 +74,7 @@ def _print_timings(timings: dict[str, Any]) -> None:
 
     provenance = timings["provenance"]
     gpus = ", ".join(gpu["name"] for gpu in provenance["gpu"]) if timings["device"].startswith("cuda") else ""
-    click.echo(
+    echo(
         f"{timings['device']} ({gpus or provenance['cpu']['model']}), {timings['threads']} threads, "
         f"{timings['precision']}, torch {provenance['versions']['torch']}, {timings['dataset']} at "
         f"{timings['protocol']['patch']} px, {timings['repeats']} repeats, "
@@ -98,4 +98,4 @@ def _print_timings(timings: dict[str, Any]) -> None:
     ]
     columns = [*header, "peak MB"] if memory else header
     align = ["left", "left", *["right"] * (len(columns) - 2)]
-    click.echo(tabulate(cells, columns, tablefmt="pipe", disable_numparse=True, colalign=align))
+    echo(tabulate(cells, columns, tablefmt="pipe", disable_numparse=True, colalign=align))

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import PathType, finished_runs
+from regbench.cli._output import echo, echo_json
+
 
 @click.command("consistency")
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path, file_okay=False))
+@click.argument("runs", nargs=-1, required=True, type=PathType())
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def command(runs: tuple[Path, ...], as_json: bool) -> None:
     """Compare the estimates of finished runs on the same test pairs, each run with each other. Needs no labels.
@@ -21,11 +24,12 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
     from regbench.errors import UsageError
     from regbench.evaluation.label_free import consistency
 
-    if len(runs) < 2:
+    chosen = finished_runs(runs)
+    if len(chosen) < 2:
         raise UsageError("consistency compares runs: name at least two run directories")
-    comparisons = [consistency(a, b) for a, b in combinations(runs, 2)]
+    comparisons = [consistency(a, b) for a, b in combinations(chosen, 2)]
     if as_json:
-        click.echo(json.dumps(comparisons, indent=1))
+        echo_json(json.dumps(comparisons, indent=1))
         return
     for comparison in comparisons:
         names = " and ".join(
@@ -33,11 +37,11 @@ def command(runs: tuple[Path, ...], as_json: bool) -> None:
             for registrator, run in zip(comparison["registrators"], comparison["runs"], strict=True)
         )
         if comparison["median"] is None:
-            click.echo(f"{names}: none of {comparison['of']} pairs was answered by both")
+            echo(f"{names}: none of {comparison['of']} pairs was answered by both")
             continue
-        click.echo(
+        echo(
             f"{names}: {comparison['median']:.2f} px apart in the median, {comparison['p90']:.2f} px at 90 %, "
             f"{comparison['within_3']:.1f} % within 3 px; {comparison['pairs']} of {comparison['of']} pairs answered "
             "by both"
         )
-    click.echo("agreement is no proof: two methods may be wrong in the same way")
+    echo("agreement is no proof: two methods may be wrong in the same way")

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from regbench.cli._output import echo, echo_json
+
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True)
@@ -16,9 +18,9 @@ def command(as_json: bool) -> None:
 
     findings = examine()
     if as_json:
-        click.echo(json.dumps([vars(f) for f in findings], indent=1))
+        echo_json(json.dumps([vars(f) for f in findings], indent=1))
     else:
         for f in findings:
-            click.echo(f"{'ok  ' if f.ok else 'FAIL'}  {f.what}: {f.detail}")
+            echo(f"{'ok  ' if f.ok else 'FAIL'}  {f.what}: {f.detail}")
     if any(not f.ok for f in findings):
         raise RegbenchError("the installation has problems; see above")

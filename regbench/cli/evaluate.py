@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import run_options
+from regbench.cli._options import RunType, WeightsType, run_options
 
 
 @click.command("evaluate")
 @click.option("--registrator", help="Judge this registrator as it is (with --weights if it has to be trained).")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights file from `regbench weights import`.")
-@click.option("--run", "finished", type=click.Path(path_type=Path), help="Judge what a finished run deploys.")
+@click.option("--weights", type=WeightsType(), help="Weights file from `regbench weights import`.")
+@click.option("--run", "finished", type=RunType(), help="Judge what a finished run deploys.")
 @click.option("--budget", default=None, help="Budget whose protocol and sizes to use; default: full, or the run's.")
 @run_options
 def command(
@@ -33,8 +33,11 @@ def command(
     regbench evaluate --run runs/supervised-mcnet-synthetic-0123456789ab --dataset vedai --root VEDAI
     """
     from regbench.cli._show import print_result
+    from regbench.data.stats import range_warnings
     from regbench.errors import UsageError
-    from regbench.runs.execute import execute
+    from regbench.results.layout import RESULT
+    from regbench.results.store import load_result
+    from regbench.runs.execute import execute, other_ranges
     from regbench.runs.plan import make_plan, transfer_plan
     from regbench.runs.request import Request
     from regbench.settings import parse_sets
@@ -50,11 +53,15 @@ def command(
             if budget is not None:
                 raise UsageError("--budget goes with --registrator; a run is judged under its own protocol")
             plan = transfer_plan(finished, Request(registrator="", sets=parse_sets(sets), force=force, **request))
+            for line in other_ranges(plan, load_result(finished / RESULT).training.get("ranges", {})):
+                report.say(line)
         else:
             assert registrator is not None
             plan = make_plan(
                 Request(registrator, budget=budget or "full", sets=parse_sets(sets), force=force, **request)
             )
+        for line in range_warnings(plan.pack):
+            report.say(line)
         report.say(f"run {plan.run_id} in {plan.folder}: {len(plan.manifest.draws)} pairs of {plan.pack.name}")
         result = execute(plan, report, force=force)
         assert result is not None  # there is one process

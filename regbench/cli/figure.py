@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regbench.cli._options import PathType, dataset_settings, finished_runs
+from regbench.cli._output import echo
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -23,9 +26,9 @@ KINDS = {
 
 @click.command("figure", epilog="\b\n" + "\n".join(f"{kind:10}{what}" for kind, what in KINDS.items()))
 @click.argument("kind", type=click.Choice(list(KINDS)))
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="PDF, PNG or SVG; default KIND.png.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder of the data set, if it is not prepared (pairs).")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=PathType())
+@click.option("--out", type=PathType(dir_okay=False), help="PDF, PNG or SVG; default KIND.png.")
+@click.option("--root", type=PathType(), help="Folder of the data set, if it is not prepared (pairs).")
 @click.option(
     "--set", "sets", multiple=True, metavar="dataset.NAME=VALUE", help="Settings the data set was read with (pairs)."
 )
@@ -36,28 +39,28 @@ def command(kind: str, runs: tuple[Path, ...], out: Path | None, root: Path | No
     regbench figure curves leaderboards/results/embedded-quick/*.json --out curves.pdf
     regbench figure pairs runs/colreg-… --out pairs.png
     """
-    from regbench.cli._options import dataset_settings
     from regbench.report.figures import charts, curves
     from regbench.report.figures.files import check_suffix, save_figure
     from regbench.report.inputs import load_section, load_sections
 
     settings = dataset_settings(sets)
+    chosen = finished_runs(runs)
     out = out or Path(f"{kind}.png")
     check_suffix(out)
     if kind == "pairs":
-        figure = _pairs(runs, root, settings)
+        figure = _pairs(chosen, root, settings)
     elif kind == "training":
-        figure = curves.training_curves(runs)
+        figure = curves.training_curves(chosen)
     elif kind == "radar":
-        figure = charts.auc_radar(load_sections(runs))
+        figure = charts.auc_radar(load_sections(chosen))
     elif kind == "transfer":
-        figure = charts.transfer_matrix(load_sections(runs))
+        figure = charts.transfer_matrix(load_sections(chosen))
     elif kind == "curves":
-        figure = curves.cumulative_error_curves(*load_section(runs))
+        figure = curves.cumulative_error_curves(*load_section(chosen))
     else:
-        figure = charts.auc_bars(*load_section(runs))
+        figure = charts.auc_bars(*load_section(chosen))
     save_figure(figure, out)
-    click.echo(str(out))
+    echo(str(out))
 
 
 def _pairs(runs: Sequence[Path], root: Path | None, settings: dict[str, Any]) -> Figure:

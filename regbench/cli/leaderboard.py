@@ -1,4 +1,4 @@
-"""``regbench leaderboard``: build, check, extend and export leaderboards."""
+"""``regbench leaderboard``: build, check, extend, upgrade and export leaderboards."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import PathType, finished_runs
+from regbench.cli._output import echo
+
 _root = click.option(
     "--root",
-    type=click.Path(path_type=Path),
+    type=PathType(),
     default=Path("leaderboards"),
     show_default=True,
     help="Folder of the boards; results are in ROOT/results/BOARD.",
@@ -18,7 +21,7 @@ _boards = click.argument("boards", nargs=-1, metavar="[BOARD]...")
 
 @click.group()
 def command() -> None:
-    """Build, check, extend and export leaderboards, as markdown, HTML, CSV and LaTeX."""
+    """Build, check, extend, upgrade and export leaderboards, as markdown, HTML, CSV and LaTeX."""
 
 
 @command.command()
@@ -30,9 +33,9 @@ def build(root: Path, boards: tuple[str, ...]) -> None:
 
     changed = leaderboard.build(root, boards)
     for path in changed:
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
     if not changed:
-        click.echo("up to date")
+        echo("up to date")
 
 
 @command.command()
@@ -45,16 +48,16 @@ def check(root: Path, boards: tuple[str, ...]) -> None:
 
     problems = leaderboard.check(root, boards)
     for line in problems:
-        click.echo(line)
+        echo(line)
     if problems:
         raise RegbenchError(
             "leaderboards do not match their results; fix what is listed, then `regbench leaderboard build`"
         )
-    click.echo("up to date")
+    echo("up to date")
 
 
 @command.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=PathType())
 @click.option("--board", required=True, help="Name of the board; it is made if it is new.")
 @click.option("--failed", is_flag=True, help="Also take runs that are not ok, as rows that show the reason.")
 @click.option("--replace", is_flag=True, help="Replace runs of the board by those of the same id and other numbers.")
@@ -63,14 +66,36 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, replace: bool, root: P
     """Copy finished runs into a board; `leaderboard build` then writes its page."""
     from regbench.report import leaderboard
 
-    for path in leaderboard.add(root, board, runs, failed=failed, replace=replace):
-        click.echo(f"added {path}")
+    for path in leaderboard.add(root, board, finished_runs(runs), failed=failed, replace=replace):
+        echo(f"added {path}")
+
+
+@command.command()
+@_root
+@_boards
+def upgrade(root: Path, boards: tuple[str, ...]) -> None:
+    """Compute results of an earlier metric version again from their pairs; `leaderboard build` then writes the pages.
+
+    Run ids stay. A result whose pairs do not give its metrics is named and left as it is.
+    """
+    from regbench.errors import RegbenchError
+    from regbench.report.upgrade import upgrade as upgrade_results
+
+    written, left = upgrade_results(root, boards)
+    for path in written:
+        click.echo(f"upgraded {path}")
+    for line in left:
+        click.echo(f"left {line}")
+    if left:
+        raise RegbenchError(f"{len(left)} results stay of an earlier metric version; a board shows them as stale")
+    if not written:
+        click.echo("up to date")
 
 
 @command.command()
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=PathType(file_okay=False),
     default=Path("runs/boards"),
     show_default=True,
     help="Folder in which BOARD.html is written.",
@@ -83,12 +108,12 @@ def html(out: Path, pictures: bool, root: Path, boards: tuple[str, ...]) -> None
     from regbench.report import leaderboard
 
     for path in leaderboard.write_html(root, boards, out, pictures=pictures):
-        click.echo(f"wrote {path}")
+        echo(f"wrote {path}")
 
 
 @command.command()
 @click.option("--format", "form", type=click.Choice(["csv", "latex"]), required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default: standard output.")
+@click.option("--out", type=PathType(dir_okay=False), help="File to write; default: standard output.")
 @_root
 @_boards
 def export(form: str, out: Path | None, root: Path, boards: tuple[str, ...]) -> None:

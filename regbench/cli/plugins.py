@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from regbench.cli._output import echo, echo_json
 from regbench.cli._settings import print_settings, settings_of
 from regbench.errors import RegbenchError
 
@@ -34,7 +35,7 @@ def list_(role: str | None = None, as_json: bool = False) -> None:
     if as_json:
         components = {r: [_facts(c) for c in installed.all(r)] for r in roles}
         plugins = [asdict(p) for p in installed.plugins]
-        click.echo(json.dumps({"plugins": plugins, "components": components}, indent=1))
+        echo_json(json.dumps({"plugins": plugins, "components": components}, indent=1))
         return
     for r in roles:
         rows = [(c.name, f"{c.summary}  ({c.distribution} {c.version})") for c in installed.all(r)]
@@ -56,13 +57,13 @@ def info(name: str, as_json: bool) -> None:
     if not namesakes:
         raise unknown_name("component", name, {c.name for c in components})
     if as_json:
-        click.echo(json.dumps([_described(c) for c in namesakes], indent=1, default=str))
+        echo_json(json.dumps([_described(c) for c in namesakes], indent=1, default=str))
         return
     for component in namesakes:
         settings, presets = settings_of(component), _presets(component)
         _section(component.name, [(k, _text(v)) for k, v in _facts(component).items() if k != "name" and v])
         if settings:
-            click.echo(click.style("  settings", bold=True))
+            echo("  settings", bold=True)
             print_settings(settings)
         if presets:
             _section("  presets", [(k, _text(v)) for k, v in presets.items()])
@@ -89,7 +90,7 @@ def matrix(as_json: bool) -> None:
         for registrator in installed.all("registrator")
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo_json(json.dumps(rows, indent=1))
         return
     from tabulate import tabulate
 
@@ -102,11 +103,11 @@ def matrix(as_json: bool) -> None:
         if row["reason"]:
             reasons[str(row["reason"])] = None
     table = [[*key, *(line[n] for n in names)] for key, line in cells.items() if set(line.values()) > {"·"}]
-    click.echo(tabulate(table, headers=["strategy", "translator", *names], tablefmt="simple"))
-    click.echo("\nyes: a paper reports this combination; new: no paper does; ·: not possible")
-    click.echo("\nwhy not:")
+    echo(tabulate(table, headers=["strategy", "translator", *names], tablefmt="simple", disable_numparse=True))
+    echo("\nyes: a paper reports this combination; new: no paper does; ·: not possible")
+    echo("\nwhy not:")
     for reason in reasons:
-        click.echo(f"  {reason}")
+        echo(f"  {reason}")
 
 
 @command.command("check")
@@ -162,7 +163,7 @@ def _text(value: Any) -> str:
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> None:
-    click.echo(click.style(title, bold=True))
+    echo(title, bold=True)
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        click.echo(f"  {name:<{width}}  {text}")
+        echo(f"  {name:<{width}}  {text}")

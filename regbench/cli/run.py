@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from regbench.cli._options import run_options
+from regbench.cli._options import RunType, WeightsType, run_options
 
 
 @click.command("run")
@@ -19,9 +18,9 @@ from regbench.cli._options import run_options
 @click.option("--budget", default="quick", show_default=True,
               help="smoke, quick, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
-@click.option("--teacher", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+@click.option("--teacher", type=RunType(), metavar="RUN",
               help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
-@click.option("--weights", type=click.Path(path_type=Path), help="Start the registrator from a weights file.")
+@click.option("--weights", type=WeightsType(), help="Start the registrator from a weights file.")
 @run_options
 def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:
     """Train (if a strategy is named) and judge one combination.
@@ -34,6 +33,7 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
     from regbench.cli._show import print_result
+    from regbench.data.stats import range_warnings
     from regbench.distributed.processes import joined
     from regbench.runs.execute import execute
     from regbench.runs.plan import make_plan
@@ -45,6 +45,8 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
         report = reporter(quiet or not world.first)
         try:
             plan = make_plan(Request(sets=parse_sets(sets), force=force, **request), world=world)
+            for line in range_warnings(plan.pack):
+                report.say(line)
             report.say(f"run {plan.run_id} in {plan.folder}; budget {plan.budget.name}: {plan.budget.summary}")
             for stage in plan.stages:
                 updates = ", ".join(stage.updated)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import click
+
+from regbench.cli._options import PathType, RunType, WeightsType
+from regbench.cli._output import echo, echo_json
 
 
 @click.group("weights")
@@ -15,8 +19,8 @@ def command() -> None:
 
 @command.command("import")
 @click.argument("name")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Safetensors file to write.")
+@click.argument("file", type=PathType())
+@click.option("--out", type=PathType(), required=True, help="Safetensors file to write.")
 @click.option("--set", "sets", multiple=True, metavar="registrator.NAME=VALUE", help="Settings of the network.")
 @click.option("--supervision", type=click.Choice(["none", "homography"]), default="homography", show_default=True,
               help="Labels the weights were trained with; recorded in every result that uses them.")  # fmt: skip
@@ -31,15 +35,13 @@ def import_(name: str, file: Path, out: Path, sets: tuple[str, ...], supervision
     from regbench.tools.import_weights import import_checkpoint
 
     count = import_checkpoint(name, file, out, parse_sets(sets).get("registrator", {}), supervision, part)
-    click.echo(f"{out}: {count:,} parameters")
+    echo(f"{out}: {count:,} parameters")
 
 
 @command.command("export")
 @click.argument("what", metavar="RUN_OR_NAME")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="ONNX file to write.")
-@click.option(
-    "--weights", type=click.Path(path_type=Path), help="Goes with a name: weights file of `import` or of a run."
-)
+@click.option("--out", type=PathType(dir_okay=False), required=True, help="ONNX file to write.")
+@click.option("--weights", type=WeightsType(), help="Goes with a name: weights file of `import` or of a run.")
 @click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
               help="Goes with a name: a setting of registrator or protocol, such as protocol.patch=64.")  # fmt: skip
 def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) -> None:
@@ -55,16 +57,22 @@ def export(what: str, out: Path, weights: Path | None, sets: tuple[str, ...]) ->
     from regbench.settings import parse_sets
     from regbench.tools.onnx_export import export_onnx
 
-    exported = export_onnx(what, out, weights=weights, settings=parse_sets(sets))
+    exported = export_onnx(_run_or_name(what), out, weights=weights, settings=parse_sets(sets))
     batch = "any batch size" if exported.dynamic else f"only batches of {exported.batch}"
-    click.echo(
+    echo(
         f"{out}: {exported.parameters:,} parameters, {batch}; on random images it differs from the network by at most "
         f"{exported.difference:.2g} px"
     )
 
 
+def _run_or_name(what: str) -> str:
+    """The directory of a finished run where a text is a path, else the text."""
+    path = os.path.expanduser(what)
+    return str(RunType().convert(path, None, None)) if os.sep in path or os.path.isdir(path) else what
+
+
 @command.command("info")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PathType())
 @click.option("--json", "as_json", is_flag=True)
 def info(file: Path, as_json: bool) -> None:
     """Print the metadata of a weights file."""
@@ -73,10 +81,10 @@ def info(file: Path, as_json: bool) -> None:
     tensors, metadata = read_tensors(file)
     facts = dict(metadata) | {"tensors": len(tensors), "values": sum(t.numel() for t in tensors.values())}
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        echo_json(json.dumps(facts, indent=1))
         return
     for key, value in facts.items():
-        click.echo(f"{key}: {value}")
+        echo(f"{key}: {value}")
 
 
 @command.command("list")
@@ -91,7 +99,7 @@ def list_(as_json: bool) -> None:
         if "train" in c.provides and c.load().published_keys
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        echo_json(json.dumps(rows, indent=1))
         return
     for row in rows:
-        click.echo(f"{row['name']}  {row['paper']}")
+        echo(f"{row['name']}  {row['paper']}")

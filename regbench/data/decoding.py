@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.api.dataset import Dataset, PairImages, Split
+from regbench.api.dataset import RANGE_SETTINGS, Dataset, PairImages, Split
 from regbench.data.reading import resize
 from regbench.data.source_files import FileState, noting
+from regbench.data.value_ranges import ROBUST, Rule, full_range, percentiles, stretched
 from regbench.errors import DataError
 
 
@@ -27,7 +28,7 @@ class Decoded(NamedTuple):
 
 
 def decoded_pairs(
-    dataset: Dataset, split: Split, keys: Sequence[str], todo: Sequence[int], workers: int
+    dataset: Dataset, split: Split, keys: Sequence[str], todo: Sequence[int], workers: int, rules: tuple[Rule, Rule]
 ) -> Iterator[Decoded]:
     """Read pairs of a split in threads (decoders release the interpreter's lock), a few ahead of the caller.
 
@@ -37,6 +38,7 @@ def decoded_pairs(
         keys: of all pairs of the split.
         todo: positions in ``keys`` of the pairs to read.
         workers: threads.
+        rules: how the value ranges of A and B are found.
 
     Yields:
         The pairs, in the order of ``todo``.
@@ -48,7 +50,7 @@ def decoded_pairs(
     waiting: deque[Future[Decoded]] = deque()
     try:
         for index in todo:
-            waiting.append(pool.submit(_decoded, dataset, split, keys[index], index))
+            waiting.append(pool.submit(_decoded, dataset, split, keys[index], index, rules))
             if len(waiting) > 4 * workers:
                 yield waiting.popleft().result()
         for future in waiting:
@@ -57,17 +59,17 @@ def decoded_pairs(
         pool.shutdown(cancel_futures=True)
 
 
-def _decoded(dataset: Dataset, split: Split, key: str, index: int) -> Decoded:
+def _decoded(dataset: Dataset, split: Split, key: str, index: int, rules: tuple[Rule, Rule]) -> Decoded:
     """Read a pair and bring it to the pack's size."""
     with noting() as files:
         try:
             pair = dataset.read(split, key)
         except OSError as error:
             raise DataError(f"{split} pair {key!r} cannot be read: {error}") from error
-    return Decoded(index, _as_stored(dataset, f"{split} pair {key!r}", pair), files)
+    return Decoded(index, _as_stored(dataset, f"{split} pair {key!r}", pair, rules), files)
 
 
-def _as_stored(dataset: Dataset, where: str, pair: PairImages) -> PairImages:
+def _as_stored(dataset: Dataset, where: str, pair: PairImages, rules: tuple[Rule, Rule]) -> PairImages:
     """Check a pair and bring it to the pack's size; ``where`` names it in errors."""
     a, b, homography, points = pair
     sizes = (a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])
@@ -75,6 +77,8 @@ def _as_stored(dataset: Dataset, where: str, pair: PairImages) -> PairImages:
         raise DataError(f"{where}: sizes differ in an aligned set (height, width): A {sizes[0]}, B {sizes[1]}")
     if dataset.aligned and (homography is not None or points is not None):
         raise DataError(f"{where} has a homography or tie points although the set is declared aligned")
+    a = _ranged(a, RANGE_SETTINGS[0], rules[0], where)
+    b = a if dataset.single else _ranged(b, RANGE_SETTINGS[1], rules[1], where)
     a = _grey_if_grey(resize(a, dataset.size, dataset.interpolation))
     b = a if dataset.single else _grey_if_grey(resize(b, dataset.size, dataset.interpolation))
     for image, grey, modality in zip((a, b), dataset.grey, dataset.modalities, strict=True):
@@ -84,6 +88,26 @@ def _as_stored(dataset: Dataset, where: str, pair: PairImages) -> PairImages:
                 f"{' and '.join(dataset.modalities)} swapped?"
             )
     return PairImages(a, b, *_truth_at(dataset.size, sizes, homography, points))
+
+
+def _ranged(image: NDArray[np.generic], setting: str, rule: Rule, where: str) -> NDArray[np.generic]:
+    """An image whose values can be stored: stretched where its rule is one for each image."""
+    if rule.kind == "image":
+        return stretched(image, rule.percent)
+    whole = full_range(image.dtype)
+    if rule.values is not None and whole is not None and rule.values.low >= whole.high:
+        raise DataError(
+            f"{where}: {setting}={rule} lies beyond all that {image.dtype} pixels hold ({whole}), so every image of "
+            f"side {setting[-1].upper()} would be black"
+        )
+    if rule.kind == "full" and whole is None:
+        seen = percentiles([image], 0.0) or "one value alone"
+        raise DataError(
+            f"{where}: side {setting[-1].upper()} holds {image.dtype} pixels (here {seen}), a type that does not say "
+            f"which values are black and white: add --set dataset.{setting}=LOW..HIGH or "
+            f"--set dataset.{setting}=percentile:{ROBUST}, or store it with 8 or 16 bits"
+        )
+    return image
 
 
 def _truth_at(
@@ -117,5 +141,6 @@ def _grey_if_grey(image: NDArray[np.generic]) -> NDArray[np.generic]:
     if image.ndim == 2:
         return image
     first = image[..., 0]
-    same = (first == image[..., 1]).all() and (first == image[..., 2]).all()
+    nan = image.dtype.kind == "f"
+    same = all(np.array_equal(first, image[..., band], equal_nan=nan) for band in (1, 2))
     return first if same else image

@@ -83,7 +83,7 @@ class Streamed:
         self.device = torch.device(device)
         self._path = pack.path
         self._offset, self._dtype, self._shape = _array_of(pack, split, side)
-        self._max_value = pack.max_values[SIDES.index(side)]
+        self._values = pack.ranges[SIDES.index(side)]
         self._row = int(np.prod(self._shape[1:])) * self._dtype.itemsize
         self._file = pack.path.open("rb", buffering=0)
 
@@ -102,7 +102,7 @@ class Streamed:
                 raise IndexError(f"image {i} of {self._shape[0]}")
             self._fill(row, i)
         pixels = stored.numpy().view(self._dtype).reshape(-1, *self._shape[1:])
-        images = torch.from_numpy(to_memory(pixels, self._max_value))
+        images = torch.from_numpy(to_memory(pixels, self._values))
         # Channels stay last in memory, as in the file, until a patch is cut.
         return images.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
 
@@ -155,7 +155,7 @@ def resident_bytes(pack: Pack, split: Split, sides: Sequence[Side]) -> int:
     total = 0
     for side in sides:
         _, dtype, shape = _array_of(pack, split, side)
-        total += int(np.prod(shape)) * (1 if is_plain_8bit(dtype, pack.max_values[SIDES.index(side)]) else 4)
+        total += int(np.prod(shape)) * (1 if is_plain_8bit(dtype, pack.ranges[SIDES.index(side)]) else 4)
     return total
 
 

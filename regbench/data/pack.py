@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
+from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.pack_format import (
     BLOCK,
     FORMAT,
@@ -27,6 +28,7 @@ from regbench.data.pack_format import (
 )
 from regbench.data.pack_memo import remember, remembered
 from regbench.data.source_files import Files, from_json
+from regbench.data.value_ranges import ValueRange, recorded
 from regbench.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,8 +50,10 @@ class Pack:
     aligned: bool
     single: bool
     """A and B are the same images; ``images(split, "b")`` would only repeat ``"a"``."""
-    max_values: tuple[int, int]
-    """The stored value of A and B that means 1.0."""
+    ranges: tuple[ValueRange, ValueRange]
+    """The stored values of A and B that mean 0.0 and 1.0."""
+    recorded_ranges: tuple[str, str]
+    """The same as runs record them, see :func:`regbench.data.value_ranges.recorded`."""
     channels: tuple[int, int]
     counts: Mapping[Split, int]
     size_rule: str
@@ -64,6 +68,8 @@ class Pack:
     """The folder it was made of, where there was one."""
     state: tuple[int, int, int]
     """Inode, size and time of the file that was checked; another one is not read."""
+    seen: str | None = None
+    """Which image is in train and in test, in one line that says what to do; None: none is, or the card says why."""
 
     @classmethod
     def open(cls, path: Path) -> Pack:
@@ -81,6 +87,7 @@ class Pack:
                 if remembered(path, "sha256") != head["sha256"]:
                     _check_content(path, file, head)
                     remember(path, "sha256", str(head["sha256"]))
+                ranges = (_range(head, "a"), _range(head, "b"))
                 return cls(
                     path=path,
                     name=str(head["dataset"]),
@@ -90,7 +97,8 @@ class Pack:
                     size=(int(head["height"]), int(head["width"])),
                     aligned=bool(head["aligned"]),
                     single=file["train/a"] == file["train/b"],
-                    max_values=(int(head["max_value_a"]), int(head["max_value_b"])),
+                    ranges=ranges,
+                    recorded_ranges=(_recorded(file, "a", ranges[0]), _recorded(file, "b", ranges[1])),
                     channels=(file["train/a"].shape[3], file["train/b"].shape[3]),
                     counts={split: len(file[split]["key"]) for split in SPLITS},
                     size_rule=str(head["size_rule"]),
@@ -99,6 +107,7 @@ class Pack:
                     sha256=str(head["sha256"]),
                     root=Path(str(head["root"])) if "root" in head else None,
                     state=state,
+                    seen=str(head["seen"]) if "seen" in head else None,
                 )
         except (KeyError, ValueError) as error:
             raise DataError(f"{path} is an incomplete pack ({error}); {_remedy(path)}") from None
@@ -127,19 +136,19 @@ class Pack:
     def images(self, split: Split, side: Literal["a", "b"], device: torch.device | str = "cpu") -> torch.Tensor:
         """All images of one side, ``(N, C, H, W)`` on ``device``, in memory pixel by pixel as the file has them.
 
-        uint8 as stored (255 means 1.0); 16-bit sides, and those whose ``max_values`` is not 255, come as
+        uint8 as stored (255 means 1.0); 16-bit and float sides, and those whose range is not 0..255, come as
         float32 in [0, 1].
         """
         import torch
 
-        max_value = self.max_values[SIDES.index(side)]
+        values = self.ranges[SIDES.index(side)]
         with self.open_file() as file:
             array = file[split][side]
             n, h, w, c = array.shape
-            dtype = torch.uint8 if is_plain_8bit(array.dtype, max_value) else torch.float32
+            dtype = torch.uint8 if is_plain_8bit(array.dtype, values) else torch.float32
             out = torch.empty((n, h, w, c), dtype=dtype, device=device)
             for start in range(0, n, BLOCK):
-                block = to_memory(array[start : start + BLOCK], max_value)
+                block = to_memory(array[start : start + BLOCK], values)
                 out[start : start + len(block)] = torch.from_numpy(block).to(device)
         return out.permute(0, 3, 1, 2)
 
@@ -164,9 +173,25 @@ class Pack:
             return np.asarray(file[split]["points"][...]) if "points" in file[split] else None
 
     def verify(self) -> None:
-        """Hash the content again; raises DataError when it is not what was prepared."""
+        """Hash the content again and look for images that are in train and in test.
+
+        Raises:
+            DataError: the content is not what was prepared; or an image is in train and in test, and the card does
+                not say that this must be so.
+        """
         with self.open_file() as file:
             _check_content(self.path, file, _checked_head(self.path, file))
+            seen = seen_in_training(file, self.name)
+        if seen:
+            raise DataError(seen)
+
+
+def _range(head: Mapping[str, Any], side: str) -> ValueRange:
+    return ValueRange(float(head.get(f"min_value_{side}", 0)), float(head[f"max_value_{side}"]))
+
+
+def _recorded(file: Any, side: str, values: ValueRange) -> str:
+    return recorded(str(file.attrs.get(f"range_rule_{side}", "")), values, file[f"train/{side}"].dtype)
 
 
 def read_head(path: Path) -> dict[str, Any]:

@@ -1,17 +1,22 @@
 """The format of a pack: one HDF5 file a prepared data set, read instead of image files.
 
 Root attributes: ``format``, ``version`` (of the format), ``dataset``, ``dataset_version``, ``config`` (JSON),
-``modality_a``, ``modality_b``, ``height``, ``width``, ``aligned``, ``max_value_a``, ``max_value_b``, ``size_rule`` and
-``sha256``. Two more are there only where they say something: ``max_patch``, the side of the central square both images
-of an unaligned pair fill, and ``distortion``, the name of the colour distortion that is drawn anew whenever an image is
-read (:mod:`regbench.data.photometric`). What the pack was made of is told by ``root`` (the folder, where there is one),
-the array ``files`` (JSON as bytes, see :mod:`regbench.data.source_files`), ``files_sha256`` and ``files_scope``:
-``read``, the files the reader read, or ``root``, all files of the folder. ``seal`` is a hash of all other attributes.
+``modality_a``, ``modality_b``, ``height``, ``width``, ``aligned``, ``max_value_a``, ``max_value_b`` (the stored value
+that means white), ``size_rule`` and ``sha256``. Others are there only where they say something: ``min_value_a``,
+``min_value_b``, the stored value that means black where it is not 0; ``range_rule_a``, ``range_rule_b``, how these
+values were found where they are percentiles (:mod:`regbench.data.value_ranges`); ``max_patch``, the side of the central
+square both images of an unaligned pair fill; ``distortion``, the name of the colour distortion that is drawn anew
+whenever an image is read (:mod:`regbench.data.photometric`); ``shared``, why the data set has images in train and in
+test; ``seen``, which image is in both although ``shared`` is not there (:mod:`regbench.data.duplicates.exact`).
+
+What the pack was made of is told by ``root`` (the folder, where there is one), the array ``files`` (JSON as bytes, see
+:mod:`regbench.data.source_files`), ``files_sha256`` and ``files_scope``: ``read``, the files the reader read, or
+``root``, all files of the folder. ``seal`` is a hash of all other attributes.
 
 Groups ``train`` and ``test``, each with
 
-* ``a``, ``b``: ``(N, H, W, C)`` uint8 or uint16; C = 1 when every image of that side is grey, else 3 (RGB). Sets of
-  single images store them once, ``b`` is a link to ``a``;
+* ``a``, ``b``: ``(N, H, W, C)`` uint8, uint16 or float32 (NaN: no data); C = 1 when every image of that side is grey,
+  else 3 (RGB). Sets of single images store them once, ``b`` is a link to ``a``;
 * ``key``: N strings, the reader's names of the pairs;
 * ``group``: N int32, the image a pair comes from (numbered in order of appearance within the split);
 * ``homography``: ``(N, 3, 3)`` float64, pixels of A to pixels of B at the pack's size, NaN where a pair has no label;
@@ -36,15 +41,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
+from regbench.data.value_ranges import ValueRange
 
-FORMAT, VERSION = "regbench-pack", 1
+FORMAT, VERSION = "regbench-pack", 2
+"""Version 1 has images as groups where 2 has scenes and cameras, and was not searched for repeated images."""
 SPLITS: tuple[Split, Split] = ("train", "test")
 SIDES = ("a", "b")
 BLOCK = 256
 """Images read at a time: bounds the memory beside the result."""
 _ARRAYS = (("group", "<i4"), ("a", None), ("b", None), ("homography", "<f8"), ("points", "<f8"))
 _HASHED = ("modality_a", "modality_b", "height", "width", "aligned", "max_value_a", "max_value_b")
-_HASHED_IF_THERE = ("max_patch", "distortion")
+_HASHED_IF_THERE = ("max_patch", "distortion", "min_value_a", "min_value_b", "range_rule_a", "range_rule_b")
 
 Progress = Callable[[str, int, int], None]
 """Called with (split, pairs done, pairs in all) while a pack is written."""
@@ -88,18 +95,16 @@ def dataset_of(path: Path) -> str:
     return match[1] if match else "NAME"
 
 
-def is_plain_8bit(dtype: np.dtype[np.generic], max_value: int) -> bool:
-    """Whether stored pixels are uint8 with 255 for 1.0; ``max_value`` is the stored value that means 1.0."""
-    return bool(dtype == np.uint8) and max_value == 255
+def is_plain_8bit(dtype: np.dtype[np.generic], values: ValueRange) -> bool:
+    """Whether stored pixels are uint8 with 0 for black and 255 for white."""
+    return bool(dtype == np.uint8) and values == (0, 255)
 
 
-def to_memory(stored: NDArray[np.generic], max_value: int) -> NDArray[np.generic]:
+def to_memory(stored: NDArray[np.generic], values: ValueRange) -> NDArray[np.generic]:
     """Stored images as they are held in memory: plain 8 bit as they are, others float32 in [0, 1].
 
     Args:
-        stored: uint8 or uint16 of any shape.
-        max_value: the stored value that means 1.0; larger ones are clipped.
+        stored: of any shape.
+        values: the stored values that mean 0.0 and 1.0; what lies beyond is clipped.
     """
-    if is_plain_8bit(stored.dtype, max_value):
-        return stored
-    return np.minimum(stored.astype(np.float32) / max_value, 1.0)
+    return stored if is_plain_8bit(stored.dtype, values) else values.to_unit(stored)

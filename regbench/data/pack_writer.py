@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, PairImages, Split
 from regbench.data.decoding import decoded_pairs
+from regbench.data.duplicates.exact import seen_in_training
+from regbench.data.naming import composed, printable
 from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, seal_of
 from regbench.data.source_files import SourceJournal, noting, to_json
+from regbench.data.value_ranges import Rule, full_range, percentiles_of_set, rules_of
 from regbench.errors import DataError
 
 _DISK = (OSError, RuntimeError)  # HDF5 raises either when a disk fails
@@ -42,28 +45,41 @@ def numbered_groups(dataset: Dataset, split: Split, keys: Sequence[str]) -> NDAr
 
 
 def write_pack(
-    dataset: Dataset, name: str, version: str, path: Path, workers: int = 2, progress: Progress | None = None
+    dataset: Dataset,
+    name: str,
+    version: str,
+    path: Path,
+    workers: int = 2,
+    progress: Progress | None = None,
+    ranges: Mapping[str, str] | None = None,
 ) -> None:
     """Write the pack of a data set to ``path``, resuming what an earlier call left in ``<path>.partial``.
 
+    ``ranges`` are the settings ``range_a`` and ``range_b``, as far as they were given.
+
     Raises:
+        UsageError: the ranges do not fit the data set.
         DataError: the data set cannot be read or the disk is full; the partial file stays for another try.
     """
+    rules = rules_of(dataset, ranges or {})
     with noting() as lists:
         keys = {split: list(dataset.keys(split)) for split in SPLITS}
         groups = {split: numbered_groups(dataset, split, keys[split]) for split in SPLITS}
     if not any(keys.values()):
         raise DataError(f"data set {name!r} has no pairs")
+    for split in SPLITS:
+        _check_keys(name, split, keys[split])
     partial = path.with_name(path.name + ".partial")
     with _disk_errors(partial):
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = SourceJournal(partial, dataset.root)
-        writer = _Writer.open(partial, dataset, _head(dataset, name, version), keys, groups, journal)
+        head = _head(dataset, name, version, ranges or {})
+        writer = _Writer.open(partial, dataset, head, keys, groups, journal, rules)
         journal.add(lists, of_pair=False)
         try:
             for split in SPLITS:
                 writer.fill(split, keys[split], workers, progress)
-            writer.finish()
+            writer.finish(name)
         except BaseException:
             with suppress(*_DISK):  # the disk may be what failed
                 writer.checkpoint()
@@ -74,9 +90,29 @@ def write_pack(
         journal.remove()
 
 
-def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
+def _check_keys(name: str, split: Split, keys: Sequence[str]) -> None:
+    """Raise DataError for keys that a pack cannot store, or that name two pairs alike; names them."""
+    seen: dict[str, str] = {}
+    for key in keys:
+        if not isinstance(key, str) or not key:
+            raise DataError(f"{name}: the {split} key {key!r} is no name")
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{name}: the name of {split} pair {printable(key)} is not UTF-8 and cannot be stored; rename the file"
+            ) from None
+        if (other := seen.get(composed(key))) is not None:
+            how = "is there twice" if other == key else f"and {other!r} differ only in Unicode form"
+            raise DataError(f"{name}: {split} pair {key!r} {how}")
+        seen[composed(key)] = key
+
+
+def _head(dataset: Dataset, name: str, version: str, ranges: Mapping[str, str]) -> dict[str, Any]:
     """The root attributes that are known before the first image is read."""
     optional: dict[str, Any] = {}
+    if dataset.card.shared:
+        optional["shared"] = dataset.card.shared
     if dataset.max_patch is not None:
         optional["max_patch"] = dataset.max_patch
     if dataset.distortion != "none":
@@ -89,7 +125,7 @@ def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
         "version": VERSION,
         "dataset": name,
         "dataset_version": version,
-        "config": json.dumps(dataset.config.model_dump(mode="json"), sort_keys=True),
+        "config": json.dumps(dataset.config.model_dump(mode="json") | dict(ranges), sort_keys=True),
         "modality_a": dataset.modalities[0],
         "modality_b": dataset.modalities[1],
         "height": dataset.size[0],
@@ -103,15 +139,23 @@ def _head(dataset: Dataset, name: str, version: str) -> dict[str, Any]:
 class _Writer:
     """The growing file."""
 
-    def __init__(self, file: Any, dataset: Dataset, journal: SourceJournal) -> None:
+    def __init__(self, file: Any, dataset: Dataset, journal: SourceJournal, rules: tuple[Rule, Rule]) -> None:
         self._file = file
+        self._rules = rules
         self._dataset = dataset
         self._journal = journal
         self._written: dict[Split, list[int]] = {split: [] for split in SPLITS}
 
     @classmethod
     def open(
-        cls, path: Path, dataset: Dataset, head: Mapping[str, Any], keys: Keys, groups: Groups, journal: SourceJournal
+        cls,
+        path: Path,
+        dataset: Dataset,
+        head: Mapping[str, Any],
+        keys: Keys,
+        groups: Groups,
+        journal: SourceJournal,
+        rules: tuple[Rule, Rule],
     ) -> _Writer:
         """Resume a partial file of the same data set, settings and files, else start one."""
         import h5py
@@ -119,7 +163,7 @@ class _Writer:
         with suppress(OSError, RuntimeError):  # absent, or killed while its structure changed: start over
             file = h5py.File(path, "r+")
             if _resumable(file, head, keys, groups) and journal.resume():
-                return cls(file, dataset, journal)
+                return cls(file, dataset, journal, rules)
             file.close()
         journal.begin()
         file = h5py.File(path, "w")
@@ -134,13 +178,13 @@ class _Writer:
                 group["homography"] = np.full((n, 3, 3), np.nan)
                 group["points"] = np.full((n, 0, 4), np.nan)
         file.flush()
-        return cls(file, dataset, journal)
+        return cls(file, dataset, journal, rules)
 
     def fill(self, split: Split, keys: Sequence[str], workers: int, progress: Progress | None) -> None:
         """Decode and store the pairs of a split that are not there yet."""
         todo = np.flatnonzero(self._file[split]["done"][...] == 0).tolist()
         done = len(keys) - len(todo)
-        for index, pair, files in decoded_pairs(self._dataset, split, keys, todo, workers):
+        for index, pair, files in decoded_pairs(self._dataset, split, keys, todo, workers, self._rules):
             self._journal.add(files)
             self._store(split, index, keys[index], pair)
             done += 1
@@ -215,15 +259,16 @@ class _Writer:
                 written.clear()
         self._file.flush()
 
-    def finish(self) -> None:
+    def finish(self, name: str) -> None:
         """Turn the complete file into a pack."""
+        if seen := seen_in_training(self._file, name):
+            self._file.attrs["seen"] = seen
         for i, side in enumerate(SIDES):
             if side == "b" and self._dataset.single:
                 for split in SPLITS:
                     if "b" not in self._file[split]:
                         self._file[split]["b"] = self._file[split]["a"]
-            dtype = self._file["train"][side].dtype
-            self._file.attrs[f"max_value_{side}"] = self._dataset.max_values[i] or np.iinfo(dtype).max
+            self._set_range(side, self._rules[i])
         if not self._dataset.aligned:
             groups = [self._file[split] for split in SPLITS]
             for truth in ("homography", "points"):
@@ -241,6 +286,23 @@ class _Writer:
         for split in SPLITS:
             del self._file[split]["done"]
         self._sync()
+
+    def _set_range(self, side: str, rule: Rule) -> None:
+        """Write down which stored values of a side are black and white."""
+        array = self._file["train"][side]
+        if rule.kind == "percentile":
+            images = array if len(array) else self._file["test"][side]
+            values = percentiles_of_set(images, rule.percent)
+            if values is None:
+                raise DataError(f"range_{side}={rule}: all pixels of side {side.upper()} have one value")
+        else:
+            values = rule.values or full_range(array.dtype)
+        assert values is not None
+        for name, value in (("min_value", values.low), ("max_value", values.high)):
+            if value or name == "max_value":
+                self._file.attrs[f"{name}_{side}"] = int(value) if value == int(value) else value
+        if rule.kind in ("percentile", "image"):
+            self._file.attrs[f"range_rule_{side}"] = str(rule)
 
     def _sync(self) -> None:
         self._file.flush()

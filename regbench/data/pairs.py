@@ -9,6 +9,7 @@ border would encode the label.
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,34 @@ from regbench.errors import UsageError
 CUTTING = 1
 """Version of the code that cuts patches; raised when a change of it moves the value of a pixel. The hash of the test
 pairs covers it."""
+
+
+class DataFacts(typing.Protocol):
+    """What decides whether pairs can be made of a data set: of a pack, or of a reader before there is a pack."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of every image."""
+
+    @property
+    def aligned(self) -> bool:
+        """Whether A and B show the same place at the same pixel."""
+
+    @property
+    def max_patch(self) -> int | None:
+        """Side of the central square both images of an unaligned pair fill, px; None: all of it."""
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """Of A and B."""
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """Names of A and B."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +90,7 @@ class Draws:
         return replace(self, colours=(source, target))
 
 
-def check_fits(pack: Pack, protocol: Protocol) -> None:
+def check_fits(pack: DataFacts, protocol: Protocol) -> None:
     """Raise UsageError when the protocol cannot be drawn from the pack."""
     if pack.aligned and protocol.pairing == "given":
         raise UsageError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,9 @@ from regbench.data.pack_format import SPLITS, Progress, pack_path
 from regbench.data.pack_memo import remember, remembered
 from regbench.data.pack_writer import numbered_groups, write_pack
 from regbench.data.source_files import below, changes, recorded_digest, times_digest
+from regbench.data.value_ranges import split_settings
 from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.locks import locked
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 
@@ -34,6 +38,7 @@ def prepare(
     *,
     workers: int | None = None,
     progress: Progress | None = None,
+    ranges: Mapping[str, str] | None = None,
 ) -> Pack:
     """Read a data set once and write its pack; a killed run continues where it stopped.
 
@@ -44,11 +49,13 @@ def prepare(
         path: the file to write; replaced when it exists, and only by a complete pack.
         workers: threads that decode; one a core when None.
         progress: called with (split, pairs done, pairs in all) after each pair.
+        ranges: the settings ``range_a`` and ``range_b``, as far as they were given; see
+            :mod:`regbench.data.value_ranges`.
 
     Raises:
         DataError: the data set cannot be read, or the disk is full.
     """
-    write_pack(dataset, name, version, path, workers or _cores(), progress)
+    write_pack(dataset, name, version, path, workers or _cores(), progress, ranges)
     remember(path, "sha256", str(read_head(path)["sha256"]))  # it was hashed while it was written
     return Pack.open(path)
 
@@ -84,8 +91,8 @@ def ensure(
     """
     if _is_file(name):
         return _finished_pack(name, root, settings)
-    dataset, path, version = _resolve(name, root, settings)
-    if (pack := _usable(dataset, name, version, path, force, renew)) is not None:
+    dataset, path, version, ranges = _resolve(name, root, settings)
+    if (pack := _usable(dataset, name, version, path, ranges, force, renew)) is not None:
         return pack
     if dataset.needs_root and dataset.root is None:
         raise UsageError(
@@ -94,9 +101,9 @@ def ensure(
         )
     with _lock_of(path):
         # Another process may have made it meanwhile.
-        if (pack := _usable(dataset, name, version, path, force, renew, say=True)) is not None:
+        if (pack := _usable(dataset, name, version, path, ranges, force, renew, say=True)) is not None:
             return pack
-        return prepare(dataset, name, version, path, progress=progress, workers=workers)
+        return prepare(dataset, name, version, path, progress=progress, workers=workers, ranges=ranges)
 
 
 def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | None = None) -> Pack:
@@ -108,8 +115,8 @@ def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | N
     """
     if _is_file(name):
         return _finished_pack(name, root, settings)
-    dataset, path, version = _resolve(name, root, settings)
-    return _current(dataset, name, version, path)
+    dataset, path, version, ranges = _resolve(name, root, settings)
+    return _current(dataset, name, version, path, ranges)
 
 
 def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
@@ -130,7 +137,7 @@ def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
 
 def data_dir() -> Path:
     """Where packs live: ``$REGBENCH_DATA``, else ``./data``."""
-    return Path(os.environ.get("REGBENCH_DATA") or "data")
+    return Path(os.environ.get("REGBENCH_DATA") or "data").expanduser()
 
 
 def _cores() -> int:
@@ -150,29 +157,40 @@ def _finished_pack(name: str, root: Path | None, settings: Mapping[str, Any] | N
     return Pack.open(Path(name).expanduser())
 
 
-def _resolve(name: str, root: Path | None, settings: Mapping[str, Any] | None) -> tuple[Dataset, Path, str]:
-    """The reader of a registered data set, the file its pack has or will have, and the reader's version."""
+def _resolve(
+    name: str, root: Path | None, settings: Mapping[str, Any] | None
+) -> tuple[Dataset, Path, str, dict[str, str]]:
+    """A registered data set's reader, the file its pack has or will have, the reader's version and the ranges set."""
     component = registry().get("dataset", name)
     if root is not None and not root.is_dir():
         raise DataError(f"--root {root} is not a folder")
-    config = build_config(component, settings or {})
-    values = config.model_dump(mode="json")
+    own, ranges = split_settings(settings or {})
+    config = build_config(component, own)
+    values = config.model_dump(mode="json") | ranges
     path = pack_path(name, component.version, values, root, data_dir())
     if root is None and not path.is_file() and (made := _from_any_root(name, component.version, values, data_dir())):
         path, origin = made
         # Where its images are still there, they are compared; else it is used as it is.
         root = origin if origin is not None and origin.is_dir() else None
-    return component.load()(config, root), path, component.version
+    return component.load()(config, root), path, component.version, ranges
 
 
 def _usable(
-    dataset: Dataset, name: str, version: str, path: Path, force: bool, renew: bool, *, say: bool = False
+    dataset: Dataset,
+    name: str,
+    version: str,
+    path: Path,
+    ranges: Mapping[str, str],
+    force: bool,
+    renew: bool,
+    *,
+    say: bool = False,
 ) -> Pack | None:
     """The pack that is there, if it may be used; None where it has to be made, and ``say`` why."""
     if force or not path.is_file():
         return None
     try:
-        return _current(dataset, name, version, path)
+        return _current(dataset, name, version, path, ranges)
     except DataError as error:
         if not renew:
             raise
@@ -181,48 +199,49 @@ def _usable(
         return None
 
 
-def _current(dataset: Dataset, name: str, version: str, path: Path) -> Pack:
+def _current(dataset: Dataset, name: str, version: str, path: Path, ranges: Mapping[str, str]) -> Pack:
     """Open a pack that is what was asked for and of files that are what they were.
 
     Raises:
         DataError: it is not; one line says why and what to do.
     """
     pack = Pack.open(path)
-    config = dataset.config.model_dump(mode="json")
+    stale = partial(_stale, dataset, ranges, pack)
+    config = dataset.config.model_dump(mode="json") | dict(ranges)
     if (pack.name, pack.version, pack.config) != (name, version, config):
-        raise _stale(dataset, pack, f"it holds {pack.name} {pack.version} at other settings than its file name says")
+        raise stale(f"it holds {pack.name} {pack.version} at other settings than its file name says")
     if dataset.needs_root and dataset.root is None:
         return pack
     listed = pack.files()
     if listed is None:
         if dataset.root is None:
             return pack
-        raise _stale(dataset, pack, "an earlier regbench made it and kept no list of its files")
+        raise stale("an earlier regbench made it and kept no list of its files")
     scope, files = listed
     now = times_digest(files, dataset.root)
     if now not in (recorded_digest(files), remembered(path, "files")):
         if found := changes(files, dataset.root):
-            raise _stale(dataset, pack, _first(found))
+            raise stale(_first(found))
         remember(path, "files", now)  # other times, the same content: as after a copy
     if scope == "root" and dataset.root is not None:
         more = [str(file) for file in below(dataset.root) if file.relative_to(dataset.root).as_posix() not in files]
         if more:
-            raise _stale(dataset, pack, _first([f"{file} is new" for file in more]))
+            raise stale(_first([f"{file} is new" for file in more]))
     try:
         keys = {split: list(dataset.keys(split)) for split in SPLITS}
     except DataError as error:
-        raise _stale(dataset, pack, str(error)) from error
+        raise stale(str(error)) from error
     for split, names in keys.items():
         if names != pack.keys(split):
-            raise _stale(dataset, pack, f"the {split} split has {_difference(names, pack.keys(split))}")
+            raise stale(f"the {split} split has {_difference(names, pack.keys(split))}")
         if not np.array_equal(numbered_groups(dataset, split, names), pack.groups(split)):
-            raise _stale(dataset, pack, f"pairs of the {split} split belong to other groups")
+            raise stale(f"pairs of the {split} split belong to other groups")
     return pack
 
 
-def _stale(dataset: Dataset, pack: Pack, why: str) -> DataError:
+def _stale(dataset: Dataset, ranges: Mapping[str, str], pack: Pack, why: str) -> DataError:
     root = [] if dataset.root is None else ["--root", str(dataset.root.resolve())]
-    settings = dataset.config.model_dump(mode="json", exclude_defaults=True)
+    settings = dataset.config.model_dump(mode="json", exclude_defaults=True) | dict(ranges)
     sets = [word for name, value in settings.items() for word in ("--set", f"{name}={_text(value)}")]
     return DataError(
         f"{pack.path} no longer fits its data set and is not used: {why}; read the files again with --force, or with "
@@ -266,13 +285,14 @@ def _from_any_root(
 
 @contextmanager
 def _lock_of(path: Path) -> Iterator[None]:
-    """Let one process prepare a pack while others wait; where the system has no file locks, nobody waits."""
+    """Let one process prepare a pack while others wait; raises DataError where packs cannot be written."""
     try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / f".{path.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise DataError(
+            f"packs cannot be written to {path.parent}: {error.strerror}; name another folder in REGBENCH_DATA"
+        ) from error
+    with locked(path.parent / f".{path.name}.lock", wait=True):
         yield

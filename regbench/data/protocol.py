@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from regbench.errors import UsageError, unknown_name
 from regbench.results import schema
 from regbench.results.schema import FrozenAugment, Pairing
-from regbench.settings import Budget, first_line
+from regbench.settings import Budget, first_line, meant
 
 __all__ = ["FrozenAugment", "Pairing", "Protocol", "build_protocol"]
 
@@ -57,7 +57,7 @@ def build_protocol(settings: Mapping[str, Any] | None, budget: Budget) -> Protoc
     Raises:
         UsageError: an unknown setting, or values that do not fit together.
     """
-    wanted = dict(settings or {})
+    wanted = meant(Protocol, settings or {})
     for name in wanted:
         if name not in Protocol.model_fields:
             raise unknown_name("setting of protocol", name, Protocol.model_fields)

@@ -30,6 +30,7 @@ from regbench.data.augment import composed_label, draw_views
 from regbench.data.images import Images, Streamed
 from regbench.data.pack import Pack
 from regbench.data.pairs import (
+    DataFacts,
     Draws,
     check_fits,
     cut,
@@ -51,7 +52,7 @@ PREFETCH_STEPS = 2
 """Coming steps whose images are prefetched, where a pack is streamed."""
 
 
-def pair_info(pack: Pack, protocol: Protocol) -> PairInfo:
+def pair_info(pack: DataFacts, protocol: Protocol) -> PairInfo:
     """What networks may know of the pairs of a pack under a protocol."""
     order = (0, 1) if protocol.source == "A" else (1, 0)
     return PairInfo(

@@ -8,6 +8,7 @@ beat 95 % of theirs. Unaligned pairs are laid on each other by their own labels 
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench import geometry
-from regbench.api.dataset import Split
+from regbench.api.dataset import RANGE_SETTINGS, Split
 from regbench.data.images import Streamed
 from regbench.data.pack import Pack
+from regbench.data.pack_format import SIDES
 from regbench.data.pairs import to_float
+from regbench.data.value_ranges import LITTLE, ROBUST
 from regbench.errors import UsageError
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 
@@ -46,6 +49,31 @@ class Residual:
     mean_y: float | None
     verdict: str
     """``aligned``, ``badly aligned`` or ``not measurable``."""
+
+
+@dataclass(frozen=True)
+class RangeUse:
+    """How much of its value range a side uses, and the values that 99 % of its pixels lie between."""
+
+    modality: str
+    setting: str
+    range: str
+    rule: str
+    """As runs record it."""
+    low: float
+    high: float
+    share: float
+
+    @property
+    def warning(self) -> str | None:
+        """A line on what to do where images use little of their range; else None."""
+        if self.share >= LITTLE:
+            return None
+        return (
+            f"{self.modality} uses {100 * self.share:.1f} % of its range {self.range}, so it has hardly any contrast; "
+            f"say which values are black and white: --set dataset.{self.setting}=percentile:{ROBUST}"
+            + (f", or {self.setting}={self.low:.6g}..{self.high:.6g}" if self.low < self.high else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +122,46 @@ def measure(pack: Pack, split: Split, most: int = 500) -> dict[str, Any]:
         "residual": asdict(_residual(shift, agreement, strangers)) if known else None,
         "gap": asdict(Gap(*(round(float(x), 3) for x in gap.median(0).values))),
     }
+
+
+def range_use(pack: Pack, most: int = 100) -> list[RangeUse]:
+    """How much of its value range each side of a pack uses; a set of single images has one entry.
+
+    Args:
+        pack: the pack; its training images are looked at, those of the test split where there are none.
+        most: images looked at, spread evenly over the split.
+    """
+    split: Split = "train" if pack.counts["train"] else "test"
+    count = pack.counts[split]
+    rows = torch.from_numpy(np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)))
+    found = []
+    for i, side in enumerate(SIDES[:1] if pack.single else SIDES):
+        images = Streamed(pack, split, "a" if side == "a" else "b")
+        values = torch.cat([to_float(images.take(rows[k : k + 1])).flatten()[::7] for k in range(len(rows))])
+        low, high = np.percentile(values.numpy(), (ROBUST, 100 - ROBUST))
+        black, white = pack.ranges[i]
+        found.append(
+            RangeUse(
+                modality=pack.modalities[i],
+                setting=RANGE_SETTINGS[i],
+                range=str(pack.ranges[i]),
+                rule=pack.recorded_ranges[i],
+                low=_rounded(black + float(low) * (white - black), white - black),
+                high=_rounded(black + float(high) * (white - black), white - black),
+                share=round(float(high - low), 4),
+            )
+        )
+    return found
+
+
+def _rounded(value: float, of: float) -> float:
+    """A stored value to a thousandth or less of the range."""
+    return round(value, max(0, 3 - math.floor(math.log10(of))))
+
+
+def range_warnings(pack: Pack) -> list[str]:
+    """A line for each side of a pack that uses little of its value range."""
+    return [f"warning: {pack.name}: {use.warning}" for use in range_use(pack) if use.warning]
 
 
 def _measured(a: Tensor, b: Tensor, mask: Tensor, known: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -53,7 +53,7 @@ class Evaluator:
         self, registrator: nn.Module, *, backward: bool = False
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Displacements ``(N, 4, 2)`` px and ``(N,)`` ok of all test pairs; ``backward`` registers target to source."""
-        found, oks = [], []
+        estimates, oks = [], []
         training = registrator.training
         registrator.eval()
         try:
@@ -63,11 +63,11 @@ class Evaluator:
                     images = self.test_pairs.images(start, start + self.batch)
                     self.test_pairs.prefetch(start + self.batch, start + 2 * self.batch)
                     estimate, ok = _register(registrator, *(images[::-1] if backward else images))
-                    found.append(estimate)
+                    estimates.append(estimate)
                     oks.append(ok)
         finally:
             registrator.train(training)
-        return torch.cat(found).float().cpu().numpy(), torch.cat(oks).cpu().numpy()
+        return torch.cat(estimates).float().cpu().numpy(), torch.cat(oks).cpu().numpy()
 
     def time(self, registrator: nn.Module, repeats: int = 20) -> Timing:
         """Time of registering one pair at batch 1, on this device."""

@@ -25,7 +25,7 @@ from regbench.data.test_pairs import TestPairs
 from regbench.errors import UsageError
 from regbench.evaluation.evaluator import BATCH, Evaluator
 from regbench.metrics.summary import entry_of, mean_of
-from regbench.metrics.uncertainty import Bootstrap
+from regbench.metrics.uncertainty import Images
 from regbench.ops.edges import edge_agreement, edge_field
 from regbench.results.layout import PAIRS, RESULT
 from regbench.results.pairs import Pairs, corner_error, read_pairs
@@ -51,20 +51,20 @@ def assess(
 
     Returns:
         ``edge_agreement``, ``identity_edge_agreement`` and ``edge_gain`` (their paired difference), all in [-1, 1];
-        ``overlap``, the share of the target that is covered; ``cycle_error`` in px, of pairs found both ways;
+        ``overlap``, the share of the target that is covered; ``cycle_error`` in px, of pairs that failed neither way;
         ``failed`` in percent. Each ``{"value", "ci95", "n"}``.
     """
     agreement, before, overlap = _edges(test_pairs, pairs, batch)
-    found, ok = Evaluator(test_pairs, batch).estimates(registrator, backward=True)
-    found_pair = pairs.ok & np.isfinite(pairs.estimate).all((1, 2))
-    cycle = _cycle(pairs.estimate, found, test_pairs.patch)
-    closed = found_pair & ok & np.isfinite(cycle)
+    backward, ok = Evaluator(test_pairs, batch).estimates(registrator, backward=True)
+    usable = pairs.ok & np.isfinite(pairs.estimate).all((1, 2))
+    cycle = _cycle(pairs.estimate, backward, test_pairs.patch)
+    closed = usable & ok & np.isfinite(cycle)
     entries = {
         "edge_agreement": _entry(agreement, pairs.image),
         "identity_edge_agreement": _entry(before, pairs.image),
         "edge_gain": _entry(agreement - before, pairs.image),
         "overlap": _entry(overlap, pairs.image),
-        "failed": _entry(100.0 * (~found_pair).astype(np.float64), pairs.image),
+        "failed": _entry(100.0 * (~usable).astype(np.float64), pairs.image),
     }
     return entries | {"cycle_error": _entry(cycle[closed], pairs.image[closed])}
 
@@ -109,7 +109,7 @@ def _cycle(forward: NDArray[np.float32], backward: NDArray[np.float32], patch: i
 
 
 def _entry(scores: Floats, image: NDArray[np.int32]) -> dict[str, Any]:
-    return mean_of(scores, Bootstrap(image)) if len(scores) else entry_of(np.nan, None, 0)
+    return mean_of(scores, Images(image)) if len(scores) else entry_of(np.nan, None, 0)
 
 
 def consistency(first: Path, second: Path) -> Mapping[str, Any]:

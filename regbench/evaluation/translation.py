@@ -16,7 +16,7 @@ from regbench.data.test_pairs import TestPairs
 from regbench.errors import DataError
 from regbench.evaluation.evaluator import BATCH
 from regbench.metrics.summary import mean_of
-from regbench.metrics.uncertainty import Bootstrap
+from regbench.metrics.uncertainty import Images
 from regbench.ops.fidelity import structure_correlation
 from regbench.ops.log_gabor import to_grey
 from regbench.ops.perceptual import Perceptual, lpips_vgg16, random_features
@@ -58,14 +58,14 @@ def assess_translation(test_pairs: TestPairs, translator: Translator, batch: int
                 parts.setdefault(f"l1 {name}", []).append((image - truth).abs().mean(dim=(1, 2, 3)))
                 parts.setdefault(f"perceptual {name}", []).append(perceptual(image, truth))
     scores = {name: torch.cat(values).double().cpu().numpy() for name, values in parts.items()}
-    draws = Bootstrap(test_pairs.manifest.image.numpy())
-    found: dict[str, Any] = {name: mean_of(scores[name], draws) for name in ("follows_source", "follows_target")}
+    images = Images(test_pairs.manifest.image.numpy())
+    judged: dict[str, Any] = {name: mean_of(scores[name], images) for name in ("follows_source", "follows_target")}
     for distance in ("l1", "perceptual"):
-        of = {name: scores[f"{distance} {name}"] for name in CANDIDATES}
-        found[distance] = {name: mean_of(values, draws) for name, values in of.items()}
+        candidates = {name: scores[f"{distance} {name}"] for name in CANDIDATES}
+        judged[distance] = {name: mean_of(values, images) for name, values in candidates.items()}
         for copy in ("source", "target"):
-            found[distance][f"minus_{copy}"] = mean_of(of["translation"] - of[copy], draws)
-    return found | {"features": perceptual.source}
+            judged[distance][f"minus_{copy}"] = mean_of(candidates["translation"] - candidates[copy], images)
+    return judged | {"features": perceptual.source}
 
 
 def _features() -> Perceptual:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from regbench.metrics.types import Floats, MeanMetric, PairErrors
+from regbench.metrics.types import Floats, PairErrors, percent
 
 
 def auc_scores(errors: PairErrors, k: float) -> Floats:
@@ -27,25 +27,25 @@ def auc(errors: PairErrors, k: float) -> float:
     return float(auc_scores(errors, k).mean())
 
 
-@MeanMetric
+@percent
 def auc3(errors: PairErrors) -> Floats:
     """AUC@3 in percent."""
     return auc_scores(errors, 3)
 
 
-@MeanMetric
+@percent
 def auc5(errors: PairErrors) -> Floats:
     """AUC@5 in percent."""
     return auc_scores(errors, 5)
 
 
-@MeanMetric
+@percent
 def auc10(errors: PairErrors) -> Floats:
     """AUC@10 in percent."""
     return auc_scores(errors, 10)
 
 
-@MeanMetric
+@percent
 def auc20(errors: PairErrors) -> Floats:
     """AUC@20 in percent."""
     return auc_scores(errors, 20)

@@ -10,12 +10,12 @@ from typing import Literal
 
 import numpy as np
 
-from regbench.metrics.types import Floats, MeanMetric, MedianMetric, PairErrors
+from regbench.metrics.types import Floats, MedianMetric, PairErrors, percent, pixels
 
 Verdict = Literal["aligned", "collapsed", "diverged"]
 
 
-@MeanMetric
+@pixels
 def mace(errors: PairErrors) -> Floats:
     """Mean ACE in pixels, >= 0; lower is better."""
     return errors.scored
@@ -27,19 +27,19 @@ def median_ace(errors: PairErrors) -> Floats:
     return errors.scored
 
 
-@MeanMetric
+@percent
 def worse_than_identity(errors: PairErrors) -> Floats:
     """Percent of pairs whose ACE is larger than that of the zero displacement; failed pairs do not count as worse."""
     return 100.0 * (errors.scored > errors.identity).astype(np.float64)
 
 
-@MeanMetric
+@percent
 def failed(errors: PairErrors) -> Floats:
     """Percent of pairs without a finite answer."""
     return 100.0 * errors.failed.astype(np.float64)
 
 
-@MeanMetric
+@pixels
 def identity_mace(errors: PairErrors) -> Floats:
     """Mean ACE in pixels of the zero displacement, which stands for doing nothing."""
     return errors.identity

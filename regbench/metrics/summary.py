@@ -9,7 +9,7 @@ from typing import Any
 from regbench.metrics.auc import auc3, auc5, auc10, auc20
 from regbench.metrics.corner import failed, identity_mace, mace, median_ace, worse_than_identity
 from regbench.metrics.types import Floats, Metric, PairErrors
-from regbench.metrics.uncertainty import Bootstrap, Interval
+from regbench.metrics.uncertainty import Images, Interval
 
 CORE: Mapping[str, Metric] = {
     "mace": mace,
@@ -25,7 +25,7 @@ CORE: Mapping[str, Metric] = {
 
 
 def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[str, dict[str, Any]]:
-    """Evaluate metrics with 95 % intervals over test images.
+    """Evaluate metrics with 95 % intervals over independent test images.
 
     Args:
         errors: errors of all test pairs.
@@ -33,24 +33,25 @@ def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[
 
     Returns:
         ``{name: {"value", "ci95", "n"}}`` for every metric, then ``identity_mace`` and ``mace_over_identity``
-        (the ratio with its paired interval). ``value`` is None where it is not finite, ``ci95`` is None for a single
-        image.
+        (the ratio with its paired interval). ``value`` is None where it is not finite; ``ci95`` is None where
+        nothing covers: with too few images (:data:`~regbench.metrics.uncertainty.LEAST_IMAGES`), where they do not
+        differ, or where one of them decides.
     """
-    draws = Bootstrap(errors.image)
+    images = Images(errors.image)
     entries = {
-        name: entry_of(float(metric(errors)), draws.interval(draws.values(metric, errors)), len(errors))
+        name: entry_of(float(metric(errors)), images.metric(metric, errors), len(errors))
         for name, metric in metrics.items()
     }
     base = identity_mace(errors)
     ratio = mace(errors) / base if base > 0 else math.nan
-    entries["identity_mace"] = entry_of(base, draws.interval(draws.means(errors.identity)), len(errors))
-    entries["mace_over_identity"] = entry_of(ratio, draws.ratio(errors.scored, errors.identity), len(errors))
+    entries["identity_mace"] = entry_of(base, images.metric(identity_mace, errors), len(errors))
+    entries["mace_over_identity"] = entry_of(ratio, images.ratio(errors.scored, errors.identity), len(errors))
     return entries
 
 
-def mean_of(scores: Floats, draws: Bootstrap) -> dict[str, Any]:
+def mean_of(scores: Floats, images: Images) -> dict[str, Any]:
     """The entry of the mean of ``(N,)`` scores of pairs, with its 95 % interval over test images."""
-    return entry_of(float(scores.mean()), draws.interval(draws.means(scores)), len(scores))
+    return entry_of(float(scores.mean()), images.mean(scores), len(scores))
 
 
 def entry_of(value: float, interval: Interval | None, n: int) -> dict[str, Any]:

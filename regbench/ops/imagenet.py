@@ -45,9 +45,10 @@ def load_imagenet(network: nn.Module, file: str | Path | None = None, new: tuple
 def imagenet_file(file: str | Path | None = None) -> Path:
     """The file that :func:`load_imagenet` reads; raises DataError where there is none."""
     if file is not None:
-        if not Path(file).is_file():
+        file = Path(file).expanduser()
+        if not file.is_file():
             raise DataError(f"{file}: no such file; name {TORCHVISION[0]}, torchvision's ResNet-34 of ImageNet")
-        return Path(file)
+        return file
     for name in TORCHVISION:
         if (hub_cache() / name).is_file():
             return hub_cache() / name

@@ -57,13 +57,23 @@ def log_gabor_bank(
         return (spread[:, None] * radial[None]).float()
 
 
-def amplitudes(grey: Tensor, scales: int = 4, orientations: int = 6) -> Tensor:
+def amplitudes(
+    grey: Tensor,
+    scales: int = 4,
+    orientations: int = 6,
+    min_wavelength: float = 3.0,
+    mult: float = 1.6,
+    sigma_on_f: float = 0.75,
+) -> Tensor:
     """Amplitude of each orientation, summed over scales.
 
     Args:
         grey: ``(B, 1, H, W)``, any range; both sides larger than 16 px.
-        scales: number of wavelengths.
+        scales: number of wavelengths of the bank; the settings that follow are those of :func:`log_gabor_bank`.
         orientations: number of directions.
+        min_wavelength: px.
+        mult: ratio of one wavelength to the next.
+        sigma_on_f: bandwidth.
 
     Returns:
         ``(B, orientations, H, W)`` float32. Differentiable.
@@ -73,7 +83,8 @@ def amplitudes(grey: Tensor, scales: int = 4, orientations: int = 6) -> Tensor:
     h, w = grey.shape[-2:]
     with torch.autocast(grey.device.type, enabled=False):  # no half-precision FFT
         padded = F.pad(grey.float(), (PAD,) * 4, mode="reflect")
-        bank = log_gabor_bank(*padded.shape[-2:], scales, orientations, device=grey.device)
+        size = (padded.shape[-2], padded.shape[-1])
+        bank = log_gabor_bank(*size, scales, orientations, min_wavelength, mult, sigma_on_f, device=grey.device)
         spectrum = torch.fft.fft2(padded)  # (B, 1, H', W')
         # One orientation at a time: the complex response of all of them would be 24 images per image.
         summed = [torch.fft.ifft2(spectrum * bank[o]).abs().sum(dim=1) for o in range(orientations)]
@@ -86,27 +97,42 @@ def to_grey(image: Tensor) -> Tensor:
     return (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)
 
 
-def maximum_index_map(image: Tensor, kind: str = "value", scales: int = 4, orientations: int = 6) -> Tensor:
+def maximum_index_map(
+    image: Tensor,
+    kind: str = "value",
+    scales: int = 4,
+    orientations: int = 6,
+    min_wavelength: float = 3.0,
+    mult: float = 1.6,
+    sigma_on_f: float = 0.75,
+) -> Tensor:
     """The MIM of a batch of images, normalised to [-1, 1] (CoLReg, eqs. 7 and 13).
 
     The paper's name and its source (RIFT) mean the index of the strongest orientation, its equation 7 the strongest
     value. The value is the default: it is continuous and nearly equivariant under warps, which an L1 loss and a
-    bilinear warp need. ``index`` and ``vector`` are for ablations.
+    bilinear warp need. ``index`` and ``vector`` are for ablations. Warp an index map by nearest neighbour: the mean of
+    two indices is the index of a third orientation.
 
     Args:
         image: ``(B, 3, H, W)`` or ``(B, 1, H, W)``.
         kind: ``value``: the largest amplitude, min-max normalised per sample; ``index``: its orientation, 0..N-1
             scaled to [-1, 1]; ``vector``: the amplitude-weighted doubled angle, two channels (not in the paper).
-        scales: number of wavelengths.
-        orientations: number of directions.
+        scales: number of wavelengths of the bank; the settings that follow are those of :func:`log_gabor_bank`.
+        orientations: number of directions; at least 2 for ``index``.
+        min_wavelength: px.
+        mult: ratio of one wavelength to the next.
+        sigma_on_f: bandwidth.
 
     Returns:
         ``(B, 1, H, W)``, two channels for ``vector``; float32 in [-1, 1].
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, or one orientation for ``index``.
     """
-    amplitude = amplitudes(to_grey(image) if image.shape[1] == 3 else image, scales, orientations)
+    if kind == "index" and orientations < 2:
+        raise ValueError("the index of the strongest orientation needs at least two orientations")
+    grey = to_grey(image) if image.shape[1] == 3 else image
+    amplitude = amplitudes(grey, scales, orientations, min_wavelength, mult, sigma_on_f)
     if kind == "value":
         value = amplitude.amax(dim=1, keepdim=True)
         low, high = value.amin(dim=(-2, -1), keepdim=True), value.amax(dim=(-2, -1), keepdim=True)

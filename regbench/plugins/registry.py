@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -24,6 +26,7 @@ from regbench import API_VERSION
 from regbench.errors import PluginError, unknown_name
 from regbench.plugins import hookspecs
 from regbench.plugins.register import Control
+from regbench.texts import one_line
 
 GROUP = "regbench"
 ROLES = ("translator", "registrator", "strategy", "dataset", "metric", "command")
@@ -59,11 +62,12 @@ class Component:
         """Import the class or function; raises PluginError naming the plugin and the reason."""
         module, _, attribute = self.target.partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            with redirect_stdout(sys.stderr):  # a library that greets must not be taken for a verb's output
+                return getattr(import_module(module), attribute)
         except (Exception, SystemExit) as error:  # a module may even call sys.exit on import
             raise PluginError(
                 f"{self.role} {self.name!r} of {self.distribution} cannot be imported from {self.target}: "
-                f"{type(error).__name__}: {' '.join(str(error).split())}"
+                f"{type(error).__name__}: {one_line(str(error))}"
             ) from error
 
 
@@ -118,7 +122,8 @@ class Registry:
         distribution = entry.dist.name if entry.dist else "?"
         version = entry.dist.version if entry.dist else "?"
         try:
-            components = _components_of(entry, distribution, version)
+            with redirect_stdout(sys.stderr):
+                components = _components_of(entry, distribution, version)
             for component in components:
                 self._check_name(component)
             for component in components:
@@ -129,7 +134,7 @@ class Registry:
             if isinstance(error, KeyboardInterrupt):
                 raise
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            row = PluginRow(entry.name, distribution, version, entry.value, "failed", " ".join(reason.split()))
+            row = PluginRow(entry.name, distribution, version, entry.value, "failed", one_line(reason))
         self.plugins.append(row)
 
     def _check_name(self, component: Component) -> None:
@@ -176,6 +181,8 @@ class _Collector:
         published: Mapping[str, Iterable[str]] | None = None,
         control: Control | None = None,
     ) -> None:
+        if not isinstance(name, str) or not name.strip() or name != one_line(name):
+            raise PluginError(f"{self.role} {name!r}: a name is one line of printable text")
         if not isinstance(target, str) or target.count(":") != 1:
             raise PluginError(f"{self.role} {name!r}: the target must be 'package.module:Name', got {target!r}")
         if any(c.role == self.role and c.name == name for c in self.components):
@@ -192,8 +199,8 @@ class _Collector:
             role=self.role,
             name=name,
             target=target,
-            summary=summary,
-            paper=paper,
+            summary=one_line(summary),
+            paper=one_line(paper),
             config=dict(config or {}),
             provides=frozenset(provides),
             requires={role: frozenset(words) for role, words in (requires or {}).items()},

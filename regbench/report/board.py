@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,6 +20,7 @@ from regbench.metrics.types import Floats
 from regbench.report.printed import Paper, load_paper
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
+from regbench.results.remeasure import FRAMES_AS_IMAGES
 
 SETTINGS_FILE = "board.toml"
 BOARD_METRICS = {
@@ -65,6 +66,11 @@ class BoardRow:
     def identity(self) -> Identity:
         """The identity of the first run; its seed stands for no other run."""
         return self.runs[0].result.identity
+
+    @property
+    def lineage(self) -> Mapping[str, Mapping[str, Any]]:
+        """Identities of the ancestors of the first run, by run id."""
+        return self.runs[0].result.lineage
 
     @property
     def unpublished_combination(self) -> bool:
@@ -169,7 +175,7 @@ def load_board(folder: Path) -> Board:
     for run in runs:
         section = Section.of(run.result.identity)
         if run.result.identity.metric_version != METRIC_VERSION:
-            stale.append((run.result, f"metric version {run.result.identity.metric_version}"))
+            stale.append((run.result, _why_another_version(run.result.identity)))
         elif section.manifest not in current_manifests[section.without_manifest]:
             stale.append((run.result, "another test manifest"))
         else:
@@ -202,6 +208,14 @@ def sections_of(runs: Sequence[StoredRun]) -> dict[Section, list[BoardRow]]:
         _require_same_pairs(rows)
         sections[section] = rows
     return sections
+
+
+def _why_another_version(identity: Identity) -> str:
+    version, dataset = identity.metric_version, identity.test_dataset.name
+    if version < METRIC_VERSION and dataset in FRAMES_AS_IMAGES:
+        return f"metric version {version}: took frames of {dataset} for independent images; evaluate it again"
+    what = "run leaderboard upgrade" if version < METRIC_VERSION else "upgrade regbench"
+    return f"metric version {version}: {what}"
 
 
 def _current_manifests(runs: list[StoredRun], settings: BoardSettings) -> dict[tuple[str, int, int, str], set[str]]:
@@ -240,6 +254,8 @@ def _read_settings(path: Path) -> BoardSettings:
     if not path.exists():
         return BoardSettings()
     try:
-        return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
     except (tomllib.TOMLDecodeError, ValidationError) as error:
         raise DataError(f"{path} is not a board description: {' '.join(str(error).split())}") from error

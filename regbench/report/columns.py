@@ -68,14 +68,15 @@ def digits(metric: str) -> int:
 
 
 def verdict_of(ranked: RankedRow) -> str:
-    """Every verdict within the interval of MACE over identity's MACE; for a failed row, the reason."""
+    """Every verdict within the interval of MACE over identity's MACE, ``open`` without one; why a row failed."""
     if not ranked.values:
         first = ranked.row.failures[0]
         return f"{first.status}: {' '.join(without_folders(word) for word in str(first.reason).split())}"
     if is_identity(ranked):
         return "doing nothing"
-    low, high = ranked.ratio_interval or (ranked.ratio, ranked.ratio)
-    ends = [VERDICTS.index(verdict(ratio, 1.0)) for ratio in (low, high)]
+    if ranked.ratio_interval is None:
+        return "open"
+    ends = [VERDICTS.index(verdict(ratio, 1.0)) for ratio in ranked.ratio_interval]
     return " or ".join(VERDICTS[min(ends) : max(ends) + 1])
 
 

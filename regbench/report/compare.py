@@ -10,10 +10,10 @@ import numpy as np
 
 from regbench.errors import UsageError
 from regbench.metrics.types import Floats
-from regbench.metrics.uncertainty import Bootstrap, Interval, compare
+from regbench.metrics.uncertainty import Images, Interval, compare, outlasts_unseen_failures
 from regbench.report.board import StoredRun
 from regbench.report.ranking import ALPHA
-from regbench.report.table import interval, number, range_in_words
+from regbench.report.table import range_in_words, with_interval
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Comparison:
     interval: Interval | None
     """95 % interval of the difference over test images, px."""
     p: float
-    """p-value of the paired sign-flip test over images."""
+    """p-value of the paired test over images."""
     effect: float | None
     """Cohen's d of the mean differences of images (mean over standard deviation); None where they do not vary."""
     nearer: float
@@ -52,20 +52,25 @@ class Comparison:
     """Number of test pairs."""
     images: int
     """Number of test images."""
+    too_few: str
+    """Why these images allow no interval and no order; empty where they do."""
+    lasting: bool
+    """Whether the lead would last if the better run did nothing on all images of a kind that may be unseen."""
     largest: list[Difference]
     """The pairs on which the runs differ most, the largest difference first."""
 
     @property
     def separated(self) -> bool:
-        """Whether an order may be claimed: the test is significant and the interval does not contain zero."""
+        """Whether an order may be claimed: the test is significant, the interval without zero, and the lead lasting."""
         apart_from_zero = self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
-        return self.p < ALPHA and apart_from_zero
+        return self.p < ALPHA and apart_from_zero and self.lasting
 
     @property
     def statement(self) -> str:
         """The comparison in one sentence that claims no more than the interval allows."""
         if not self.separated or self.interval is None:
-            return f"Not separated: MACE of A minus B is {number(self.difference)} {interval(self.interval)} px."
+            why = f" (no interval: {self.too_few})" if self.too_few else ""
+            return f"Not separated: MACE of A minus B is {with_interval(self.difference, self.interval)} px{why}."
         better, bounds = ("B", self.interval) if self.difference > 0 else ("A", (-self.interval[1], -self.interval[0]))
         return f"{better} is better by {range_in_words(bounds)} px."
 
@@ -98,19 +103,23 @@ def compare_runs(a: StoredRun, b: StoredRun, largest: int = 6) -> Comparison:
     value, bounds, p = compare(first, second)
     excess = first.scored - second.scored
     nearer = 50.0 * (1.0 - np.sign(excess))
-    draws = Bootstrap(first.image)
+    images = Images(first.image)
+    maces = float(first.scored.mean()), float(second.scored.mean())
+    margin = min(map(abs, bounds)) if bounds else 0.0
     most = np.argsort(-np.abs(excess), kind="stable")[:largest]
     return Comparison(
-        mace_a=float(first.scored.mean()),
-        mace_b=float(second.scored.mean()),
+        mace_a=maces[0],
+        mace_b=maces[1],
         difference=value,
         interval=bounds,
         p=p,
-        effect=_cohens_d(excess, draws),
+        effect=_cohens_d(excess, images),
         nearer=float(nearer.mean()),
-        nearer_interval=draws.interval(draws.means(nearer)),
+        nearer_interval=images.mean(nearer, (0.0, 100.0)),
         pairs=len(first),
-        images=draws.images,
+        images=images.count,
+        too_few=images.too_few,
+        lasting=outlasts_unseen_failures(images, margin, min(maces), float(first.identity.mean())),
         largest=[
             Difference(pair=int(i), image=int(first.image[i]), a=float(first.scored[i]), b=float(second.scored[i]))
             for i in most
@@ -118,8 +127,8 @@ def compare_runs(a: StoredRun, b: StoredRun, largest: int = 6) -> Comparison:
     )
 
 
-def _cohens_d(excess: Floats, draws: Bootstrap) -> float | None:
+def _cohens_d(excess: Floats, images: Images) -> float | None:
     """Cohen's d of the mean of each image over ``(N,)`` differences; None where the means do not vary."""
-    means = np.bincount(draws.group, weights=excess) / np.bincount(draws.group)
+    means = np.bincount(images.group, weights=excess) / np.bincount(images.group)
     spread = float(means.std(ddof=1)) if len(means) > 1 else math.nan
     return float(means.mean()) / spread if spread > 1e-12 else None

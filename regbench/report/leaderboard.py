@@ -9,7 +9,6 @@ paths or on the order of files.
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +25,8 @@ from regbench.results import Measure, Pairs, Result, load_result, read_pairs, wr
 from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
+from regbench.results.remeasure import same_measure
+from regbench.texts import is_folder_name
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 MAX_PAIRS_BYTES = 100_000
 """Largest size of a file of 400 test pairs; more pairs may take proportionally more."""
-TOLERANCE = 1e-9
-"""Relative and absolute difference up to which a stored metric equals the recomputed one."""
 
 
 def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
@@ -54,6 +53,12 @@ def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
         if name not in known:
             raise unknown_name("board", name, known)
     return wanted or known
+
+
+def check_name(name: str) -> None:
+    """Raise UsageError for a name that no board can have: it is the name of a folder and of a page."""
+    if not is_folder_name(name):
+        raise UsageError(f"board {name!r}: a board's name is one plain folder name, such as my-board")
 
 
 def render(root: Path, name: str) -> str:
@@ -126,8 +131,10 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, re
 
     Raises:
         DataError: a file is missing or broken, or the board holds other numbers under a run's id; nothing is written.
-        UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels.
+        UsageError: a run is not ok and ``failed`` is not set, or was not judged with exact labels; or the name is no
+            plain folder name.
     """
+    check_name(name)
     taken = []
     for run in runs:
         result = load_result(run / RESULT)
@@ -235,7 +242,7 @@ def _verify_run(path: Path) -> list[str]:
     for name, expected in summarise(pairs.errors, CORE).items():
         if name not in result.metrics and name not in ("mace", "identity_mace"):
             continue
-        if not _same(result.metrics.get(name), Measure(**expected)):
+        if not same_measure(result.metrics.get(name), Measure(**expected)):
             problems.append(f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again")
     errors = pairs.errors
     if result.verdict != verdict(errors.scored.mean(), errors.identity.mean()):
@@ -249,13 +256,3 @@ def _errors_follow(pairs: Pairs) -> bool:
     identity = np.allclose(corner_error(pairs.displacement, zero), pairs.identity_error, rtol=1e-5, atol=1e-4)
     error = corner_error(pairs.displacement, pairs.estimate)
     return bool(identity and np.allclose(error[known], pairs.error[known], rtol=1e-5, atol=1e-4))
-
-
-def _same(stored: Measure | None, expected: Measure) -> bool:
-    if stored is None or stored.n not in (None, expected.n):
-        return False
-    ours, theirs = (stored.value, *(stored.ci95 or ())), (expected.value, *(expected.ci95 or ()))
-    return len(ours) == len(theirs) and all(
-        a == b or (None not in (a, b) and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE))
-        for a, b in zip(ours, theirs, strict=True)
-    )

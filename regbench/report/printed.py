@@ -22,7 +22,10 @@ from regbench.results.schema import Component
 METRICS = ("MACE", "AUC@3", "AUC@5", "AUC@10", "AUC@20", "time_ms")
 ALL_DATASETS = "all"
 """Stands in the data set column for a number that belongs to no data set, such as a time."""
-_RUN_FIELDS = ("pairing", "trained_on")
+_ROLES = ("translator", "registrator", "strategy")
+_RUN_FIELDS = ("pairing", "frozen_augment", "trained_on")
+_TEACHER = "teacher."
+_Value = str | int | float | bool
 
 
 class _PaperNames(BaseModel):
@@ -32,7 +35,7 @@ class _PaperNames(BaseModel):
 
     datasets: dict[str, str] = {}
     """Registered data set by the paper's name."""
-    methods: dict[str, dict[str, str | int | float | bool]] = {}
+    methods: dict[str, dict[str, _Value | list[_Value] | dict[str, _Value | list[_Value]]]] = {}
     """Pattern of a run by the paper's name; see :func:`matches_method`."""
 
 
@@ -88,26 +91,57 @@ def load_paper(folder: Path) -> Paper:
     return Paper(lines, names.methods)
 
 
-def matches_method(identity: Identity, pattern: Mapping[str, Any]) -> bool:
+def matches_method(
+    identity: Identity, pattern: Mapping[str, Any], lineage: Mapping[str, Mapping[str, Any]] | None = None
+) -> bool:
     """Whether a run is the method that a paper calls by a name.
 
     Args:
         identity: identity of the run.
         pattern: values that must match, by key: ``translator``, ``registrator``, ``strategy`` (names; empty for none),
-            ``pairing``, ``trained_on`` (a data set), and settings such as ``strategy.rounds``. Keys that are absent
-            match anything, but ``trained_on`` then is the data set of the test pairs. An empty pattern matches nothing.
+            ``pairing``, ``frozen_augment``, ``trained_on`` (a data set), settings such as ``strategy.rounds``, and any
+            of these of the run it learned from, such as ``teacher.translator``. A list holds all values that match, a
+            table values by data set (of the test pairs), as in ``{googleearth = "given"}``. Keys that are absent match
+            anything, with two exceptions: ``trained_on`` then is the data set of the test pairs, and
+            ``frozen_augment`` is none. An empty pattern matches nothing.
+        lineage: identities of the run's ancestors by run id, as its result has them.
     """
-    trained_on = identity.train_dataset.name if identity.train_dataset else None
-    for key, wanted in {"trained_on": trained_on and identity.test_dataset.name, **pattern}.items():
-        role, _, setting = key.partition(".")
-        if key in _RUN_FIELDS:
-            actual: object = trained_on if key == "trained_on" else identity.protocol.pairing
-        else:
-            component: Component | None = getattr(identity, role)
-            actual = (component.config.get(setting) if setting else component.name) if component else ""
-        if actual != wanted:
+    own, teacher = _parts(pattern)
+    if teacher:
+        known = [Identity.model_validate(lineage[run]) for run in identity.ancestors if lineage and run in lineage]
+        if not any(matches_method(ancestor, teacher, lineage) for ancestor in known):
             return False
-    return bool(pattern)
+    dataset = identity.test_dataset.name
+    wanted: dict[str, Any] = {"frozen_augment": "none", "trained_on": identity.train_dataset and dataset}
+    for key, value in own.items():
+        if not isinstance(value, Mapping):
+            wanted[key] = value
+        elif dataset in value:
+            wanted[key] = value[dataset]
+    return bool(pattern) and all(_agree(_value(identity, key), value) for key, value in wanted.items())
+
+
+def _parts(pattern: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a pattern says of the run, and what it says of the run's teacher."""
+    teacher = {key.removeprefix(_TEACHER): value for key, value in pattern.items() if key.startswith(_TEACHER)}
+    return {key: value for key, value in pattern.items() if not key.startswith(_TEACHER)}, teacher
+
+
+def _value(identity: Identity, key: str) -> object:
+    """What a run has for a key of a pattern."""
+    if key == "trained_on":
+        return identity.train_dataset.name if identity.train_dataset else None
+    if key in _RUN_FIELDS:
+        return getattr(identity.protocol, key)
+    role, _, setting = key.partition(".")
+    component: Component | None = getattr(identity, role)
+    if component is None:
+        return ""
+    return component.config.get(setting) if setting else component.name
+
+
+def _agree(actual: object, wanted: object) -> bool:
+    return actual in wanted if isinstance(wanted, list) else actual == wanted
 
 
 def _read_names(path: Path) -> _PaperNames:
@@ -119,10 +153,18 @@ def _read_names(path: Path) -> _PaperNames:
         raise DataError(f"{path} does not say what the paper's names are: {' '.join(str(error).split())}") from error
     for method, pattern in names.methods.items():
         for key in pattern:
-            if key not in _RUN_FIELDS and key.partition(".")[0] not in ("translator", "registrator", "strategy"):
+            part = key.removeprefix(_TEACHER)
+            if part not in _RUN_FIELDS and part.partition(".")[0] not in _ROLES:
                 raise DataError(
                     f"{path}: {method}: {key!r} is no part of a run; use translator, registrator, strategy, one of "
-                    "their settings (strategy.rounds), pairing or trained_on"
+                    f"their settings (strategy.rounds), {', '.join(_RUN_FIELDS)}, or one of these of its teacher "
+                    "(teacher.translator)"
+                )
+        for key, value in pattern.items():
+            if isinstance(value, dict) and (wrong := sorted(set(value) - set(names.datasets.values()))):
+                raise DataError(
+                    f"{path}: {method}: {key}.{wrong[0]}: {wrong[0]!r} is no data set of [datasets]; a setting is "
+                    f'written in quotes, "{key}.{wrong[0]}"'
                 )
     return names
 

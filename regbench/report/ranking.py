@@ -8,21 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike
 
+from regbench.metrics.student import quantile_975
 from regbench.metrics.types import Floats
-from regbench.metrics.uncertainty import Bootstrap, Interval, holm, sign_flip
+from regbench.metrics.uncertainty import Images, Interval, holm, outlasts_unseen_failures
 from regbench.report.board import BOARD_METRICS, Board, BoardRow, Section
 from regbench.report.names import RowNames, names_of
 
 ALPHA = 0.05
-STUDENT_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""97.5 % quantiles of Student's t for 1 to 9 degrees of freedom. The last, being wider, also serves for more."""
 
 
 @dataclass(frozen=True)
 class RankedRow:
-    """A row with its rank and its numbers. ``rank`` is None, and the numbers are empty, where no run is ok."""
+    """A row with its rank and its numbers, which are empty where no run is ok.
+
+    ``rank`` is None there, and in all rows where too few test images allow no order.
+    """
 
     row: BoardRow
     names: RowNames
@@ -30,13 +31,15 @@ class RankedRow:
     values: dict[str, float]
     """By metric of :data:`~regbench.report.board.BOARD_METRICS`: mean over seeds and pairs."""
     intervals: dict[str, Interval | None] = field(default_factory=dict)
-    """By metric: 95 % interval over test images."""
+    """By metric: 95 % interval over test images; None where nothing covers, see ``docs/statistics.md``."""
     seed_intervals: dict[str, Interval | None] = field(default_factory=dict)
     """By metric: 95 % interval over seeds; None for fewer than three."""
     identity_mace: float = math.nan
     """MACE of the zero displacement, px."""
     ratio_interval: Interval | None = None
     """95 % interval of :attr:`ratio` over test images."""
+    decided_by_one: bool = False
+    """Whether one image makes up four fifths of the variance of MACE."""
 
     @property
     def ratio(self) -> float:
@@ -51,6 +54,8 @@ class Ranking:
     rows: list[RankedRow]
     better: dict[tuple[int, int], Interval]
     """(i, j): row i is significantly better than row j, with the interval of MACE(j) - MACE(i) in pixels."""
+    images: Images | None = None
+    """The test images; None where no run is ok."""
 
     @property
     def finished(self) -> list[RankedRow]:
@@ -66,10 +71,11 @@ def ranked_sections(board: Board) -> list[tuple[Section, Ranking]]:
 def rank_rows(rows: Sequence[BoardRow]) -> Ranking:
     """Rank the rows of a section by MACE.
 
-    A row is better than another when two conditions hold: the paired sign-flip test over images is significant at 5 %
-    after Holm's correction over all comparisons of the section, and the paired 95 % interval of the difference does not
-    contain zero. The rank of a row is one more than the number of rows that are better than it, so rows that are not
-    separated share a rank.
+    A row is better than another when three conditions hold: the paired test over images is significant at 5 % after
+    Holm's correction over all comparisons of the section; the paired 95 % interval of the difference does not contain
+    zero; and the lead would last if the better row did nothing on all images of a kind that may not be among the test
+    images. The rank of a row is one more than the number of rows that are better than it, so rows that are not
+    separated share a rank. Too few images give no interval, no order and no rank.
     """
     names = names_of(rows)
     finished = sorted((row for row in rows if row.finished), key=lambda row: (row.pair_scores["mace"].mean(), row.key))
@@ -78,9 +84,9 @@ def rank_rows(rows: Sequence[BoardRow]) -> Ranking:
         return Ranking(unfinished, {})
     pairs = finished[0].finished[0].pairs
     assert pairs is not None
-    draws = Bootstrap(pairs.image)
+    images = Images(pairs.image)
     scores = np.stack([row.pair_scores["mace"] for row in finished], axis=1)  # (N, R)
-    better = _significant(scores, pairs.image, draws)
+    better = significant(scores, pairs.identity_error, images)
     ranks = [1 + sum(worse == index for _, worse in better) for index in range(len(finished))]
     order = sorted(range(len(finished)), key=lambda index: (ranks[index], index))
     position = {index: place for place, index in enumerate(order)}
@@ -88,33 +94,42 @@ def rank_rows(rows: Sequence[BoardRow]) -> Ranking:
         RankedRow(
             row=finished[index],
             names=names[finished[index].key],
-            rank=ranks[index],
+            rank=None if images.too_few else ranks[index],
             values={name: float(finished[index].pair_scores[name].mean()) for name in BOARD_METRICS},
-            intervals={name: draws.interval(draws.means(finished[index].pair_scores[name])) for name in BOARD_METRICS},
+            intervals={
+                name: images.mean(finished[index].pair_scores[name], metric.limits)
+                for name, metric in BOARD_METRICS.items()
+            },
             seed_intervals={
-                name: seed_interval(runs, math.inf if name == "mace" else 100.0)
+                name: seed_interval(runs, BOARD_METRICS[name].limits[1])
                 for name, runs in finished[index].run_scores.items()
             },
             identity_mace=float(pairs.identity_error.mean()),
-            ratio_interval=draws.ratio(scores[:, index], pairs.identity_error),
+            ratio_interval=images.ratio(scores[:, index], pairs.identity_error),
+            decided_by_one=images.decided_by_one(scores[:, index]),
         )
         for index in order
     ]
-    return Ranking(ranked + unfinished, {(position[i], position[j]): bounds for (i, j), bounds in better.items()})
+    by_place = {(position[i], position[j]): bounds for (i, j), bounds in better.items()}
+    return Ranking(ranked + unfinished, by_place, images)
 
 
 def seed_interval(scores: Sequence[float], maximum: float = math.inf) -> Interval | None:
     """95 % t-interval of the mean over seeds, cut to [0, ``maximum``]; None for fewer than three seeds."""
     if len(scores) < 3:
         return None
-    t = STUDENT_T_975[min(len(scores) - 1, len(STUDENT_T_975)) - 1]
-    half = t * statistics.stdev(scores) / math.sqrt(len(scores))
+    half = quantile_975(len(scores) - 1) * statistics.stdev(scores) / math.sqrt(len(scores))
     middle = statistics.fmean(scores)
     return max(0.0, middle - half), min(maximum, middle + half)
 
 
-def _significant(scores: Floats, image: ArrayLike, draws: Bootstrap) -> dict[tuple[int, int], Interval]:
+def significant(scores: Floats, identity: Floats, images: Images) -> dict[tuple[int, int], Interval]:
     """Significantly different columns of ``(N, R)`` scores, which are in ascending order of their means.
+
+    Args:
+        scores: ``(N, R)`` ACE of each pair, px.
+        identity: ``(N,)`` ACE of doing nothing, px.
+        images: of the pairs.
 
     Returns:
         (better, worse) column numbers, each with the 95 % interval of the difference of their means.
@@ -123,11 +138,10 @@ def _significant(scores: Floats, image: ArrayLike, draws: Bootstrap) -> dict[tup
     if not len(first):
         return {}
     excess = scores[:, second] - scores[:, first]
-    adjusted = holm(sign_flip(excess, image))
-    means = draws.means(excess)
-    significant = {}
-    for c in np.flatnonzero(adjusted < ALPHA):
-        bounds = draws.interval(means[:, c])
-        if bounds is not None and bounds[0] > 0:
-            significant[int(first[c]), int(second[c])] = bounds
-    return significant
+    adjusted, intervals = holm(images.p_values(excess)), images.means(excess)
+    maces, nothing = scores.mean(axis=0), float(identity.mean())
+    return {
+        (int(i), int(j)): bounds
+        for i, j, p, bounds in zip(first, second, adjusted, intervals, strict=True)
+        if p < ALPHA and bounds is not None and outlasts_unseen_failures(images, bounds[0], float(maces[i]), nothing)
+    }

@@ -9,22 +9,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from regbench.metrics.agreement import ENOUGH, Agreement, agreement
+from regbench.metrics.uncertainty import LEAST_IMAGES
 from regbench.report.board import Section
 from regbench.report.columns import is_control, is_identity
 from regbench.report.printed import METRICS, Paper, PrintedLine, matches_method
 from regbench.report.ranking import Ranking
-from regbench.report.table import DASH, Table, range_in_words, with_interval
+from regbench.report.table import DASH, Table, number, range_in_words, with_interval
 from regbench.results import Result
 
 LEGEND = (
     "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
-    " are in percent. Brackets are 95 % intervals over test images for the networks at hand; only those over seeds"
-    " speak of training again. Rank is one more than the number of rows significantly better (paired sign-flip test"
-    " over images, Holm, 5 %); it counts, and only the supported statements order two rows. A verdict names all that"
-    " its interval reaches: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the"
-    " peak of the run, training included."
+    " are in percent. Brackets are 95 % intervals over test images, taken to be independent, for the networks at hand"
+    " (studentised, corrected for skewness); only those over seeds speak of training again. Fewer than"
+    f" {LEAST_IMAGES} images, or one image that decides, allow none. Rank is one more than the number of rows"
+    " significantly better: paired test over images (the larger p of Student's and Hall's t), Holm over the section,"
+    " 5 %, and a lead that would last if the better row did nothing on all images of a kind that may be unseen. It"
+    " counts, and only the supported statements order two rows. A verdict names all that its interval reaches, and is"
+    " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
+    " of the run, training included."
 )
-STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above; run them again."
+STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above."
 
 
 def title(section: Section) -> str:
@@ -33,11 +37,16 @@ def title(section: Section) -> str:
 
 
 def facts(section: Section, ranking: Ranking) -> str:
-    """Manifest, number of test pairs and number of images."""
+    """Manifest, number of test pairs and number of images, and what these may not show."""
     finished = next((run for ranked in ranking.rows for run in ranked.row.finished), None)
     pairs = finished.pairs if finished else None
     size = f", {len(pairs.image)} pairs of {len(set(pairs.image.tolist()))} images" if pairs else ""
-    return f"Test manifest {section.manifest[:12]}{size}."
+    unseen = (
+        f" A kind of failure on up to {number(100 * ranking.images.unseen, 0)} % of images may be unseen."
+        if ranking.images and not ranking.images.too_few
+        else ""
+    )
+    return f"Test manifest {section.manifest[:12]}{size}.{unseen}"
 
 
 def missing_controls(ranking: Ranking) -> list[str]:
@@ -61,14 +70,22 @@ def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
 
 
 def supported(ranking: Ranking) -> list[str]:
-    """Which rows are better than which and by how much, and which neighbours are not separated."""
+    """Which rows are better than which and by how much, which neighbours are not separated, and what stays unsaid."""
+    if ranking.images and ranking.images.too_few:
+        return [f"No interval is given and no order claimed: {ranking.images.too_few}."]
     winners: dict[int, list[str]] = {}
     for (i, j), bounds in sorted(ranking.better.items()):
         winners.setdefault(i, []).append(f"row {j + 1} by {range_in_words(bounds)} px")
     lines = [f"row {i + 1} is better than {', '.join(losers)}." for i, losers in winners.items()]
     places = [place for place, ranked in enumerate(ranking.rows) if ranked.rank is not None]
     even = [f"row {i + 1} and row {j + 1}" for i, j in itertools.pairwise(places) if (i, j) not in ranking.better]
-    return [*lines, *([f"Not separated: {'; '.join(even)}."] if even else [])]
+    unknown = [f"row {n}" for n, ranked in enumerate(ranking.rows, 1) if ranked.decided_by_one]
+    reason = "one image makes up four fifths of the variance of its MACE, so no interval is given"
+    return [
+        *lines,
+        *([f"Not separated: {'; '.join(even)}."] if even else []),
+        *([f"{', '.join(unknown)}: {reason}."] if unknown else []),
+    ]
 
 
 def machines(ranking: Ranking) -> str:
@@ -152,7 +169,9 @@ def reported(papers: Sequence[Paper], dataset: str, ranking: Ranking) -> Reporte
 def _own_rows(paper: Paper, line: PrintedLine, ranking: Ranking) -> list[int]:
     pattern = paper.methods.get(line.method, {})
     return [
-        n for n, ranked in enumerate(ranking.rows) if ranked.values and matches_method(ranked.row.identity, pattern)
+        n
+        for n, ranked in enumerate(ranking.rows)
+        if ranked.values and matches_method(ranked.row.identity, pattern, ranked.row.lineage)
     ]
 
 

@@ -36,12 +36,12 @@ def hidden_supervision(result: Result) -> list[str]:
 
 
 def seedless(identity: Identity, lineage: Lineage) -> dict[str, Any]:
-    """An identity without its seed, in which each run id of an ancestor is replaced by that ancestor's own description.
+    """An identity without its seed and metric version; each run id of an ancestor is replaced by its own description.
 
     Two runs with equal descriptions differ in seeds alone: their own and those of their ancestors. An ancestor that
     ``lineage`` does not hold (weights, or a run recorded before lineages existed) stays a hash.
     """
-    description = identity.model_dump(mode="json", exclude={"seed"})
+    description = identity.model_dump(mode="json", exclude={"seed", "metric_version"})
     description["ancestors"] = [
         seedless(Identity.model_validate(lineage[name]), lineage) if name in lineage else name
         for name in identity.ancestors

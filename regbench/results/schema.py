@@ -121,6 +121,7 @@ class Identity(_LeavesOut):
     ancestors: list[str] = []
     """Run ids of the runs, and hashes of the weights files, from which this run started."""
     metric_version: int
+    """Version of the metrics by which the estimates were summarised. It decides no estimate, so no run id."""
     supervision: Literal["none", "homography"]
     """``homography`` if the run or any of its ancestors was trained with labels."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -164,7 +165,8 @@ class Result(_Record):
     weights_sha256: Sha256 | None = None
     """Hash of the run's ``weights.safetensors``; None for a run without weights."""
     training: dict[str, Any] = {}
-    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``of_no_paper``: whether no
+    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``ranges``: which stored values
+    of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
     paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
@@ -189,12 +191,15 @@ class Result(_Record):
 def run_id_of(identity: Identity | Mapping[str, Any]) -> str:
     """The run id: the first 12 hex digits of the SHA-256 of the identity as canonical JSON.
 
-    A mapping is hashed as it is, so that the id of a file that was written before a field existed stays valid.
+    A mapping is hashed as it is, so that the id of a file that was written before a field existed stays valid. The
+    metric version is hashed as 1 whatever it is: a run that is summarised again stays the run it was.
 
     Raises:
         ValueError: a setting is not a finite number.
     """
     content = identity.model_dump(mode="json") if isinstance(identity, Identity) else dict(identity)
+    if "metric_version" in content:
+        content["metric_version"] = 1
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -17,18 +16,22 @@ from regbench import __version__
 from regbench.api.translator import Translator
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
+from regbench.data.value_ranges import same_range
 from regbench.errors import DataError, InterruptedRun, RegbenchError
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
 from regbench.evaluation.translation import assess_translation
+from regbench.locks import HeldError, locked
+from regbench.metrics import METRIC_VERSION
 from regbench.metrics.memory import peak_mb
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
 from regbench.results.layout import CONFIG, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
 from regbench.results.lineage import lineage_of
-from regbench.results.pairs import Pairs, write_pairs
+from regbench.results.pairs import Pairs, read_pairs, write_pairs
 from regbench.results.provenance import collect, tf32
+from regbench.results.remeasure import remeasure
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
 from regbench.runs.plan import Plan
@@ -38,7 +41,7 @@ from regbench.training.health import Health
 from regbench.training.progress import Reporter
 from regbench.training.stage_cache import StageCache
 from regbench.training.trainer import Trainer
-from regbench.weights.files import module_tensors, write_weights
+from regbench.weights.files import module_tensors, read_metadata, write_weights
 from regbench.weights.used import file_sha256, known_weights_only
 
 Train = Callable[..., TrainingState]
@@ -83,7 +86,7 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
             if earlier.run_id != plan.run_id:
                 raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
             reporter.say(f"already done: {path} (--force runs it again)")
-            return earlier
+            return _of_present_metrics(plan, earlier, path)
         write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
         try:
             result = _run(plan, reporter, train)
@@ -97,6 +100,15 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
             raise
         write_result(path, result)
         return result
+
+
+def _of_present_metrics(plan: Plan, earlier: Result, path: Path) -> Result:
+    """An earlier result; summarised again from its pairs where it is of an earlier metric version."""
+    if earlier.identity.metric_version >= METRIC_VERSION:
+        return earlier
+    record = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, remeasure(record, read_pairs(plan.folder / PAIRS), _metrics()))
+    return load_result(path)
 
 
 def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
@@ -154,6 +166,7 @@ def _keep_weights(plan: Plan) -> str | None:
         component=plan.identity.registrator.name,
         run_id=plan.run_id,
         supervision=plan.identity.supervision,
+        **{f"range_{side}": text for side, text in learned_ranges(plan).items()},
     )
     return file_sha256(path)
 
@@ -216,7 +229,12 @@ def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, d
     """Metrics and verdict; without truth, the label-free metrics."""
     if plan.manifest.truth == "none":
         return assess(test_pairs, plan.deployed, pairs), "unjudged"
-    return judge(pairs, {c.name: c.load() for c in registry().all("metric")})
+    return judge(pairs, _metrics())
+
+
+def _metrics() -> dict[str, Any]:
+    """The registered metrics by name."""
+    return {c.name: c.load() for c in registry().all("metric")}
 
 
 def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
@@ -236,6 +254,7 @@ def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "stages": stages,
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
+        "ranges": learned_ranges(plan),
         "precision": plan.context.precision,
         "of_no_paper": plan.unpublished_combination,
         "peak_memory_mb": round(peak_mb(), 1),
@@ -251,6 +270,39 @@ def _provenance(plan: Plan) -> dict[str, Any]:
     """Code, machine, device, and under ``strategy`` what the strategy adds, if anything."""
     facts = dict(plan.strategy.provenance()) if plan.strategy else {}
     return collect(device=plan.context.device.type) | ({"strategy": facts} if facts else {})
+
+
+def learned_ranges(plan: Plan) -> dict[str, str]:
+    """Which stored values of source and target the deployed network knows as black and white.
+
+    A user's own images are read alike. Weights that are given say what they learned from; else it is the pack.
+    """
+    if plan.stages or plan.context.weights is None:
+        return ranges_of(plan)
+    metadata = read_metadata(plan.context.weights)
+    return {side: metadata[f"range_{side}"] for side in ("source", "target") if f"range_{side}" in metadata}
+
+
+def ranges_of(plan: Plan) -> dict[str, str]:
+    """Which stored values of source and target are black and white in the plan's pack."""
+    a, b = plan.pack.recorded_ranges
+    return {"source": a, "target": b} if plan.protocol.source == "A" else {"source": b, "target": a}
+
+
+def other_ranges(plan: Plan, recorded: Mapping[str, str]) -> list[str]:
+    """A line for each side that a plan reads with another value range than its network learned with.
+
+    Args:
+        plan: of a finished run on a data set.
+        recorded: the ranges of source and target it learned with; empty where nothing is known.
+    """
+    letters = "AB" if plan.protocol.source == "A" else "BA"
+    return [
+        f"warning: the {side} was read with {recorded[side]} when this network learned, and is read with {own} here; "
+        f"if the sensor is the same, add --set dataset.range_{letter.lower()}={recorded[side].partition(' of ')[0]}"
+        for letter, (side, own) in zip(letters, ranges_of(plan).items(), strict=True)
+        if side in recorded and not same_range(recorded[side], own)
+    ]
 
 
 def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
@@ -272,11 +324,8 @@ def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the run's lock; raises RegbenchError where another process works on the run."""
-    with (folder / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise RegbenchError(
-                f"another process is working on {folder}; wait for it or choose another --out"
-            ) from None
-        yield
+    try:
+        with locked(folder / LOCK, wait=False):
+            yield
+    except HeldError:
+        raise RegbenchError(f"another process is working on {folder}; wait for it or choose another --out") from None

@@ -56,6 +56,12 @@ class FinishedRun:
         return self.result.identity.supervision
 
     @property
+    def ranges(self) -> tuple[str | None, str | None]:
+        """The value ranges of source and target that it saw; None where the run is older than the record."""
+        found = self.result.training.get("ranges", {})
+        return (found.get("source"), found.get("target"))
+
+    @property
     def other_code(self) -> list[str]:
         """Its components whose installed version is not the one that made the run, in words."""
         found = []
@@ -126,4 +132,5 @@ def _configured(role: str, recorded: Component | None) -> ConfiguredComponent | 
     if recorded is None:
         return None
     component = registry().get(role, recorded.name)
-    return ConfiguredComponent(component, component.load().Config.model_validate(recorded.config))
+    settings = component.load().Config
+    return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))

@@ -15,10 +15,10 @@ from regbench.api.strategy import TrainingStrategy
 from regbench.data.manifest import Manifest, test_manifest
 from regbench.data.pack import Pack
 from regbench.data.pack_format import Progress
-from regbench.data.protocol import Protocol
+from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World
-from regbench.errors import UsageError
+from regbench.errors import DataError, UsageError
 from regbench.metrics import METRIC_VERSION
 from regbench.plugins.compatibility import check_compatible, unpublished_combination
 from regbench.plugins.registry import Component
@@ -78,6 +78,8 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     components = (_component(strategy), _component(resolved.components["translator"]), registrator.component)
     check_compatible(*components)
     pack, protocol = resolve_data(request, resolved.protocol, progress)
+    if strategy is not None and pack.seen:
+        raise DataError(pack.seen)
     manifest = test_manifest(pack, protocol)
     context = RunContext(
         info=pair_info(pack, protocol),
@@ -157,19 +159,23 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
 
     Args:
         finished: the run's directory.
-        request: data set, device, seed and ``out``; its components and protocol are not used.
+        request: data set, device, seed, ``out`` and ``protocol.source`` (each data set has its own source; the default
+            is that of the run). Its components and the rest of its protocol are not used.
         progress: told how far the preparation of the data set is.
 
     Raises:
-        UsageError: a section of ``--set`` other than dataset, or the data set does not fit the protocol.
+        UsageError: ``--set`` of anything else, or the data set does not fit the protocol.
         DataError: the run is not finished or its weights are broken.
     """
-    if wrong := set(request.sets) - {"dataset"}:
-        raise UsageError(f"--set {sorted(wrong)[0]}.…: a finished run keeps its settings; only dataset.… can be set")
+    given = [f"{section}.{name}" for section, sets in request.sets.items() if section != "dataset" for name in sets]
+    if wrong := sorted(set(given) - {"protocol.source"}):
+        raise UsageError(
+            f"--set {wrong[0]}: a finished run keeps its settings; only dataset.… and protocol.source can be set"
+        )
     device = device_of(request.device)
     run = open_run(finished, device)
     trained = run.result.identity
-    own = Protocol(**trained.protocol.model_dump())
+    own = build_protocol(trained.protocol.model_dump() | request.settings("protocol"), budget_of(trained.budget))
     pack = pack_of(request, progress)
     # Really unaligned sets are judged as they are; made pairs follow the protocol of the run.
     protocol = own.model_copy(update={"pairing": "frozen" if pack.aligned else "given"})
@@ -184,6 +190,7 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         update={
             **installed,
             "test_dataset": schema.TestData(name=pack.name, manifest_sha256=manifest.sha256),
+            "protocol": trained.protocol.model_copy(update={"source": own.source}),
             "ancestors": [*trained.ancestors, run.run_id],
             "metric_version": METRIC_VERSION,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from regbench.distributed.processes import ALONE, World
 from regbench.errors import UsageError, unknown_name
 from regbench.plugins.registry import registry
 from regbench.runs.context import ConfiguredComponent
-from regbench.settings import Budget, budget_of, build_config, first_line
+from regbench.settings import Budget, budget_of, build_config, first_line, meant
 from regbench.training.trainer import TrainerConfig
 
 ROLES = ("translator", "registrator", "strategy")
@@ -93,16 +94,22 @@ def resolve(request: Request, world: World = ALONE) -> Resolved:
 def resolve_data(request: Request, protocol: Protocol, progress: Progress | None = None) -> tuple[Pack, Protocol]:
     """The pack of a request's data set, prepared if it is not there yet, and the protocol its pairs follow.
 
-    Really unaligned pairs can only be taken as they are: ``pairing`` becomes ``given`` unless the request sets it.
-
     Raises:
         UsageError: the data set needs a folder, or its settings are wrong.
         DataError: the data set cannot be read.
     """
     pack = pack_of(request, progress)
-    if not pack.aligned and "pairing" not in request.settings("protocol"):
-        protocol = protocol.model_copy(update={"pairing": "given"})
-    return pack, protocol
+    return pack, protocol_on(pack.aligned, request, protocol)
+
+
+def protocol_on(aligned: bool, request: Request, protocol: Protocol) -> Protocol:
+    """The protocol of a request's pairs on a data set that is ``aligned`` or not.
+
+    Really unaligned pairs can only be taken as they are: ``pairing`` becomes ``given`` unless the request sets it.
+    """
+    if aligned or "pairing" in request.settings("protocol"):
+        return protocol
+    return protocol.model_copy(update={"pairing": "given"})
 
 
 def pack_of(request: Request, progress: Progress | None = None) -> Pack:
@@ -145,6 +152,12 @@ def configure_if_named(
     return None
 
 
+def check_device(name: str) -> None:
+    """Raise UsageError for a word that names no device which networks run on here, such as ``mps``."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", name):
+        raise UsageError(f"--device {name}: networks run on a CPU or on CUDA here; use --device cpu, cuda or cuda:N")
+
+
 def device_of(name: str, world: World = ALONE) -> torch.device:
     """The device of a word: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
 
@@ -159,10 +172,8 @@ def device_of(name: str, world: World = ALONE) -> torch.device:
         if name != "cuda":
             raise UsageError(f"--device {name}: {world.processes} processes cannot share a GPU; use --device cuda")
         name = f"cuda:{world.rank.local}"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UsageError(f"--device {name}: not a device; use auto, cpu or cuda") from None
+    check_device(name)
+    device = torch.device(name)
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         few = "start fewer processes or use" if world.processes > 1 else "use"
         raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here; {few} --device cpu")
@@ -175,6 +186,6 @@ def trainer_config(settings: Mapping[str, Any]) -> TrainerConfig:
         if name not in TrainerConfig.model_fields:
             raise unknown_name("setting of run", name, TrainerConfig.model_fields)
     try:
-        return TrainerConfig.model_validate(dict(settings))
+        return TrainerConfig.model_validate(meant(TrainerConfig, settings))
     except ValidationError as error:
         raise UsageError(f"run: {first_line(error)}") from None

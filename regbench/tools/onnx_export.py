@@ -1,8 +1,10 @@
 """Registrators as ONNX: networks that run without Python, at the patch size they were built for.
 
-Inputs ``source`` and ``target`` ``(N, 3, H, W)`` float32 in [0, 1]; outputs ``displacement`` ``(N, 4, 2)`` in pixels at
-the source corners (TL, TR, BL, BR; x, then y; pixel centres) and ``ok`` ``(N,)`` bool. Images of another size are
-resized by the caller, whose homography is then rescaled (:func:`regbench.geometry.rescale`).
+Inputs ``source`` and ``target`` ``(N, 3, H, W)`` float32 in [0, 1], where the metadata ``range_source`` and
+``range_target`` say which stored values became 0 and 1 (:mod:`regbench.data.value_ranges`); outputs ``displacement``
+``(N, 4, 2)`` in pixels at the source corners (TL, TR, BL, BR; x, then y; pixel centres) and ``ok`` ``(N,)`` bool.
+Images of another size are resized by the caller, whose homography is then rescaled
+(:func:`regbench.geometry.rescale`).
 """
 
 from __future__ import annotations
@@ -188,7 +190,9 @@ def _of_run(folder: Path, weights: Path | None, settings: Mapping[str, Any]) -> 
         raise UsageError(f"{folder}: a run has its own weights and settings; --weights and --set go with a name")
     run = open_run(folder)
     name = run.result.identity.registrator.name
-    return run.registrator, {"component": name, "run_id": run.run_id, "supervision": run.supervision}
+    about = {"component": name, "run_id": run.run_id, "supervision": run.supervision}
+    sides = zip(("range_source", "range_target"), run.ranges, strict=True)
+    return run.registrator, about | {side: text for side, text in sides if text is not None}
 
 
 def _of_name(
@@ -207,7 +211,9 @@ def _of_name(
     )
     about = {"component": name, "config": json.dumps(registrator.config.model_dump(mode="json"))}
     if weights is not None:
-        about["supervision"] = read_metadata(weights).get("supervision", "unknown")
+        metadata = read_metadata(weights)
+        about["supervision"] = str(metadata.get("supervision", "unknown"))
+        about |= {side: str(metadata[side]) for side in ("range_source", "range_target") if side in metadata}
     return network, about
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from regbench.texts import printable
+
 
 @dataclass(frozen=True)
 class Tick:
@@ -81,7 +83,7 @@ class Lines(Reporter):
 
     def say(self, line: str) -> None:
         """Print to stderr."""
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        print(printable(line), file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Bar(Reporter):
@@ -89,20 +91,21 @@ class Bar(Reporter):
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        self._progress = Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=False)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False), BarColumn(), console=console, transient=False
+        )
         self._progress.start()
         self._tasks: dict[str, TaskID] = {}
 
     def tick(self, tick: Tick) -> None:
         """Move the stage's bar."""
         if tick.stage not in self._tasks:
-            self._tasks[tick.stage] = self._progress.add_task(tick.stage, total=tick.steps)
-        text = _describe(tick).replace("[", r"\[")
-        self._progress.update(self._tasks[tick.stage], completed=tick.step, description=text)
+            self._tasks[tick.stage] = self._progress.add_task(printable(tick.stage), total=tick.steps)
+        self._progress.update(self._tasks[tick.stage], completed=tick.step, description=printable(_describe(tick)))
 
     def say(self, line: str) -> None:
         """Print above the bars."""
-        self._progress.console.print(line, markup=False, highlight=False)
+        self._progress.console.print(printable(line), markup=False, emoji=False, highlight=False)
 
     def close(self) -> None:
         """Stop redrawing and leave the bars as they are."""

@@ -11,11 +11,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from regbench.errors import DataError, RegbenchError
+from regbench.weights.kinds import SAFETENSORS, TORCH, kind_of
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -40,8 +42,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file; raises DataError in one line when it is missing or broken."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    _check_kind(path)
     try:
         with safe_open(path, framework="pt", device=device) as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
@@ -51,8 +52,7 @@ def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Metadata of a safetensors file, without its tensors; raises DataError as :func:`read_tensors` does."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file")
+    _check_kind(path)
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -96,11 +96,43 @@ def load_weights(network: nn.Module, path: Path) -> dict[str, str]:
     """Load a registrator from a weights file of a run or of ``regbench weights import``; returns its metadata.
 
     Raises:
-        DataError: the file is missing, not safetensors, or not of this network at these settings.
+        DataError: the file is missing, not safetensors, not of this network at these settings, or holds NaN.
     """
     tensors, metadata = read_tensors(path)
+    if not any(key.startswith("module/") for key in tensors):
+        raise DataError(f"{path}: is no weights file of regbench; {_IMPORT.format(path)}")
     load_modules({"registrator": network}, tensors, path)
+    check_finite(network, path)
     return metadata
+
+
+def check_finite(network: nn.Module, path: Path) -> None:
+    """Raise DataError where weights read from a file hold NaN, or parameters infinity."""
+    wrong = [name for name, value in network.state_dict().items() if torch.isnan(value).any()]
+    wrong += [name for name, value in network.named_parameters() if torch.isinf(value).any() and name not in wrong]
+    if wrong:
+        raise DataError(
+            f"{path}: {len(wrong)} tensors hold NaN or infinity, such as {wrong[0]}: such a network answers nothing"
+        )
+
+
+_IMPORT = "convert it with `regbench weights import NAME {} --out NAME.safetensors`"
+
+
+def _check_kind(path: Path) -> None:
+    """Raise DataError where a path is no safetensors file, saying what it is and what to do."""
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder; name a weights file")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if kind is TORCH:
+        raise DataError(f"{path}: {kind.words}, no weights file of regbench; {_IMPORT.format(path)}")
+    if kind is not SAFETENSORS:
+        raise DataError(f"{path}: not a readable safetensors file; it {kind.words}")
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from regbench.ablation.cells import cells_of, waves
-from regbench.ablation.recipe import merge_sets, read_recipe
+from regbench.ablation.recipe import merge_sets
+from regbench.ablation.recipe_file import read_recipe
 from regbench.errors import DataError, UsageError
 from regbench.plugins.registry import Registry, registry
 
@@ -89,10 +90,21 @@ def test_every_registered_control_has_a_row_and_each_kind_must_be_there(tmp_path
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ('[[row]]\nname = "A"\ntranslator = "mimgcd"', "two rows are called 'A'"),
+        ('[[row]]\nname = "A"\ntranslator = "mimgcd"', "the row 'A' stands here twice"),
         ('[[row]]\nname = "C"\nteacher = "a"\n', "unknown teacher of row 'C' 'a': known: A, B, C"),
         ('[[row]]\nname = "C"\nset.dataset.gap = 1', r"belong under \[data.NAME\]"),
         ('[[row]]\nname = "C"\nregistrater = "mcnet"', "registrater"),
+        ("[protocol.vedia]\noversample = 9", "unknown dataset 'vedia': did you mean 'vedai'"),
+        ("[protocol.vedai]\noversampling = 9", "unknown setting of protocol.vedai 'oversampling'"),
+        ('[[row]]\nname = "C"\nprotocol.vedia.rho = 9', "unknown dataset 'vedia'"),
+        ("[data.synthtic]\ntest = 6", "unknown dataset 'synthtic'"),
+        ('[[row]]\nname = "C"\nset.protocol.pairing = "online"', "write pairing = … instead"),
+        ('[[row]]\nname = "C"\npublished.translator.steps = 1', "published.translator: the row has no translator"),
+        ('[[row]]\nname = "C"\npublished.run.steps = 1', "published.run"),
+        ('[[row]]\nname = "C"\nset = 3', "set"),
+        ('[[row]]\nname = "C"\nbudget = "tiny"', "row 'C': unknown budget 'tiny'"),
+        ('[[row]]\nname = "C"\nseeds = [1, 1]', "a seed stands twice"),
+        ('[[row]]\nname = "C"\nteacher = "B"\nseeds = [4]', "'B' is not run with seed 4"),
         ("[extra]\nx = 1", "extra"),
     ],
 )
@@ -101,6 +113,13 @@ def test_a_wrong_recipe_is_one_line(tmp_path, more, said):
         read_recipe(table(tmp_path, more=more))
     assert "\n" not in str(caught.value)
     assert "table.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize(("key", "said"), [("datasets", "the data set 'vedai'"), ("transfer", "data set of transfer")])
+def test_a_data_set_that_stands_twice_is_refused(tmp_path, key, said):
+    text = f'title = "T"\n{key} = ["vedai", "vedai"]\n[[row]]\nname = "A"\nregistrator = "sift"\n'
+    with pytest.raises(UsageError, match=f"{said}.*twice"):
+        read_recipe(written(tmp_path, text))
 
 
 def test_a_file_that_is_no_recipe(tmp_path):
@@ -112,6 +131,127 @@ def test_a_file_that_is_no_recipe(tmp_path):
 
 def test_settings_of_two_levels_are_merged_by_name():
     assert merge_sets({"a": {"x": 1, "y": 1}}, {"a": {"y": 2}, "b": {"z": 3}}) == {"a": {"x": 1, "y": 2}, "b": {"z": 3}}
+
+
+def test_the_order_of_sections_does_not_depend_on_the_hash_seed():
+    """The order of a command's words decides whether a cell counts as finished."""
+    names = [f"section{i}" for i in range(20)]
+    assert list(merge_sets({"own": {}}, {name: {} for name in names})) == ["own", *names]
+
+
+PROTOCOLS = """
+title = "Per data set"
+controls = true
+registrator = "dhn"
+pairing = "frozen"
+seeds = [0]
+datasets = ["vedai", "googleearth", "llvip"]
+transfer = ["vedai", "llvip"]
+[set]
+protocol = { oversample = 3, rho = 20 }
+[protocol.vedai]
+oversample = 9
+[protocol.googleearth]
+pairing = "given"
+[protocol.llvip]
+oversample = 1
+source = "B"
+[[row]]
+name = "A"
+strategy = "supervised"
+[[row]]
+name = "B"
+strategy = "supervised"
+set.protocol.rho = 24
+protocol.vedai = { oversample = 4, pairing = "online" }
+protocol.googleearth.frozen_augment = "indep_homography"
+[[row]]
+name = "C"
+registrator = "sift"
+"""
+
+
+def test_a_protocol_of_a_data_set_is_laid_over_that_of_the_row(tmp_path):
+    made = cells_of(read_recipe(written(tmp_path, PROTOCOLS)), {}, lambda name: True, "cpu")
+    found = {cell.name: (cell.request().pairing, cell.request().sets.get("protocol")) for cell in made}
+    assert found["a-vedai-0"] == ("frozen", {"oversample": 9, "rho": 20})
+    assert found["a-googleearth-0"] == ("given", {"oversample": 3, "rho": 20})
+    assert found["a-llvip-0"] == ("frozen", {"oversample": 1, "rho": 20, "source": "B"})
+    assert found["b-vedai-0"] == ("online", {"oversample": 4, "rho": 24})
+    assert found["b-googleearth-0"] == (
+        "given",
+        {"oversample": 3, "rho": 24, "frozen_augment": "indep_homography"},
+    )
+    assert found["supervised-llvip-0"] == found["a-llvip-0"], "controls follow the data set, too"
+
+
+def test_what_is_only_judged_has_no_protocol_of_training(tmp_path):
+    made = cells_of(read_recipe(written(tmp_path, PROTOCOLS)), {}, lambda name: True, "cpu")
+    found = {cell.name: cell.request().sets.get("protocol") for cell in made}
+    assert found["c-vedai-0"] == found["identity-vedai-0"] == {"rho": 20}
+    assert found["c-llvip-0"] == {"rho": 20, "source": "B"}
+
+
+def test_a_run_that_is_judged_elsewhere_takes_the_source_of_that_set(tmp_path):
+    made = cells_of(read_recipe(written(tmp_path, PROTOCOLS)), {}, lambda name: True, "cpu")
+    found = {cell.name: cell.request().sets.get("protocol") for cell in made if cell.needed_option == "--run"}
+    assert found["a-vedai-0-on-llvip"] == {"source": "B"}
+    assert found["a-llvip-0-on-vedai"] == {"source": "A"}
+    assert found["a-googleearth-0-on-vedai"] is None
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ("full", {"steps": 6000, "batch": 2, "optimiser": "sgd"}),
+        ("0.5", {"steps": 3000, "batch": 2, "optimiser": "sgd"}),
+        ("smoke", {"optimiser": "sgd"}),  # steps and batch are those of the preset
+    ],
+)
+def test_a_budget_acts_on_published_settings_as_on_defaults(tmp_path, budget, expected):
+    text = (
+        f'title = "P"\nbudget = "{budget}"\ncontrols = false\n[[row]]\nname = "A"\nregistrator = "dhn"\n'
+        'strategy = "supervised"\npublished.strategy = { steps = 6000, batch = 2, optimiser = "sgd" }\n'
+    )
+    (cell, *_) = cells_of(read_recipe(written(tmp_path, text)), {}, lambda name: True, "cpu")
+    assert cell.request().sets["strategy"] == expected
+    (cell, *_) = cells_of(read_recipe(written(tmp_path, text + "set.strategy.steps = 7\n")), {}, lambda n: True, "cpu")
+    assert cell.request().sets["strategy"] == expected | {"steps": 7}, "set is taken as it is"
+
+
+ALIKE = [
+    ("sift 0.8", "SIFT-0.8", "sift  0.8", "SIFT*", "sift-star"),
+    ("é", "ü", "…", "-"),
+    ("a" * 150 + "x", "a" * 150 + "y"),
+    ("A", "a", "a ", "a+", "a-plus", "a×", "ax"),
+]
+
+
+@pytest.mark.parametrize("names", ALIKE)
+def test_rows_whose_names_are_alike_are_cells_of_their_own(tmp_path, names):
+    text = 'title = "T"\ncontrols = false\ndatasets = ["vedai"]\ntransfer = ["vedai", "llvip"]\nseeds = [0, 1]\n'
+    text += "".join(f'[[row]]\nname = "{name}"\nregistrator = "dhn"\nstrategy = "supervised"\n' for name in names)
+    recipe = read_recipe(written(tmp_path, text))
+    made = [cell.name for cell in cells_of(recipe, {}, lambda name: True, "cpu")]
+    assert len(made) == len(names) * 2 * 2
+    assert len({name.lower() for name in made}) == len(made)
+    assert all(name.isascii() and len(name) < 200 and name[0] not in ".-" for name in made)
+    turned = recipe.model_copy(update={"rows": recipe.rows[::-1]})
+    assert {cell.name for cell in cells_of(turned, {}, lambda name: True, "cpu")} == set(made), "whatever their order"
+
+
+def test_a_row_and_a_data_set_may_not_look_like_another_row_and_data_set(tmp_path):
+    """``map`` on ``googlemap-original`` and ``map-googlemap`` on ``original`` would share a folder."""
+    text = 'title = "T"\ncontrols = false\ndatasets = ["googlemap", "x/googlemap.h5"]\nseeds = [0]\n'
+    text += "".join(f'[[row]]\nname = "{name}"\nregistrator = "sift"\n' for name in ("a", "a x"))
+    recipe = read_recipe(written(tmp_path, text)).model_copy(update={"datasets": ("b", "x-b")})
+    made = [cell.name for cell in cells_of(recipe, {}, lambda name: True, "cpu")]
+    assert len(set(made)) == 4
+
+
+def test_names_that_are_not_alike_keep_their_folders(tmp_path):
+    made = cells_of(read_recipe(table(tmp_path)), {}, lambda name: True, "cpu")
+    assert [cell.name for cell in made] == ["a-synthetic-0", "a-synthetic-1", "b-synthetic-3"]
 
 
 def test_a_grid_holds_what_the_plugins_allow(tmp_path):

@@ -102,7 +102,7 @@ def test_no_object_in_reach_holds_the_label_or_its_source(handed):
 def test_a_finished_run_brings_no_seed_into_reach(monkeypatch):
     # A teacher is often of this run's own seed, which every online displacement could be drawn from.
     result = SimpleNamespace(identity=SimpleNamespace(seed=SEED, protocol=parts.PROTOCOL))
-    teacher = parts.Opinionated(ComponentConfig(), parts.INFO)
+    teacher = parts.ConstantTeacher(ComponentConfig(), parts.INFO)
     run = SimpleNamespace(result=result, registrator=teacher, run_id="0" * 12, supervision="homography")
     monkeypatch.setattr("regbench.runs.plan.open_run", lambda *_: run)
     context = RunContext(parts.INFO, torch.device("cpu"), {}, seed=SEED)

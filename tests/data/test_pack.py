@@ -250,7 +250,7 @@ def test_sixteen_bits(tmp_path):
         max_values = (None, 10_000)
 
     pack = prepare(Depth(a=(32, 48), b=(32, 48), dtype=np.uint16), "d", "1", tmp_path / "d.h5")
-    assert (pack.max_values, pack.channels) == ((65535, 10_000), (1, 1))
+    assert (pack.ranges, pack.channels) == (((0, 65535), (0, 10_000)), (1, 1))
     b = pack.images("train", "b")
     assert b.numpy().dtype == np.float32
     assert (b.min(), b.max()) == (pytest.approx(0, abs=1e-2), 1.0)  # what exceeds the declared top is clipped

@@ -29,9 +29,9 @@ from regbench_datasets.vedai import VEDAI
 
 
 def write(path, shape=(60, 60, 3), dtype=np.uint8):
-    """A smooth random picture whose content follows from its name; 16-bit where asked."""
+    """A smooth random picture whose content follows from its path; 16-bit where asked."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng([*path.name.encode()])
+    rng = np.random.default_rng([*"/".join(path.parts[-4:]).encode()])
     image = cv2.GaussianBlur(rng.random(shape).astype(np.float32), (0, 0), 2)
     image = (image - image.min()) / (image.max() - image.min()) * np.iinfo(dtype).max
     assert cv2.imwrite(str(path), image.astype(dtype))
@@ -87,6 +87,12 @@ def vedai(root):
         write(root / f"Vehicules512/{i:08d}_co.png")
         write(root / f"Vehicules512/{i:08d}_ir.png", (60, 60))
         (root / f"{split}.txt").write_text(f"{i:08d}\n")
+
+
+def mscoco(root):
+    for split, n in (("train", 3), ("test", 2)):
+        for i in range(n):
+            write(root / f"{split}2017/{i:012d}.jpg")
 
 
 def dlkfm(root, corners=((40, 30), (150, 44), (25, 170), (160, 160)), original=True):
@@ -225,7 +231,7 @@ def test_diml_depth_keeps_sixteen_bits(tmp_path):
     data = reader(DIML, tmp_path, far=20000, size=60)
     assert data.keys("test") == ["01. Room/0007", "01. Room/0008"]
     pack = prepare(data, "x", "1", tmp_path / "p.h5")
-    assert pack.max_values == (255, 20000)
+    assert pack.ranges == ((0, 255), (0, 20000))
     stored = cv2.imread(str(tmp_path / "test/HR/01. Room/depth_filled/0007_depth_filled.png"), cv2.IMREAD_UNCHANGED)
     depth = pack.images("test", "b")[0, 0].numpy()
     np.testing.assert_allclose(depth, np.minimum(stored / 20000, 1), atol=1e-6)
@@ -396,3 +402,153 @@ def test_pdscoco_crops_and_distorts(tmp_path):
     assert np.abs(found.astype(int) - expected).max() <= 1
     plain = prepare(reader(MSCOCO, tmp_path, fit="crop"), "mscoco", "1", tmp_path / "q.h5")
     assert plain.sha256 != pack.sha256
+
+
+# --- names and groups
+
+
+EVERY = {**{cls: make for cls, (make, *_) in LAYOUTS.items()}, NIRScene: nirscene, FAID: faid, OSdataset: osdataset}
+EVERY |= {VEDAI: vedai, MSCOCO: mscoco}
+each_reader = pytest.mark.parametrize("cls", EVERY, ids=lambda c: c.__name__)
+
+
+def contents(cls, root, path):
+    """Keys by split and the hash of the pack."""
+    data = reader(cls, root)
+    keys = {split: data.keys(split) for split in ("train", "test")}
+    return keys, prepare(data, "x", "1", path).sha256
+
+
+@each_reader
+def test_upper_case_suffixes_change_nothing(cls, tmp_path):
+    EVERY[cls](tmp_path / "root")
+    before = contents(cls, tmp_path / "root", tmp_path / "p.h5")
+    for path in files(tmp_path / "root")[::2]:
+        if path.suffix != ".txt":
+            path.rename(path.with_name(path.stem + path.suffix.upper()))
+    assert contents(cls, tmp_path / "root", tmp_path / "q.h5") == before
+
+
+@each_reader
+def test_the_same_image_under_two_suffixes_is_refused(cls, tmp_path):
+    EVERY[cls](tmp_path)
+    path = next(path for path in files(tmp_path) if path.suffix != ".txt" and "original" not in str(path))
+    write(path.with_suffix(".bmp"))
+    with pytest.raises(DataError, match="share a stem") as caught:
+        read_all(reader(cls, tmp_path))
+    assert path.name in str(caught.value)
+    assert path.with_suffix(".bmp").name in str(caught.value)
+
+
+@each_reader
+def test_an_image_of_a_kind_that_is_not_read_is_told(cls, tmp_path):
+    EVERY[cls](tmp_path)
+    path = next(path for path in files(tmp_path) if path.suffix != ".txt" and "original" not in str(path))
+    path.with_name("extra_1.gif").write_bytes(b"GIF89a")
+    with pytest.raises(DataError, match=r"extra_1\.gif is an image of a kind that is not read"):
+        read_all(reader(cls, tmp_path))
+
+
+@pytest.mark.parametrize(("cls", "make", "name"), [
+    (OSdataset, osdataset, "256/train/pair3.png"),
+    (NIRScene, nirscene, "water/0007_thumb.png"),
+    (FAID, faid, "People/People_003_both.png"),
+    (LLVIP, llvip, "visible/train/teaser.png"),
+    (DIML, diml, "train/HR/01. Cafe/color/0009.png"),
+])  # fmt: skip
+def test_a_name_that_fits_no_pattern_is_told(cls, make, name, tmp_path):
+    make(tmp_path)
+    write(tmp_path / name)
+    with pytest.raises(DataError, match=name.rpartition("/")[2].partition(".")[0]):
+        read_all(reader(cls, tmp_path))
+
+
+def test_a_copy_between_the_splits_is_found_in_every_layout(tmp_path):
+    llvip(tmp_path)
+    shutil.copy(tmp_path / "infrared/train/010002.jpg", tmp_path / "infrared/test/190001.jpg")
+    pack = prepare(reader(LLVIP, tmp_path), "llvip", "1", tmp_path / "p.h5")
+    assert "infrared of train pair '010002' and infrared of test pair '190001' are the same image" in pack.seen
+    with pytest.raises(DataError, match="the same image"):
+        pack.verify()
+
+
+def test_intervals_resample_scenes_and_cameras(tmp_path):
+    llvip(tmp_path / "llvip")
+    for number in ("190002", "200001", "200002"):
+        write(tmp_path / f"llvip/visible/test/{number}.jpg", (64, 80, 3))
+        write(tmp_path / f"llvip/infrared/test/{number}.jpg", (64, 80))
+    pack = prepare(reader(LLVIP, tmp_path / "llvip"), "llvip", "1", tmp_path / "l.h5")
+    assert dict(zip(pack.keys("test"), pack.groups("test").tolist(), strict=True)) == {
+        "190001": 0, "190002": 0, "200001": 1, "200002": 1,
+    }  # fmt: skip
+    diml(tmp_path / "diml")
+    pack = prepare(reader(DIML, tmp_path / "diml"), "diml", "1", tmp_path / "d.h5")
+    assert pack.groups("train").tolist() == [0, 0, 1, 1]
+    assert pack.groups("test").tolist() == [0, 0]
+
+
+def test_windows_of_the_17_scenes_of_googleearth(tmp_path):
+    """The publisher's generator names test windows <350..399>_<scene>."""
+    data = reader(GoogleEarth, tmp_path)
+    assert data.group("test", "350_paris_3") == data.group("test", "399_paris_3") == "paris_3"
+    assert data.group("test", "17") == "17"
+    assert "17 scenes" in GoogleEarth.card.defects
+
+
+@pytest.mark.parametrize("cls", [VEDAI, DIML])
+def test_cards_claim_no_size_of_the_paper(cls):
+    assert "as CoLReg" not in cls.card.size_rule
+    assert "our choice" in cls.card.size_rule
+
+
+# --- lists and labels
+
+
+@pytest.mark.parametrize(("train", "test", "message"), [
+    ("00000000\n\n00000000\n", "00000001\n", "train.txt line 3 lists 00000000 again, after line 1"),
+    ("00000000\n", "\n00000000\n", "train.txt line 1 and .*test.txt line 2 list the same id 00000000"),
+    ("00000000\n00000009\n", "00000001\n", "00000009_co.png is missing, although train.txt line 2 lists 00000009"),
+    ("00000000\n0000001,\n", "00000001\n", "train.txt line 2 lists '0000001,', which is not an id"),
+    ("00000000\n\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0661\n", "00000001\n", "train.txt line 2 lists"),
+    ("\n", "00000001\n", "train.txt lists no ids"),
+])  # fmt: skip
+def test_lists_of_vedai_that_are_refused(train, test, message, tmp_path):
+    vedai(tmp_path)
+    (tmp_path / "train.txt").write_text(train, encoding="utf-8")
+    (tmp_path / "test.txt").write_text(test, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        reader(VEDAI, tmp_path).keys("train")
+
+
+def test_encodings_of_lists_and_labels(tmp_path):
+    vedai(tmp_path / "vedai")
+    (tmp_path / "vedai/train.txt").write_bytes(b"\xef\xbb\xbf00000000\r\n")
+    assert reader(VEDAI, tmp_path / "vedai").keys("train") == ["00000000"]
+    (tmp_path / "vedai/train.txt").write_text("00000000\n", encoding="utf-16")
+    with pytest.raises(DataError, match=r"train\.txt is encoded as UTF-16"):
+        reader(VEDAI, tmp_path / "vedai").keys("train")
+    dlkfm(tmp_path / "map")
+    label = tmp_path / "map/val2014_label/1_label.txt"
+    label.write_bytes(b"\xef\xbb\xbf" + label.read_bytes())
+    reader(GoogleEarth, tmp_path / "map").read("test", "1")
+    label.write_bytes(label.read_bytes() + b"\n\xe4")
+    with pytest.raises(DataError, match=r"1_label\.txt line 2: byte 0xe4 is not UTF-8"):
+        reader(GoogleEarth, tmp_path / "map").read("test", "1")
+
+
+@pytest.mark.parametrize(("old", "new", "message"), [
+    ('"top_left_u": 40', '"top_left_u": "40"', "top_left_u is '40', not a number"),
+    ('"top_left_u": 40', '"top_left_u": NaN', "not a finite number"),
+    ('"top_left_u": 40', '"top_left_u": 1, "top_left_u": 40', "top_left_u is there twice"),
+    ('"top_right_u"', '"top_left_u"', "top_left_u is there twice"),
+    ('"top_left_u": 40', '"top_left_u": 40,5', "truncated or no DLKFM label"),
+])  # fmt: skip
+def test_labels_that_are_not_what_they_seem(old, new, message, tmp_path):
+    dlkfm(tmp_path)
+    path = tmp_path / "val2014_label/1_label.txt"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(DataError, match=message) as caught:
+        reader(GoogleEarth, tmp_path).read("test", "1")
+    assert "1_label.txt" in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from regbench.cli.datasets import command
+from regbench.data.duplicates.alike import alike
 from regbench.data.pack import Pack
 from regbench.data.prepare import ensure, prepare
 from regbench.data.reading import read_image, resize
@@ -25,10 +26,10 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def write(path, shape=(60, 60, 3), dtype=np.uint8):
-    """A random image file; its content follows from its name."""
+    """A random image file; its content follows from its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     top = np.iinfo(dtype).max + 1
-    image = np.random.default_rng([*path.name.encode()]).integers(0, top, shape).astype(dtype)
+    image = np.random.default_rng([*"/".join(path.parts[-4:]).encode()]).integers(0, top, shape).astype(dtype)
     assert cv2.imwrite(str(path), image)
     return image if image.ndim == 2 else image[..., ::-1]
 
@@ -96,9 +97,9 @@ def test_images_that_are_none(tmp_path):
         read_image(tmp_path / "i.png")
     with pytest.raises(DataError, match="is missing"):
         read_image(tmp_path / "j.png")
-    cv2.imwrite(str(tmp_path / "f.tif"), np.zeros((4, 4), np.float32))
-    with pytest.raises(DataError, match="float32"):
-        read_image(tmp_path / "f.tif")
+    (tmp_path / "f.png").write_bytes(bytes(5000))
+    with pytest.raises(DataError, match=r"f\.png .*not an image"):
+        read_image(tmp_path / "f.png")
 
 
 def test_resize_rule(tmp_path):
@@ -198,7 +199,7 @@ def test_folder_by_stem_with_a_stable_split(tmp_path):
         write(tmp_path / f"ir/{i}.tif", (60, 60), np.uint16)
     assert set(reader(Folder, tmp_path, **settings).keys("test")) >= set(test)
     pack = prepare(data, "folder", "1", tmp_path / "p.h5")
-    assert (pack.modalities, pack.size, pack.max_values) == (("rgb", "ir"), (48, 64), (255, 65535))
+    assert (pack.modalities, pack.size, pack.ranges) == (("rgb", "ir"), (48, 64), ((0, 255), (0, 65535)))
 
 
 @pytest.mark.parametrize("order", ["{side}/{split}", "{split}/{side}"])
@@ -259,7 +260,7 @@ def test_csv_with_labels(tmp_path):
     ("train", "val", "line 2: split is 'val'"),
     ("b/4.png", "b/9.png", r"line 6: .*9\.png is missing"),
     ("field1", "field0", "group 'field0' is in train and in test"),
-    ("2,0,0,0,2,0,0,0,2", "2,0,0,0,2,0,0,x,2", "line 3: h11..h33"),
+    ("2,0,0,0,2,0,0,0,2", "2,0,0,0,2,0,0,x,2", r"line 3: h32 is 'x'"),
 ])  # fmt: skip
 def test_csv_errors(tmp_path, old, new, message):
     text = "\n".join(labelled(tmp_path)).replace(old, new)
@@ -337,6 +338,23 @@ def test_stats(osdataset, packs):
     assert "alignment" in call("stats", "osdataset", "--set", "size=64").output
 
 
+def test_repeated_images_on_the_command_line(osdataset, packs):
+    """One line from prepare, in JSON and from stats; verify refuses; nearly the same is for stats alone."""
+    source = osdataset / "256/train/opt2.png"
+    (osdataset / "256/test/opt3.png").write_bytes(source.read_bytes())
+    found = call("prepare", "osdataset", "--root", osdataset, "--set", "size=64")
+    expected = "osdataset: optical of train pair '2' and optical of test pair '3' are the same image"
+    assert found.stderr.count(f"warning: {expected}") == 1
+    assert expected in json.loads(call("prepare", "osdataset", "--set", "size=64", "--json").stdout)["seen"]
+    with pytest.raises(DataError, match=expected):
+        call("verify", "osdataset", "--set", "size=64")
+    cv2.imwrite(str(osdataset / "256/test/opt3.png"), cv2.add(cv2.imread(str(source)), 3))
+    told = call("stats", "osdataset", "--root", osdataset, "--set", "size=60")
+    assert "an image of test is nearly one of train" in told.output
+    assert "optical of test pair '3' and of train pair '2'" in told.output
+    call("verify", "osdataset", "--set", "size=60")
+
+
 def test_preview_of_unaligned_pairs(tmp_path, packs):
     labelled(tmp_path)
     sets = [f"--set={s}" for s in ("pairs=pairs.csv", "aligned=false", "height=48", "width=48")]
@@ -344,8 +362,7 @@ def test_preview_of_unaligned_pairs(tmp_path, packs):
     assert (tmp_path / "sheet.png").is_file()
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout (../shared/data)")
-@pytest.mark.parametrize(("cls", "folder", "counts", "channels"), [
+REAL = [
     (OSdataset, "OSdataset", (104, 21), (3, 1)),
     (VEDAI, "VEDAI", (94, 28), (3, 1)),
     (MSCOCO, "mscoco2017", (21, 15), (3, 3)),
@@ -353,9 +370,23 @@ def test_preview_of_unaligned_pairs(tmp_path, packs):
     (LLVIP, "LLVIP", (111, 30), (3, 1)),
     (GoogleMap, "GoogleMap", (355, 43), (3, 3)),
     (GoogleEarth, "GoogleEarth", (400, 80), (3, 3)),
-])  # fmt: skip
+]  # fmt: skip
+needs_real = pytest.mark.skipif(not SHARED.is_dir(), reason="no real images beside the checkout (../shared/data)")
+
+
+@needs_real
+@pytest.mark.parametrize(("cls", "folder", "counts", "channels"), REAL)
 def test_real_images(tmp_path, cls, folder, counts, channels):
     pack = prepare(reader(cls, SHARED / folder), folder, "1", tmp_path / "p.h5")
+    assert pack.seen is None
     assert tuple(pack.counts.values()) == counts
     assert pack.channels == channels
     pack.verify()
+
+
+@pytest.mark.slow
+@needs_real
+@pytest.mark.parametrize(("cls", "folder"), [real[:2] for real in REAL])
+def test_real_images_are_not_accused(tmp_path, cls, folder):
+    """Train and test of these sets share no scene."""
+    assert not alike(prepare(reader(cls, SHARED / folder), folder, "1", tmp_path / "p.h5"), "train", "test")

@@ -12,7 +12,7 @@ import pytest
 
 from regbench.ablation.cells import Cell, cells_of, read_record
 from regbench.ablation.launch import finish_cell, run_cells
-from regbench.ablation.recipe import read_recipe
+from regbench.ablation.recipe_file import read_recipe
 from regbench.results.layout import CELL_LOG, CELL_STDOUT
 from tests.e2e.slurm import slurm_on_loopback
 
@@ -92,6 +92,58 @@ def test_only_what_is_missing_is_run(inline, tmp_path):
     second = results(tmp_path)
     assert second["nothing-synthetic-0"] == first["nothing-synthetic-0"]
     assert second["again-synthetic-0"] > first["again-synthetic-0"]
+
+
+def test_rows_whose_names_share_a_folder_are_two_cells_and_run_once(inline, tmp_path):
+    more = '[[row]]\nname = "Nothing"\nregistrator = "sift"\n[[row]]\nname = "é"\nregistrator = "orb"\n'
+    assert len(go(inline, tmp_path, more)[0].started) == 4
+    assert len(results(tmp_path)) == 4
+    assert go(inline, tmp_path, more)[0].started == []
+
+
+def test_the_dry_run_tells_what_fails_and_runs_nothing(inline, tmp_path):
+    more = '[[row]]\nname = "wrong"\nregistrator = "dhn"\nstrategy = "supervised"\nset.protocol.rho = 40\n'
+    dry = inline("ablate", recipe(tmp_path, more), "--dry-run")
+    assert dry.code == 1
+    assert "fails: protocol: rho=40 can fold a patch of 64 px" in dry.out
+    assert "1 of 3 cells cannot run, the first is wrong-synthetic-0: protocol: rho=40" in dry.err
+    assert "synthetic: 6 training and 6 test pairs" in dry.out
+    assert inline("ablate", recipe(tmp_path), "--dry-run").code == 0
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_root_of_no_data_set_of_the_recipe_is_refused(inline, tmp_path):
+    done = inline("ablate", recipe(tmp_path), "--dry-run", "--root", f"synthetik={tmp_path}")
+    assert done.code == 2
+    assert "unknown data set of --root 'synthetik': did you mean 'synthetic'?" in done.err
+
+
+def test_the_dry_run_misses_a_papers_numbers(inline, tmp_path):
+    path = Path(recipe(tmp_path))
+    path.write_text('papers = ["nowhere"]\n' + path.read_text())
+    done = inline("ablate", str(path), "--dry-run")
+    assert done.code == 1
+    assert "put nowhere's paper.csv and paper.toml there" in done.err
+
+
+def test_a_run_judged_elsewhere_may_take_that_sets_source(inline, tmp_path):
+    """A finished run keeps its protocol but for the source, which is another image of each data set."""
+    words = ("--registrator", "dhn", "--strategy", "supervised", "--budget", "smoke", "--set", "strategy.steps=2")
+    data = ("--set", "dataset.train=6", "--set", "dataset.test=6", "--set", "dataset.size=112")
+    trained = inline("run", *words, *data, "--out", "runs", "--json").json
+    (run,) = (tmp_path / "runs").iterdir()
+    judged = {
+        source: inline("evaluate", "--run", str(run), *data, "--set", f"protocol.source={source}", "--json").json
+        for source in "AB"
+    }
+    plain = inline("evaluate", "--run", str(run), *data, "--json").json
+    assert plain["run_id"] == judged["A"]["run_id"], "a source that is the run's own changes no id"
+    assert judged["B"]["run_id"] != plain["run_id"]
+    assert judged["B"]["identity"]["protocol"] == trained["identity"]["protocol"] | {"source": "B"}
+    assert judged["B"]["identity"]["test_dataset"] != plain["identity"]["test_dataset"]
+    refused = inline("evaluate", "--run", str(run), *data, "--set", "protocol.rho=4")
+    assert refused.code == 2
+    assert "only dataset.… and protocol.source can be set" in refused.err
 
 
 def test_another_setting_is_another_cell_to_run(inline, tmp_path):

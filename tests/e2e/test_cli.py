@@ -35,6 +35,22 @@ def test_a_finished_run_is_not_repeated(finished, regbench_once):
     assert again.json == finished[0]
 
 
+def test_a_finished_run_of_an_earlier_metric_version_is_summarised_again(finished, regbench_once):
+    """Not trained again, and its old intervals are not handed out."""
+    result, folder = finished
+    old = json.loads(json.dumps(result))
+    old["identity"]["metric_version"] = 1
+    old["metrics"]["mace"]["ci95"] = [0.0, 0.1]
+    (folder / "result.json").write_text(json.dumps(old))
+    weights = (folder / "weights.safetensors").stat().st_mtime_ns
+    again = regbench_once(*COMMAND)
+    assert again.code == 0, again.err
+    for block in ("run_id", "identity", "metrics", "verdict", "timing"):
+        assert again.json[block] == result[block]
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == weights
+    (folder / "result.json").write_text(json.dumps(result))
+
+
 @pytest.mark.slow
 def test_a_finished_run_is_judged_again_elsewhere_and_registers_files(regbench):
     assert regbench("run", "--registrator", "mcnet", "--strategy", "self-supervised", *SMOKE, "-q").code == 0

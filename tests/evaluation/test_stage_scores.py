@@ -22,7 +22,7 @@ class Known:
 
     def pairs(self, module: nn.Module) -> Pairs:
         estimate = self.truth + self.noise * module.bias.item()
-        return Pairs.of(self.truth, estimate, np.ones(40), np.repeat(np.arange(10), 4))
+        return Pairs.of(self.truth, estimate, np.ones(40), np.arange(40))
 
 
 def off_by(bias: float) -> nn.Module:

@@ -92,7 +92,7 @@ def test_a_missing_or_wrong_file_is_named(channel_weights, tmp_path):
     with pytest.raises(DataError, match=f"{LPIPS_FILE}: no such file"):
         lpips_vgg16(tmp_path)
     torch.save({f"lin{i}.model.1.weight": w for i, w in enumerate(channel_weights)}, tmp_path / LPIPS_FILE)
-    with pytest.raises(DataError, match=f"{VGG16_FILE}: not a readable checkpoint"):
+    with pytest.raises(DataError, match=f"{VGG16_FILE}: is truncated"):
         lpips_vgg16(tmp_path)
     torch.save({"features.0.weight": torch.zeros(64, 1, 3, 3)}, tmp_path / VGG16_FILE)
     with pytest.raises(DataError, match=r"features\.0\.weight is \(64, 1, 3, 3\), not \(64, 3, 3, 3\)"):

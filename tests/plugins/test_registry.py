@@ -49,6 +49,9 @@ BROKEN = {
         HOOK.replace("registrators", "datasets") + "register('c', 'mine:Mine', control='identity')\n",
         "dataset 'c': a dataset cannot be a control, got control='identity'",
     ),
+    "empty-name": (HOOK + "register('', 'mine:Mine')\n", "registrator '': a name is one line of printable text"),
+    "name-of-two-lines": (HOOK + "register('a\\nb', 'mine:Mine')\n", "a name is one line of printable text"),
+    "name-with-an-escape": (HOOK + "register('a\\x1b[2Jb', 'mine:Mine')\n", "a name is one line of printable text"),
     "registers-nothing": ("x = 1\n", "registers nothing"),
 }
 GOOD = HOOK + "register('fine-one', 'fine_parts:Fine', summary='works', provides=('train',))\n"
@@ -190,3 +193,12 @@ def test_hook_specifications_are_short_and_documented():
         f"register_{role}" for role in ("translators", "registrators", "strategies", "datasets", "metrics", "commands")
     }
     assert all(inspect.getdoc(f) for f in hooks)
+
+
+def test_what_a_plugin_prints_is_no_output(installed, capsys):
+    folder = installed("loud", "print('hello')\n" + GOOD)
+    (folder / "fine_parts.py").write_text("print('parts')\nclass Fine: pass\n")
+    assert registry().get("registrator", "fine-one").load().__name__ == "Fine"
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.split() == ["hello", "parts"]

@@ -14,7 +14,7 @@ from regbench.results import Identity, Measure, Pairs, Result, run_id_of, write_
 from regbench.results.lineage import lineage_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-IMAGES, EACH = 24, 4
+IMAGES, EACH = 32, 3
 PACK = "b" * 64
 GIT = {"commit": "1234567890" * 4, "dirty": False}
 

@@ -33,13 +33,13 @@ def test_numbers_by_hand():
     a, b = entry(0.30, 1), entry(0.10, 2)
     comparison = compare_runs(a, b, largest=3)
     excess = a.pairs.errors.scored - b.pairs.errors.scored
-    images = excess.reshape(24, 4).mean(axis=1)
+    images = excess.reshape(32, 3).mean(axis=1)
     assert comparison.difference == pytest.approx(excess.mean())
     assert comparison.effect == pytest.approx(images.mean() / images.std(ddof=1))
     assert comparison.nearer == pytest.approx(100 * np.mean((excess < 0) + (excess == 0) / 2))
     assert comparison.interval[0] < excess.mean() < comparison.interval[1]
     assert [abs(d.a - d.b) for d in comparison.largest] == pytest.approx(sorted(abs(excess))[:-4:-1])
-    assert (comparison.pairs, comparison.images) == (96, 24)
+    assert (comparison.pairs, comparison.images) == (96, 32)
 
 
 def test_an_order_is_claimed_where_it_is_and_from_either_side():
@@ -61,6 +61,31 @@ def test_no_order_is_claimed_where_there_is_none():
     assert "better" not in alike.statement
     same = compare_runs(entry(0.30, 1), entry(0.30, 1))
     assert (same.difference, same.p, same.effect, same.nearer) == (0.0, 1.0, None, 50.0)
+
+
+def test_too_few_images_order_nothing():
+    """Twelve images of runs that are far apart: no interval, no order, and the reason."""
+    few = [StoredRun(run.result, first_pairs(run.pairs, 36)) for run in (entry(0.30, 1), entry(0.10, 2))]
+    comparison = compare_runs(*few)
+    assert comparison.interval is None
+    assert not comparison.separated
+    assert comparison.statement.endswith("px (no interval: 12 independent images; fewer than 28).")
+
+
+def test_a_small_lead_that_unseen_failures_would_take_is_not_claimed():
+    """On 32 images, 9 % may be of a kind not seen; doing nothing there costs 15 px x 0.09, more than the lead."""
+    b = entry(0.40, 1)
+    nearer = b.pairs.estimate + 0.03 * (b.pairs.displacement - b.pairs.estimate)
+    a = StoredRun(b.result, Pairs.of(b.pairs.displacement, nearer, b.pairs.ok, b.pairs.image))
+    comparison = compare_runs(a, b)
+    assert comparison.p < 0.001
+    assert comparison.interval[1] < 0
+    assert not comparison.lasting
+    assert not comparison.separated
+
+
+def first_pairs(pairs: Pairs, count: int) -> Pairs:
+    return Pairs.of(*(values[:count] for values in (pairs.displacement, pairs.estimate, pairs.ok, pairs.image)))
 
 
 def test_other_test_pairs_are_refused():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
+import matplotlib
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -152,3 +154,26 @@ def test_bad_requests(template, tmp_path):
     assert "a figure is written as .pdf, .png, .svg" in str(error_of("curves", ok[0], "--out", "x.jpg"))
     assert "judged on different test pairs" in str(error_of("auc", *ok))
     assert "only the data set has settings" in str(error_of("pairs", ok[0], "--set", "strategy.steps=1"))
+
+
+@pytest.mark.parametrize("name", ["$x^2$", r"$\frac$", "_hidden", "50 % [bold]", "a_b^c"])
+def test_names_are_drawn_as_they_are(tmp_path, name):
+    run = tmp_path / save_run(tmp_path, identity_of(name, strategy=component(name)), pairs_of(0.2, 0)).run_id
+    sections = load_sections([run])
+    (section, rows), *_ = sections.items()
+    figures = [
+        curves.cumulative_error_curves(section, rows), charts.auc_bars(section, rows), charts.transfer_matrix(sections),
+        charts.auc_radar(sections),
+    ]  # fmt: skip
+    for number, figure in enumerate(figures):
+        path = tmp_path / f"{number}.svg"
+        with matplotlib.rc_context({"svg.fonttype": "none"}):  # texts stay texts
+            save_figure(figure, path)
+        drawn = "".join(ElementTree.parse(path).getroot().itertext())
+        assert f"{name} × {name}" in drawn.replace("\u200b", "")
+
+
+def test_a_figure_takes_a_suffix_in_capitals(tmp_path):
+    figure = Figure(figsize=(2, 1))
+    save_figure(figure, tmp_path / "a.PNG")
+    assert (tmp_path / "a.PNG").read_bytes().startswith(b"\x89PNG")

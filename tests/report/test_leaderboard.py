@@ -26,7 +26,7 @@ from regbench.report.board import load_board
 from regbench.report.ranking import rank_rows, seed_interval
 from regbench.report.render.tables import escape
 from regbench.report.table import number, range_in_words
-from regbench.results import load_result, read_pairs, write_json, write_pairs
+from regbench.results import Pairs, load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
 from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
 
@@ -123,6 +123,56 @@ def test_no_sentence_claims_what_its_interval_does_not(template):
         printed = [float(bound) for bound in range_in_words((low, high)).split(" to ")]
         assert printed[0] > 0
     assert range_in_words((0.0004, 1.25)) == "0.0004 to 1.25"
+
+
+def board_of(folder: Path, *runs: tuple[str, Pairs]) -> Path:
+    saved = [save_run(folder, identity_of(name), pairs) for name, pairs in runs]
+    leaderboard.add(folder / "boards", "demo", [folder / result.run_id for result in saved])
+    return folder / "boards"
+
+
+def of_images(pairs: Pairs, count: int) -> Pairs:
+    """The same pairs, said to come from ``count`` images."""
+    return Pairs.of(pairs.displacement, pairs.estimate, pairs.ok, np.arange(len(pairs.ok)) % count)
+
+
+def test_few_images_order_nothing_and_the_page_says_why(tmp_path):
+    """Ten times apart, but of 27 images: no bracket, no rank, no order, no verdict."""
+    root = board_of(tmp_path, ("identity", of_images(pairs_of(-1, 0), 27)), ("mcnet", of_images(pairs_of(0.1, 1), 27)))
+    text = leaderboard.render(root, "demo").partition("## synthetic")[2]
+    assert "No interval is given and no order claimed: 27 independent images" in text
+    assert "better" not in text
+    assert "[" not in text
+    assert set(places("| verdict" + text.partition("| verdict")[2]).values()) == {"–"}
+    assert "| open " in text
+
+
+def test_a_row_that_one_image_decides_is_not_ordered(tmp_path):
+    """One image at 400 px: its mean is the worst by far, and nothing is known of other images."""
+    pairs = pairs_of(0.10, 1)
+    estimate = pairs.estimate.copy()
+    estimate[pairs.image == 5] += 300
+    wild = Pairs.of(pairs.displacement, estimate, pairs.ok, pairs.image)
+    root = board_of(tmp_path, ("mcnet", pairs_of(0.12, 2)), ("sift", wild))
+    text = leaderboard.render(root, "demo")
+    assert "row 2: one image makes up four fifths of the variance of its MACE, so no interval is given." in text
+    assert "Not separated: row 1 and row 2." in text
+    assert "is better than" not in text
+
+
+def test_a_lead_that_unseen_failures_would_take_is_not_claimed(tmp_path):
+    """A lead of 0.3 px that every image shows; doing nothing on 9 % of images costs the better row 1.3 px."""
+    pairs = pairs_of(0.40, 1)
+    nearer = pairs.estimate + 0.03 * (pairs.displacement - pairs.estimate)
+    better = Pairs.of(pairs.displacement, nearer, pairs.ok, pairs.image)
+    text = leaderboard.render(board_of(tmp_path, ("mcnet", pairs), ("mhn", better)), "demo")
+    assert "A kind of failure on up to 9 % of images may be unseen." in text
+    assert "is better than" not in text
+    far = Pairs.of(
+        pairs.displacement, pairs.estimate + 0.5 * (pairs.displacement - pairs.estimate), pairs.ok, pairs.image
+    )
+    text = leaderboard.render(board_of(tmp_path / "far", ("mcnet", pairs), ("mhn", far)), "demo")
+    assert "row 1 is better than row 2" in text
 
 
 def test_rows_over_seeds_of_ancestors_are_one(template):
@@ -251,7 +301,7 @@ def remade(pairs) -> dict:
     ("field", "value", "why"),
     [
         (("test_dataset", "manifest_sha256"), "e" * 64, "another test manifest"),
-        (("metric_version",), 2, "metric version 2"),
+        (("metric_version",), 1, "metric version 1: run leaderboard upgrade"),
     ],
 )
 def test_another_manifest_or_metric_is_set_apart(root, an_ok_run, field, value, why):
@@ -262,9 +312,9 @@ def test_another_manifest_or_metric_is_set_apart(root, an_ok_run, field, value, 
         place = place[name]
     place[field[-1]] = value
     raw["run_id"] = run_id_of(raw["identity"])
-    write_json(an_ok_run.with_name(f"{raw['run_id']}.json"), raw)
-    shutil.move(an_ok_run.with_suffix(".pairs.h5"), an_ok_run.with_name(f"{raw['run_id']}.pairs.h5"))
-    an_ok_run.unlink()
+    moved = an_ok_run.rename(an_ok_run.with_name(f"{raw['run_id']}.json"))
+    an_ok_run.with_suffix(".pairs.h5").rename(moved.with_suffix(".pairs.h5"))
+    write_json(moved, raw)
     leaderboard.build(root)
     assert leaderboard.check(root) == []
     ranked, _, apart = (root / "demo.md").read_text().partition("## Stale")
@@ -389,12 +439,28 @@ def test_export(root, tmp_path):
 
 def test_seed_interval_by_hand():
     assert seed_interval([1.0, 2.0]) is None
-    assert seed_interval([11.0, 12.0, 13.0]) == pytest.approx((12 - 4.303 / 3**0.5, 12 + 4.303 / 3**0.5))
-    assert seed_interval([1.0, 2.0, 3.0]) == pytest.approx((0.0, 2 + 4.303 / 3**0.5))
-    assert seed_interval([98.0, 99.0, 100.0], 100.0) == pytest.approx((99 - 4.303 / 3**0.5, 100.0))
+    assert seed_interval([11.0, 12.0, 13.0]) == pytest.approx((12 - 4.302653 / 3**0.5, 12 + 4.302653 / 3**0.5))
+    assert seed_interval([1.0, 2.0, 3.0]) == pytest.approx((0.0, 2 + 4.302653 / 3**0.5))
+    assert seed_interval([98.0, 99.0, 100.0], 100.0) == pytest.approx((99 - 4.302653 / 3**0.5, 100.0))
 
 
 def test_text_of_others_cannot_break_a_table():
     assert escape("a|b\n<script>*x*") == r"a\|b \<script\>\*x\*"
     assert number(-0.001) == "0.00"
     assert number(None) == "–"
+
+
+@pytest.mark.parametrize("name", ["org/model", "../x", ".hidden", "", "..", "a\\b", "a\nb"])
+def test_a_board_has_the_name_of_one_folder(tmp_path, runs, name):
+    with pytest.raises(UsageError, match="a board's name is one plain folder name"):
+        leaderboard.add(tmp_path / "boards", name, runs[:1])
+    assert not (tmp_path / "boards").exists()
+
+
+def test_a_board_description_of_another_encoding_is_told(root):
+    path = root / "results" / "demo" / "board.toml"
+    path.write_bytes("title = 'Tränen'\n".encode("utf-8-sig"))
+    assert "Tränen" in leaderboard.render(root, "demo")
+    path.write_bytes("title = 'Tränen'\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"board\.toml is not UTF-8 \(.* at byte 11\); save it as UTF-8"):
+        leaderboard.render(root, "demo")

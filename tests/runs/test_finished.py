@@ -17,7 +17,7 @@ from regbench.runs import finished
 from regbench.runs.execute import execute
 from regbench.runs.finished import open_run
 from regbench.runs.plan import make_plan
-from regbench.tools.register_files import registrator_for
+from regbench.tools.register_files import method_for
 from regbench.weights.files import load_weights
 from tests.runs.place import TRAINED, Place
 
@@ -64,7 +64,7 @@ def test_it_comes_to_the_same_errors_again(place, kind, monkeypatch):
     torch.testing.assert_close(
         answer(opened, (source, target)), torch.from_numpy(before.estimate[: len(source)]), atol=1e-4, rtol=1e-5
     )
-    one, _ = registrator_for(plan.folder, None, "cpu")(source[:1], target[:1])
+    one, _ = method_for(plan.folder, None, "cpu").register(source[:1], target[:1])
     both = opened.register(source[:1], target[:1]).homography[0].detach().numpy()
     assert abs(one - both).max() < 1e-9
     taught = place.plan(**TRAINED | {"strategy": "sshnet-d", "teacher": plan.folder}, sets={"strategy": {"steps": 2}})
@@ -131,7 +131,7 @@ def test_weights_that_do_not_match_are_refused(place, kind, tmp_path, mischief, 
     with pytest.raises(DataError, match=message):
         place.transfer(folder)
     with pytest.raises(DataError, match=message):
-        registrator_for(folder, None, "cpu")
+        method_for(folder, None, "cpu")
 
 
 def test_what_learned_nothing_keeps_nothing(place):

@@ -111,3 +111,23 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(RegbenchError, match="onnxruntime cannot be imported"):
         export_onnx("sift", tmp_path / "sift.onnx")
+
+
+def test_the_file_says_which_values_are_black_and_white(tmp_path, monkeypatch):
+    """As the weights or the run do that it was made of."""
+    import onnx
+
+    from regbench.runs.execute import execute
+    from regbench.runs.plan import Request, make_plan
+    from regbench.tools.onnx_export import export_onnx
+
+    monkeypatch.setenv("REGBENCH_DATA", str(tmp_path / "packs"))
+    small = {"train": 3, "test": 3, "size": 128, "range_a": "10..200"}
+    sets = {"dataset": small, "strategy": {"steps": 1}, "protocol": {"source": "B"}}
+    plan = make_plan(Request("mcnet", "supervised", budget="smoke", device="cpu", out=tmp_path, sets=sets))
+    execute(plan)
+    about = {"settings": {"registrator": {"preset": "smoke"}, "protocol": {"patch": 64, "rho": 16}}}
+    for what, options in ((str(plan.folder), {}), ("mcnet", about | {"weights": plan.folder / "weights.safetensors"})):
+        export_onnx(what, tmp_path / "net.onnx", **options)
+        facts = {entry.key: entry.value for entry in onnx.load(tmp_path / "net.onnx").metadata_props}
+        assert (facts["range_source"], facts["range_target"]) == ("0..255 of uint8", "10..200 of uint8")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from regbench import ComponentConfig, DataError, Dataset, PairImages, Split
-from regbench.data.reading import images_in, layout_error, matched, read_aligned
+from regbench.data.naming import images_in, layout_error, matched
+from regbench.data.reading import read_aligned
 
 
 class Files(NamedTuple):
@@ -70,14 +72,30 @@ class PairedFiles(Dataset):
         return self._listed[split]
 
 
-def images_called(folder: Path, pattern: str) -> dict[str, Path]:
-    """The images of a folder whose stems fit a pattern such as ``{}_rgb``, by what stands for the braces."""
-    before, after = pattern.split("{}")
-    return {
-        stem.removeprefix(before).removesuffix(after): path
-        for stem, path in images_in(folder).items()
-        if stem.startswith(before) and stem.endswith(after)
-    }
+def images_called(folder: Path, *patterns: str) -> list[dict[str, Path]]:
+    """The images of a folder whose stems fit patterns such as ``{}_rgb``, by what stands for the braces.
+
+    Args:
+        folder: where they lie.
+        patterns: how they are called, in any case.
+
+    Returns:
+        One dictionary a pattern.
+
+    Raises:
+        DataError: an image fits none of the patterns; names it.
+    """
+    found: list[dict[str, Path]] = [{} for _ in patterns]
+    shapes = [re.compile(re.escape(p).replace(r"\{\}", "(.+)"), re.IGNORECASE) for p in patterns]
+    for stem, path in images_in(folder).items():
+        for images, shape in zip(found, shapes, strict=True):
+            if match := shape.fullmatch(stem):
+                images[match[1]] = path
+                break
+        else:
+            called = " or ".join(f"{p.replace('{}', '<N>')}.*" for p in patterns)
+            raise DataError(f"{path} is not named {called}; rename it, or take it out of the folder")
+    return found
 
 
 def paired(a: dict[str, Path], b: dict[str, Path], called: tuple[str, str] | None = None) -> dict[str, Files]:
@@ -97,4 +115,4 @@ def paired(a: dict[str, Path], b: dict[str, Path], called: tuple[str, str] | Non
         key = min(alone)
         have, lack = (a, called[1]) if key in a else (b, called[0])
         raise DataError(f"{have[key]} has no partner {lack.format(key)}")
-    return {key: Files(a[key], b[key]) for key in matched(a, b)}
+    return {key: Files(*both) for key, both in matched(a, b).items()}

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from regbench import Card, ComponentConfig, Split
-from regbench.data.reading import images_in, layout_error
+from regbench.data.naming import images_in, layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, paired
 
 
@@ -35,7 +35,8 @@ class DPDN(PairedFiles):
         split="the folders train and test; neither their counts nor their making were published",
         size_rule="resized to 192x192 (setting size) as SSHNet does; areas are averaged where it shrinks by more than "
         "1.5",
-        defects="rendered scenes; depth is stored with 8 bits",
+        defects="rendered scenes; depth is stored with 8 bits. The names do not tell which images show one scene, so "
+        "intervals over images may be too narrow",
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:

@@ -9,10 +9,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from regbench import Card, ComponentConfig, DataError, Split
-from regbench.data.reading import SUFFIXES, hashed_split, layout_error
+from regbench.data.naming import entries, hashed_split, images_in, layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, paired
 
-NAME = re.compile(r"([A-Za-z]+_\d+)_(flash|ambient)")
+NAME = re.compile(r"([A-Za-z]+_\d+)_(flash|ambient)", re.ASCII | re.IGNORECASE)
 
 
 class FAID(PairedFiles):
@@ -41,7 +41,9 @@ class FAID(PairedFiles):
         size_rule="resized to 320x213 (width x height) as SCPNet does, portraits as well; areas are averaged where it "
         "shrinks by more than 1.5",
         defects="aligned by the authors from two hand-held exposures; flash alone is computed, so it holds noise "
-        "where the ambient light was strong",
+        "where the ambient light was strong. Pairs may show the same place and the names do not tell which: such may "
+        "be in train and in test (`regbench datasets stats` looks for them), and intervals over images are then too "
+        "narrow",
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
@@ -52,11 +54,17 @@ class FAID(PairedFiles):
     def _sides(self, root: Path) -> tuple[dict[str, Path], dict[str, Path]]:
         """The photographs with flash and in ambient light, wherever they lie, by name without the kind."""
         sides: dict[str, dict[str, Path]] = {"flash": {}, "ambient": {}}
-        for path in sorted([*root.glob("*"), *root.glob("*/*")]):
-            if path.suffix.lower() in SUFFIXES and (match := NAME.fullmatch(path.stem)):
-                if (other := sides[match[2]].get(match[1])) is not None:
+        for folder in [root, *entries(root, folders=True)]:
+            images = images_in(folder)
+            named = {path: match for stem, path in images.items() if (match := NAME.fullmatch(stem))}
+            if named and len(named) < len(images):
+                odd = next(path for path in images.values() if path not in named)
+                raise DataError(f"{odd} is not named <Category>_<NNN>_flash.* or _ambient.*; rename it or take it away")
+            for path, match in named.items():
+                side = sides[match[2].lower()]
+                if (other := side.get(match[1])) is not None:
                     raise DataError(f"{other} and {path} are the same picture twice; keep one of them")
-                sides[match[2]][match[1]] = path
+                side[match[1]] = path
         if not any(sides.values()):
             raise layout_error(self.card, root, "there is no <Category>_<NNN>_flash.png")
         return sides["flash"], sides["ambient"]

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from regbench import Card, ComponentConfig, DataError, Dataset, PairImages, Split
-from regbench.data.reading import hashed_split, images_in, layout_error, matched, natural, read_aligned, read_image
-from regbench_datasets.pairs_csv import Entry, read_pairs
+from regbench.data.naming import SUFFIXES, entries, hashed_split, images_in, in_order, layout_error, located, matched
+from regbench.data.reading import read_aligned, read_image
+from regbench_datasets.pairs_csv import Entry, read_pairs, refuse_repeats
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
@@ -30,7 +31,9 @@ class Folder(Dataset):
             "group, h11..h33, points",
         )
         match: Literal["name", "order"] = Field(
-            "name", description="how files of two folders find their partners; order is that of their sorted names"
+            "name",
+            description="how files of two folders find their partners; order is that of their names, every number in "
+            "them by its value",
         )
         modality_a: str | None = Field(None, description="name of modality A; the source folder's when not set")
         modality_b: str | None = Field(None, description="name of modality B; the target folder's when not set")
@@ -87,30 +90,30 @@ class Folder(Dataset):
 
     def read(self, split: Split, key: str) -> PairImages:
         """Decode a pair; raises DataError naming the file."""
+        if key not in self._entries[split]:
+            raise DataError(f"{self.card.title}: no pair {key!r} in the {split} split")
         entry = self._entries[split][key]
         if self.aligned:
             return PairImages(*read_aligned(entry.a, entry.b))
         return PairImages(read_image(entry.a), read_image(entry.b), entry.homography, entry.points)
 
     def group(self, split: Split, key: str) -> str:
-        """The CSV's column group, else the pair itself."""
+        """The CSV's column group, else the pair itself and those that share a file with it."""
         return self._entries[split][key].group
 
     @cached_property
     def _entries(self) -> dict[Split, dict[str, Entry]]:
         listed = self._from_csv() if self.config.pairs else self._from_folders()
-        entries: dict[Split, dict[str, Entry]] = {}
-        for split in SPLITS:
-            entries[split] = {entry.key: entry for entry in listed[split]}
-            if len(entries[split]) < len(listed[split]):
-                raise DataError(f"{self.config.pairs}: the {split} split names the same source file twice")
-        return entries
+        return {split: {entry.key: entry for entry in listed[split]} for split in SPLITS}
 
     def _from_folders(self) -> dict[Split, list[Entry]]:
         per_split = {split: self._two_folders(split) for split in SPLITS}
-        if per_split["train"] and per_split["test"]:
-            return {split: self._partners(*folders) for split, folders in per_split.items() if folders}
         source, target = self._at(self.config.source), self._at(self.config.target)
+        if per_split["train"] and per_split["test"]:
+            for folder in filter(Path.is_dir, (source, target)):
+                if beside := list(images_in(folder).values()):
+                    raise DataError(f"{beside[0]} is in no split: train and test have their own folders; move it there")
+            return {split: self._partners(*folders) for split, folders in per_split.items() if folders}
         for folder in (source, target):
             if not folder.is_dir():
                 raise layout_error(self.card, self.root or folder.parent, f"there is no folder {folder}")
@@ -120,13 +123,13 @@ class Folder(Dataset):
         return self._hashed(entries)
 
     def _partners(self, source: Path, target: Path) -> list[Entry]:
-        a, b = images_in(source), images_in(target)
-        if self.config.match == "name":
-            return [Entry(stem, a[stem], b[stem], stem) for stem in matched(a, b)]
-        if len(a) != len(b):
-            raise DataError(f"{source} has {len(a)} images and {target} {len(b)}: they cannot be matched by order")
-        first, second = (sorted(side, key=natural) for side in (a, b))
-        return [Entry(x, a[x], b[y], x) for x, y in zip(first, second, strict=True)]
+        for folder in (source, target):
+            for below in entries(folder, folders=True):
+                if any(path.suffix.lower() in SUFFIXES for path in entries(below)):
+                    raise DataError(f"{below} has images, but only those in {folder} are read; list pairs in a CSV")
+        pair = matched if self.config.match == "name" else in_order
+        pairs = pair(images_in(source), images_in(target))
+        return [Entry(stem, a, b, stem) for stem, (a, b) in pairs.items()]
 
     def _two_folders(self, split: Split) -> tuple[Path, Path] | None:
         """The folders of A and B of a named split, where both are there."""
@@ -146,9 +149,12 @@ class Folder(Dataset):
 
     def _from_csv(self) -> dict[Split, list[Entry]]:
         assert self.config.pairs is not None
-        listed = read_pairs(self._at(self.config.pairs), self.aligned)
+        path = self._at(self.config.pairs)
+        listed = read_pairs(path, self.aligned)
         if None in listed:
-            return self._hashed(listed[None])
+            hashed = self._hashed(listed[None])
+            refuse_repeats(path, hashed)
+            return hashed
         return {split: listed.get(split, []) for split in SPLITS}
 
     def _hashed(self, entries: Sequence[Entry]) -> dict[Split, list[Entry]]:
@@ -166,8 +172,8 @@ class Folder(Dataset):
 
     def _at(self, name: str) -> Path:
         path = Path(name).expanduser()
-        if path.is_absolute():
-            return path
-        if self.root is None:
-            raise DataError(f"{name!r} is a relative path: give the folder it lies in with --root DIR")
-        return self.root / path
+        if not path.is_absolute():
+            if self.root is None:
+                raise DataError(f"{name!r} is a relative path: give the folder it lies in with --root DIR")
+            path = self.root / path
+        return located(path) or path

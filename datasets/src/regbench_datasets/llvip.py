@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from regbench import Card, ComponentConfig, DataError, Split
-from regbench.data.reading import images_in, layout_error
+from regbench.data.naming import images_in, layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, paired
 
 
@@ -39,8 +39,9 @@ class LLVIP(PairedFiles):
         "the counts of CoLReg; the whole set has 12025 and 3463",
         size_rule="resized to 240x192 (width x height), CoLReg's size and the aspect of 1280x1024; areas are averaged "
         "where it shrinks by more than 1.5",
-        defects="near objects show parallax between the two lenses; frames of one location resemble each other, so "
-        "intervals over images are somewhat too narrow",
+        defects="near objects show parallax between the two lenses; the frames of a camera show one place, so "
+        "intervals resample the locations, of which the test split has few. A is the visible image: CoLReg does not "
+        "print which side it warps",
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
@@ -55,3 +56,7 @@ class LLVIP(PairedFiles):
             left_out = f" outside of the locations {self.config.exclude}" if pairs else ""
             raise layout_error(self.card, visible, f"the {split} split has no images{left_out}")
         return kept
+
+    def group(self, split: Split, key: str) -> str:
+        """The location: a camera that does not move, so its frames are not independent of each other."""
+        return key[:2]

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from regbench import Card, ComponentConfig, Dataset, PairImages, Split
-from regbench.data.reading import Image, images_in, layout_error, read_image
+from regbench import Card, ComponentConfig, DataError, Dataset, PairImages, Split
+from regbench.data.naming import images_in, layout_error
+from regbench.data.reading import Image, read_image
 
 
 class MSCOCO(Dataset):
@@ -45,8 +46,13 @@ class MSCOCO(Dataset):
         size_rule="resized to 320x240 (width x height), bilinear, whatever the aspect ratio (IHN's protocol); with "
         "fit=crop its central 4:3 part, as biHomE",
         defects="one modality: it measures registrators, not translators. PDS-COCO (the data set pdscoco: "
-        "distortion=pds, fit=crop) follows biHomE, Koguciuk et al., CVPRW 2021, but clips colours to [0, 1]",
+        "distortion=pds, fit=crop) follows biHomE, Koguciuk et al., CVPRW 2021, but clips colours to [0, 1]. "
+        "Photographs are taken as independent of each other; their authors are not told by the names",
     )
+
+    def __init__(self, config: ComponentConfig, root: Path | None) -> None:
+        super().__init__(config, root)
+        self._listed: dict[Split, dict[str, Path]] = {}
 
     @property
     def distortion(self) -> str:  # type: ignore[override]
@@ -64,24 +70,23 @@ class MSCOCO(Dataset):
 
     def read(self, split: Split, key: str) -> PairImages:
         """Decode an image; raises DataError naming the file."""
-        image = read_image(self._folder(split) / f"{key}.jpg")
+        images = self._images(split)
+        if key not in images:
+            raise DataError(f"{self.card.title}: no image {key!r} in the {split} split")
+        image = read_image(images[key])
         if self.config.fit == "crop":
             image = _central(image, self.size)
         return PairImages(image, image)
 
-    def _folder(self, split: Split) -> Path:
-        assert self.root is not None
-        return self.root / f"{split}2017"
-
     def _images(self, split: Split) -> dict[str, Path]:
-        assert self.root is not None
-        folder = self._folder(split)
-        images = {}
-        if folder.is_dir():
-            images = {stem: path for stem, path in images_in(folder).items() if path.suffix == ".jpg"}
-        if not images:
-            raise layout_error(self.card, self.root, f"there are no images {folder.name}/*.jpg")
-        return images
+        """The images of a split by stem, looked up once."""
+        if split not in self._listed:
+            assert self.root is not None
+            folder = self.root / f"{split}2017"
+            self._listed[split] = images_in(folder) if folder.is_dir() else {}
+            if not self._listed[split]:
+                raise layout_error(self.card, self.root, f"there are no images {folder.name}/*.jpg")
+        return self._listed[split]
 
 
 def _central(image: Image, size: tuple[int, int]) -> Image:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from regbench import Card, ComponentConfig, Split
-from regbench.data.reading import hashed_split, layout_error
+from regbench.data.naming import hashed_split, layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, images_called, paired
 
 CATEGORIES = ("country", "field", "forest", "indoor", "mountain", "oldbuilding", "street", "urban", "water")
@@ -40,7 +40,8 @@ class NIRScene(PairedFiles):
         size_rule="resized to 256x256 (setting size) as SSHNet and SCPNet do; areas are averaged where it shrinks by "
         "more than 1.5",
         defects="two exposures of one camera, aligned by the authors with a similarity: leaves, water and people "
-        "moved between them",
+        "moved between them. Photographs may show the same place and the names do not tell which: such may be in "
+        "train and in test (`regbench datasets stats` looks for them), and intervals over images are then too narrow",
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
@@ -48,8 +49,8 @@ class NIRScene(PairedFiles):
         pairs: dict[str, Files] = {}
         for folder in (root / category for category in CATEGORIES):
             if folder.is_dir():
-                numbered = paired(images_called(folder, "{}_rgb"), images_called(folder, "{}_nir"))
-                pairs |= {f"{folder.name}/{number}": pair for number, pair in numbered.items()}
+                colour, infrared = images_called(folder, "{}_rgb", "{}_nir")
+                pairs |= {f"{folder.name}/{number}": pair for number, pair in paired(colour, infrared).items()}
         if not pairs:
             raise layout_error(self.card, root, "there is no <category>/<NNNN>_rgb.tiff")
         return {name: pair for name, pair in pairs.items() if hashed_split(name, self.config.test_fraction) == split}

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from regbench import Card, ComponentConfig, Split
-from regbench.data.reading import layout_error
+from regbench.data.naming import layout_error
 from regbench_datasets._paired_files import Files, PairedFiles, images_called, paired
 
 
@@ -40,13 +40,15 @@ class OSdataset(PairedFiles):
         split="the folders train and test; val is not used",
         size_rule="resized to 192x192 (setting size) as CoLReg does; areas are averaged where it shrinks by "
         "more than 1.5",
-        defects="pairs are aligned to about a pixel; tall buildings lean towards the radar",
+        defects="pairs are aligned to about a pixel; tall buildings lean towards the radar. Images are windows of "
+        "larger scenes and the names do not tell which, so intervals over images may be too narrow. A is the optical "
+        "image: CoLReg does not print which side it warps",
     )
 
     def files(self, root: Path, split: Split) -> dict[str, Files]:
         """The pairs by number, ascending; raises DataError when the layout does not fit."""
         folder = self.folder(self._resolution(root), split)
-        optical, sar = (images_called(folder, pattern) for pattern in ("opt{}", "sar{}"))
+        optical, sar = images_called(folder, "opt{}", "sar{}")
         for name, images in (("opt", optical), ("sar", sar)):
             if not images:
                 raise layout_error(self.card, folder, f"there is no {name}<N>.png")

@@ -6,17 +6,17 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import dataset_settings
+from regbench.cli._options import PathType, dataset_settings
+from regbench.cli._output import echo, echo_json
 
 if TYPE_CHECKING:
     from regbench.data.pack import Pack
 
-root_option = click.option("--root", type=click.Path(path_type=Path), help="Folder of the published layout.")
+root_option = click.option("--root", type=PathType(), help="Folder of the published layout.")
 set_option = click.option(
     "--set",
     "sets",
@@ -33,7 +33,9 @@ def reader_settings(sets: tuple[str, ...]) -> dict[str, Any]:
 
 
 def print_pack(pack: Pack, as_json: bool) -> None:
-    """Print what a pack holds."""
+    """Print what a pack holds, and a warning on stderr where nothing may be trained on it."""
+    if pack.seen:
+        echo(f"warning: {pack.seen}", err=True)
     height, width = pack.size
     if as_json:
         facts = {
@@ -46,13 +48,24 @@ def print_pack(pack: Pack, as_json: bool) -> None:
             "width": width,
             "aligned": pack.aligned,
             "size_rule": pack.size_rule,
+            "ranges": dict(zip("ab", pack.recorded_ranges, strict=True)),
             "sha256": pack.sha256,
+            "seen": pack.seen,
         }
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(json.dumps(facts, indent=2))
         return
-    click.echo(f"pack    {pack.path}")
-    click.echo(f"pairs   {pack.counts['train']} train, {pack.counts['test']} test, {width}x{height} px")
-    click.echo(f"sha256  {pack.sha256}")
+    echo(f"pack    {pack.path}")
+    echo(f"pairs   {pack.counts['train']} train, {pack.counts['test']} test, {width}x{height} px")
+    echo(f"ranges  {', '.join(f'{m} {r}' for m, r in zip(pack.modalities, pack.recorded_ranges, strict=True))}")
+    echo(f"sha256  {pack.sha256}")
+
+
+def say_little_used(pack: Pack) -> None:
+    """Tell, on stderr, which modalities use little of their value range."""
+    from regbench.data.stats import range_warnings
+
+    for line in range_warnings(pack):
+        echo(line, err=True)
 
 
 @contextmanager
@@ -65,7 +78,7 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description:>5}"),
+            TextColumn("{task.description:>5}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -83,6 +96,6 @@ def progress_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None
 
         def say(split: str, done: int, total: int) -> None:
             if done == total or done % max(1, -(-total // 4)) == 0:
-                click.echo(f"{split}: {done}/{total}", err=True)
+                echo(f"{split}: {done}/{total}", err=True)
 
         yield say

@@ -6,8 +6,20 @@ import json
 
 import click
 
-from regbench.cli._settings import print_settings, settings_of
+from regbench.cli._output import echo, echo_json
+from regbench.cli._settings import Setting, print_settings, settings_of
 from regbench.cli.datasets._common import json_option
+
+RANGES = {
+    name: Setting(
+        None,
+        "string or null",
+        f"stored values of {name[-1].upper()} that are black and white: full, WHITE, LOW..HIGH, percentile:P over the "
+        "training images, or image:P (of each by itself); what the reader says, else full, when not set",
+    )
+    for name in ("range_a", "range_b")
+}
+"""What every data set has beside its reader's own settings."""
 
 
 @click.command("info")
@@ -20,7 +32,7 @@ def command(name: str, as_json: bool) -> None:
     component = registry().get("dataset", name)
     cls = component.load()
     card = cls.card.model_dump(mode="json")
-    settings = settings_of(component)
+    settings = settings_of(component) | RANGES
     if as_json:
         facts = {
             "name": name,
@@ -30,14 +42,16 @@ def command(name: str, as_json: bool) -> None:
             "card": card,
             "settings": {key: setting._asdict() for key, setting in settings.items()},
         }
-        click.echo(json.dumps(facts, indent=2))
+        echo_json(json.dumps(facts, indent=2))
         return
-    click.echo(f"{name} ({component.distribution} {component.version}): {component.summary}\n")
+    echo(f"{name} ({component.distribution} {component.version}): {component.summary}\n")
     card["modalities"] = " / ".join(card["modalities"])
     layout = card.pop("layout")
     for key, value in card.items():
-        click.echo(f"{key.replace('_', ' '):<12} {value}")
-    click.echo("\nlayout\n" + "\n".join(f"  {line}" for line in layout.splitlines()))
+        if value is None:
+            continue
+        echo(f"{key.replace('_', ' '):<12} {value}")
+    echo("\nlayout\n" + "\n".join(f"  {line}" for line in layout.splitlines()))
     if settings:
-        click.echo("\nsettings (--set dataset.KEY=VALUE)")
+        echo("\nsettings (--set dataset.KEY=VALUE)")
         print_settings(settings)

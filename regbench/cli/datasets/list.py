@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from regbench.cli._output import echo_json
 from regbench.cli.datasets._common import json_option
+from regbench.texts import printable
 
 if TYPE_CHECKING:
     from regbench.plugins.registry import Component
@@ -22,7 +24,7 @@ def command(as_json: bool) -> None:
 
     rows = [_row(component) for component in registry().all("dataset")]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(json.dumps(rows, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
@@ -32,9 +34,10 @@ def command(as_json: bool) -> None:
         modalities = " / ".join(row["modalities"]) or "-"
         needs = {True: "yes", False: "no", None: "-"}[row["needs_root"]]
         what = f"cannot be loaded: {row['error']}" if row["error"] else row["summary"]
-        table.add_row(row["name"], modalities, needs, what, row["distribution"])
+        table.add_row(*map(printable, (row["name"], modalities, needs, what, row["distribution"])))
     # Not squeezed into 80 columns where the output is piped.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table)
 
 
 def _row(component: Component) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from regbench.cli.datasets._common import (
     progress_bar,
     reader_settings,
     root_option,
+    say_little_used,
     set_option,
 )
 
@@ -36,3 +37,4 @@ def command(
     with progress_bar(quiet=as_json) as progress:
         pack = ensure(name, root=root, settings=settings, progress=progress, force=force, renew=True, workers=workers)
     print_pack(pack, as_json)
+    say_little_used(pack)

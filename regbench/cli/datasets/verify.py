@@ -19,7 +19,7 @@ def command(name_or_file: str, root: Path | None, sets: tuple[str, ...], as_json
     from regbench.data.pack import Pack
     from regbench.data.prepare import find
 
-    path = Path(name_or_file)
+    path = Path(name_or_file).expanduser()
     if path.is_file() or path.suffix == ".h5":
         pack = Pack.open(path)
     else:

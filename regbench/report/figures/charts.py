@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from regbench.errors import UsageError
 from regbench.report.board import BoardRow, Section
-from regbench.report.figures.style import add_legend, figure_with_axes, line_style
+from regbench.report.figures.style import add_legend, figure_with_axes, label, line_style
 from regbench.report.ranking import rank_rows
 from regbench.report.statements import title
 
@@ -26,7 +26,7 @@ def auc_bars(section: Section, rows: Sequence[BoardRow]) -> Figure:
         bounds = np.array([ranked.intervals[m] or (v, v) for m, v in zip(AUCS, values, strict=True)])
         extents = np.maximum(0.0, np.stack([values - bounds[:, 0], bounds[:, 1] - values]))
         positions = np.arange(len(AUCS)) + (number - (len(finished) - 1) / 2) * width
-        style = {"color": line_style(number)[0], "label": str(ranked.names), "capsize": 2}
+        style = {"color": line_style(number)[0], "label": label(str(ranked.names)), "capsize": 2}
         axes.bar(positions, values, width, yerr=extents, error_kw={"elinewidth": 0.8}, **style)
     axes.set_xticks(range(len(AUCS)), [m.upper() for m in AUCS])
     axes.set(ylabel="%, with 95 % intervals over test images", ylim=(0, 100))
@@ -60,7 +60,7 @@ def auc_radar(sections: Mapping[Section, Sequence[BoardRow]]) -> Figure:
         radii = [line.get(spoke, np.nan) for spoke in spokes]
         colour, dashes = line_style(number)
         (drawn,) = axes.plot(
-            [*angles, angles[0]], [*radii, radii[0]], color=colour, marker="o", markersize=3, label=name
+            [*angles, angles[0]], [*radii, radii[0]], color=colour, marker="o", markersize=3, label=label(name)
         )
         drawn.set_dashes(dashes)
     axes.set_xticks(angles, spokes)

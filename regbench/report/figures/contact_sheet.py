@@ -15,7 +15,9 @@ from regbench import geometry
 from regbench.api.dataset import Split
 from regbench.data.images import Streamed
 from regbench.data.pack import Pack
+from regbench.data.pairs import to_float
 from regbench.data.photometric import draw_distortion
+from regbench.report.figures.files import save_figure
 from regbench.seeds import seed_of
 
 Picture = NDArray[np.uint8]
@@ -34,7 +36,7 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
 
     Args:
         pack: the pack, of which the test split is shown, or the training split when there is no test split.
-        path: picture to write; its suffix names the format.
+        path: picture to write, PDF, PNG or SVG.
         count: largest number of rows, spread evenly over the split.
     """
     split: Split = "test" if pack.counts["test"] else "train"
@@ -63,20 +65,18 @@ def contact_sheet(pack: Pack, path: Path, count: int = 6) -> None:
         axis.set_title(title, fontsize=9)
     counted = ", ".join(f"{n} {s}" for s, n in pack.counts.items())
     figure.suptitle(f"{pack.name}: {counted}; {pack.size[1]}x{pack.size[0]} px; {split} pairs", fontsize=10)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
 
 
 def _pictures(pack: Pack, split: Split, side: Any, rows: NDArray[np.intp]) -> list[Picture]:
-    """The chosen images of a side as 8-bit RGB."""
+    """The chosen images of a side as 8-bit RGB, black and white where a network has 0 and 1."""
     stored = Streamed(pack, split, "a" if pack.single else side).take(torch.from_numpy(rows))
     if pack.distortion != "none":  # as in a run
         drawn = draw_distortion(pack.distortion, len(rows), torch.Generator().manual_seed(seed_of("preview", side)))
-        stored = (drawn.apply((stored / 255.0).expand(-1, 3, -1, -1)) * 255).round().to(torch.uint8)
+        stored = drawn.apply(to_float(stored).expand(-1, 3, -1, -1))
+    if stored.dtype != torch.uint8:
+        stored = (stored * 255).round().to(torch.uint8)
     images = stored.permute(0, 2, 3, 1).numpy()
-    if images.dtype != np.uint8:  # 16-bit sensors rarely use their whole range, so it is stretched
-        low, high = np.percentile(images, (1, 99))
-        images = (np.clip((images - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
     return [np.array(np.broadcast_to(image, (*image.shape[:2], 3))) for image in images]
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from regbench.errors import DataError
 from regbench.metrics.types import Floats
 from regbench.report.board import BoardRow, Section
-from regbench.report.figures.style import add_legend, figure_with_axes, line_style
+from regbench.report.figures.style import add_legend, figure_with_axes, label, line_style
 from regbench.report.ranking import rank_rows
 from regbench.report.statements import title
 from regbench.results.layout import CURVE, RESULT
@@ -42,7 +42,7 @@ def cumulative_error_curves(section: Section, rows: Sequence[BoardRow]) -> Figur
     for number, ranked in enumerate(rank_rows(rows).finished):
         colour, dashes = line_style(number)
         (line,) = axes.plot(
-            thresholds, cumulative_percent(ranked.row, thresholds), color=colour, label=str(ranked.names)
+            thresholds, cumulative_percent(ranked.row, thresholds), color=colour, label=label(str(ranked.names))
         )
         line.set_dashes(dashes)
     axes.set(xlabel="corner error, px", ylabel="test pairs, %", xlim=(0, LARGEST_ERROR), ylim=(0, 100))
@@ -66,8 +66,8 @@ def training_curves(runs: Sequence[Path]) -> Figure:
         for module, points in _read_curves(run).items():
             colour, dashes = line_style(number)
             steps, values = zip(*points, strict=True)
-            label = f"{run.name}: {module}" if len(runs) > 1 else module
-            (line,) = axes.plot(steps, values, color=colour, marker="o", markersize=3, label=label)
+            name = f"{run.name}: {module}" if len(runs) > 1 else module
+            (line,) = axes.plot(steps, values, color=colour, marker="o", markersize=3, label=label(name))
             line.set_dashes(dashes)
             number += 1
     axes.axhline(1.0, color="grey", linewidth=0.8)

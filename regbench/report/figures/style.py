@@ -27,6 +27,11 @@ def figure_with_axes(heading: str) -> tuple[Figure, Any]:
     return figure, axes
 
 
+def label(name: str) -> str:
+    """A name as the label of a line: matplotlib keeps labels that begin with an underscore out of legends."""
+    return f"\u200b{name}" if name.startswith("_") else name
+
+
 def add_legend(figure: Figure) -> None:
     """Add the legend below the axes, where it hides no line."""
     figure.legend(fontsize=8, loc="outside lower center", ncols=2)

@@ -65,5 +65,6 @@ def _printed(board: Board, section: Section, ranked: RankedRow) -> str:
         f"MACE {line.values['MACE']} ({line.source}, table {line.table}: {line.method})"
         for paper in board.papers
         for line in paper.lines.get(section.dataset, [])
-        if "MACE" in line.values and matches_method(ranked.row.identity, paper.methods.get(line.method, {}))
+        if "MACE" in line.values
+        and matches_method(ranked.row.identity, paper.methods.get(line.method, {}), ranked.row.lineage)
     )

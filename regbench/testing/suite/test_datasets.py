@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from regbench.api.dataset import Dataset, Split
+from regbench.data.prepare import prepare
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.plugins.registry import Component
 from regbench.testing.parts import each, small_config
@@ -46,7 +47,8 @@ def readable(error: RegbenchError) -> None:
 def test_dataset_has_a_card(component: Component) -> None:
     """The card says what it is, where it comes from and what one may do with it."""
     card = component.load().card
-    empty = [name for name, value in card.model_dump().items() if not (all(value) if name == "modalities" else value)]
+    told = {name: value for name, value in card.model_dump().items() if value is not None}
+    empty = [name for name, value in told.items() if not (all(value) if name == "modalities" else value)]
     assert not empty, f"empty on the card: {empty}"
 
 
@@ -99,18 +101,25 @@ def test_dataset_reads_deterministically(component: Component) -> None:
 
 @each("dataset")
 def test_dataset_images_are_what_a_pack_stores(component: Component) -> None:
-    """uint8 or uint16, grey or RGB; of one size and without a label where the set is aligned."""
+    """uint8, uint16 or float32, grey or RGB; of one size and without a label where the set is aligned."""
     dataset, keys = made(component)
     for split in SPLITS:
         pair = dataset.read(split, keys[split][0])
         for image in (pair.a, pair.b):
-            assert image.dtype in (np.uint8, np.uint16)
+            assert image.dtype in (np.uint8, np.uint16, np.float32)
             assert image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)
         if dataset.aligned:
             assert pair.a.shape[:2] == pair.b.shape[:2]
             assert pair.homography is None
         elif pair.homography is not None:
             assert pair.homography.shape == (3, 3)
+
+
+@each("dataset")
+def test_dataset_is_prepared(component: Component, tmp_path: Path) -> None:
+    """Names can be stored and told apart, and no image is in train and in test."""
+    dataset, _ = made(component)
+    prepare(dataset, component.name, component.version, tmp_path / "pack.h5").verify()
 
 
 @each("dataset")

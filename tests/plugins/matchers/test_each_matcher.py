@@ -122,3 +122,18 @@ def test_settings_out_of_range_are_refused():
         with pytest.raises(ValueError, match=next(iter(wrong))):
             config(**wrong)
     assert math.isfinite(PhaseCorrelationConfig().peak)
+
+
+@each
+@pytest.mark.parametrize("sizes", [((1, 1), (1, 1)), ((1, 8), (8, 1)), ((8, 8), (8, 8)), ((200, 200), (5, 5))])
+@pytest.mark.parametrize("flat", [False, True])
+def test_tiny_images_have_no_answer(name, sizes, flat):
+    if name == "ecc" and not flat:
+        pytest.skip("correlates as few pixels as it is given")
+    generator = torch.Generator().manual_seed(0)
+    source, target = (torch.rand(1, 3, *size, generator=generator) for size in sizes)
+    if flat:
+        source, target = torch.full_like(source, 0.5), torch.full_like(target, 0.5)
+    found = MADE[name][0].register(source, target)
+    assert not found.ok.any()
+    assert (found.displacement == 0).all()

@@ -40,6 +40,16 @@ def test_published_networks_have_the_published_parameters(name, count):
     assert parameters(build(name)) == count
 
 
+def test_the_estimator_of_scpnet_is_published_but_for_a_dead_head_and_two_equal_channels():
+    network, one = build("scpnet-net"), build("ihn1")
+    stem = next(m for m in network.encoder.modules() if isinstance(m, torch.nn.Conv2d))
+    assert stem.weight.shape == (64, 3, 7, 7)
+    grey = stem.weight.numel() * 2 // 3  # SCPNet reads one channel, here it is given three times
+    assert parameters(network) - parameters(network.encoder.heads["2"]) - grey == 1_285_058
+    assert {k: v.shape for k, v in network.state_dict().items()} == {k: v.shape for k, v in one.state_dict().items()}
+    assert network.config.model_dump() == one.config.model_dump() | {"iterations": (1, 3)}
+
+
 def test_parts_have_the_published_parameters():
     network = build()
     assert parameters(network.encoder) == 527_040

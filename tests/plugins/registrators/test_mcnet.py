@@ -223,3 +223,15 @@ def test_broken_checkpoint_is_named(checkpoint, tmp_path):
 def test_checkpoint_of_another_size_is_refused(checkpoint, tmp_path):
     with pytest.raises(DataError, match="is no checkpoint of mcnet at these settings"):
         import_checkpoint("mcnet", checkpoint, tmp_path / "out.safetensors", {"dim": 64})
+
+
+def test_the_published_map_of_a_coarse_scale_is_off_by_what_the_code_says():
+    displacement = torch.randint(-32, 33, (2000, 4, 2), generator=torch.Generator().manual_seed(0)).double()
+    published = geometry.homography_from_displacement(displacement / 4, (32, 32))
+    exact = geometry.homography_from_displacement(displacement, (128, 128))
+    points = torch.cartesian_prod(*[torch.arange(32.0, dtype=torch.float64)] * 2)
+    error = (4 * geometry.transform_points(published, points) - geometry.transform_points(exact, 4 * points)).norm(
+        dim=-1
+    )
+    assert float(error.mean()) == pytest.approx(0.64, abs=0.02)
+    assert float(error.max()) > 10

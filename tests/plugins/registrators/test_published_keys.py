@@ -5,7 +5,7 @@ import torch
 from click.testing import CliRunner
 
 from regbench.cli.weights import command
-from regbench.errors import DataError
+from regbench.errors import DataError, UsageError
 from regbench.tools.import_weights import import_checkpoint
 from regbench.weights.files import read_tensors
 from regbench.weights.published import read_published
@@ -123,7 +123,8 @@ def within(prefix, state):
 def imported(name, saved, folder, **options):
     torch.save(saved, folder / "published.pth")
     count = import_checkpoint(name, folder / "published.pth", folder / "ours.safetensors", **options)
-    tensors, _ = read_tensors(folder / "ours.safetensors")
+    tensors, metadata = read_tensors(folder / "ours.safetensors")
+    assert metadata["range_source"] == metadata["range_target"] == "0..255 of uint8"
     return count, {key.removeprefix("module/registrator/"): value for key, value in tensors.items()}
 
 
@@ -177,9 +178,10 @@ def test_estimator_is_taken_out_of_sshnet(name, make, tmp_path):
     student = {key: value + 1 for key, value in within("homo_estimator.", make()).items()}
     saved = {"SSHNet": teacher, "SSHNet-D": student}
     key = {"ihn-lite": "decoders.0.head.weight", "mhn": "levels.0.head.weight"}[name]
-    taken = [imported(name, saved, tmp_path, part=part)[1][key] for part in (None, "SSHNet", "SSHNet-D")]
-    assert torch.equal(taken[0], taken[1])  # the one with most tensors
-    torch.testing.assert_close(taken[2], taken[0] + 1)
+    with pytest.raises(UsageError, match=r"SSHNet, SSHNet-D; name one with --part"):
+        imported(name, saved, tmp_path)
+    taken = [imported(name, saved, tmp_path, part=part)[1][key] for part in ("SSHNet", "SSHNet-D")]
+    torch.testing.assert_close(taken[1], taken[0] + 1)
 
 
 def test_part_that_is_not_there_is_named(tmp_path):
@@ -206,6 +208,6 @@ def test_command_line_imports_a_part_and_lists_who_can(tmp_path):
     assert found.exit_code == 0, found.output
     assert "760,066 parameters" in found.output
     listed = CliRunner().invoke(command, ["list"]).output
-    assert {"ihn", "ihn1", "ihn-lite", "rhwf", "rhwf1", "mhn", "mcnet"} <= {
-        row.split()[0] for row in listed.splitlines()
-    }
+    names = {row.split()[0] for row in listed.splitlines()}
+    assert {"ihn", "ihn1", "ihn-lite", "rhwf", "rhwf1", "mhn", "mcnet"} <= names
+    assert "scpnet-net" not in names

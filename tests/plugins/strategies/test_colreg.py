@@ -70,6 +70,23 @@ def test_published_schedule():
     assert c.warm_up == 0
 
 
+def test_the_student_of_the_paper_is_the_default_and_short_presets_augment():
+    assert CoLRegConfig().student == "literal"
+    assert {name: preset["student"] for name, preset in CoLRegConfig.presets.items()} == dict.fromkeys(
+        ("quick", "smoke", "tiny"), "augmented"
+    )
+
+
+@pytest.mark.parametrize(
+    ("student", "views"),
+    [("literal", ("pair",)), ("exposed", ("pair",)), ("augmented", ("pair", "self_source"))],
+)
+def test_only_the_augmented_student_needs_another_warp(student, views):
+    stages = planned_stages(strategy(rounds=1, student=student), context("copy-target"))
+    assert stages[-1].name == "r-0"
+    assert stages[-1].views == views
+
+
 def test_a_translator_without_aligned_stages_is_refused_for_more_rounds(monkeypatch):
     from regbench import Translator
     from regbench_translators.mimgcd import MIMGCD
@@ -171,6 +188,20 @@ def test_the_literal_student_sees_the_pair_itself():
     made._student_loss(batch, {})
     assert made.r.seen[0] is batch.pair.source
     assert made.r.seen[1] is batch.pair.target
+
+
+def test_the_exposed_student_sees_the_pair_in_another_exposure_with_the_teachers_label():
+    made, told = strategy(student="exposed"), torch.randint(-9, 10, (2, 4, 2)).float()
+    made.r_self, made.r = Teacher(told), Student(torch.zeros(2, 4, 2))
+    batch = unaligned(torch.full((2, 4, 2), 5.0))
+    pair = batch.pair
+    del batch.views["self_source"]
+    made._student_loss(batch, {})
+    torch.testing.assert_close(made.r.label, told)
+    for seen, image in zip(made.r.seen, (pair.source, pair.target), strict=True):
+        assert not torch.allclose(seen, image, atol=0.01)
+        for one, before in zip(seen, image, strict=True):  # in place: brighter pixels stay brighter
+            assert torch.corrcoef(torch.stack([one.flatten(), before.flatten()]))[0, 1] > 0.95
 
 
 def test_fidelity_tells_whose_geometry_a_translation_has():

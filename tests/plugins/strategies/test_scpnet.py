@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from regbench import Registration, geometry
+from regbench import PairInfo, Registration, geometry
 from regbench.api.types import Batch, Pair, SelfPair
+from regbench.plugins.registry import registry
+from regbench.settings import build_config
 from regbench.testing.images import textured
 from regbench_strategies.blocks.photometric import brightness_contrast, sharpen
 from regbench_strategies.scpnet import Projection, SCPNet, SCPNetConfig, consistency, shown
@@ -138,11 +140,36 @@ def test_published_schedule():
 
 
 def test_exposures_keep_their_range():
-    grey = torch.full((64, 3, 4, 4), 0.5)
+    grey = torch.full((64, 3, 4, 4), 0.7)
     found = brightness_contrast(grey, 0.4, 0.4, torch.Generator().manual_seed(0))[:, 0, 0, 0]
-    assert found.min() < 0.15  # 0.5 * 0.6 - 0.4 = -0.1 at the lowest, 1.1 at the highest: clipped
-    assert found.max() > 0.85
-    assert torch.equal(brightness_contrast(grey, 0.0, 0.0, torch.Generator()), grey)
+    assert 0.7 * 0.6**2 <= found.min() < 0.35
+    assert found.max() == 1  # 0.7 * 1.4 ** 2, clipped
+    torch.testing.assert_close(brightness_contrast(grey, 0.0, 0.0, torch.Generator()), grey)
+
+
+def test_brightness_is_in_units_of_the_images_mean():
+    """albumentations with brightness_by_max=False: gain * x + gain * U(-0.4, 0.4) * mean(x), one image at a time."""
+    images = torch.rand(6, 3, 5, 7) * torch.tensor([0.05, 0.1, 0.2, 0.3, 0.4, 0.5]).view(-1, 1, 1, 1)
+    found = brightness_contrast(images, 0.4, 0.4, torch.Generator().manual_seed(5))
+    gain, offset = torch.rand(2, 6, generator=torch.Generator().manual_seed(5)).numpy()
+    for i, image in enumerate(images.double().numpy()):
+        alpha, beta = 1 + 0.4 * (2 * gain[i] - 1), 0.4 * (2 * offset[i] - 1)
+        expected = alpha * image + alpha * beta * image.mean()
+        np.testing.assert_allclose(found[i].numpy(), expected.clip(0, 1), atol=1e-6)
+    dark = torch.full((64, 3, 4, 4), 0.05)
+    assert brightness_contrast(dark, 0.4, 0.4, torch.Generator().manual_seed(0)).max() < 0.05 * 1.4**2
+
+
+def test_the_published_registrator_estimates_once_at_every_size():
+    component = registry().get("registrator", "scpnet-net")
+    assert registry().get("strategy", "scpnet").published["registrator"] == {"scpnet-net"}
+    source, target = torch.rand(2, 2, 3, 64, 64).unbind()
+    for preset in ("quick", "smoke", "tiny"):
+        network = component.load()(build_config(component, {"preset": preset}), PairInfo(64, 16)).eval()
+        found = network(source, target)
+        assert found.displacements.shape[0] == 1
+        label = torch.randn(2, 4, 2)
+        torch.testing.assert_close(network.loss(found, label), (found.displacement - label).abs().mean())
 
 
 def test_sharpening_is_a_convolution_with_opencv_as_oracle():

@@ -7,8 +7,13 @@ import torch
 
 from regbench import PairInfo, geometry
 from regbench.api.types import Batch, Pair, SelfPair
+from regbench.ops import maximum_index_map
+from regbench.results.schema import Component
+from regbench.runs.finished import _configured
 from regbench_translators.mimgcd import MIMGCD, MIMGCDConfig
 from regbench_translators.mimgcd.diffusion import Schedule
+from regbench_translators.mimgcd.encoder import MIMEncoder
+from regbench_translators.mimgcd.norm import group_norm
 from regbench_translators.mimgcd.translator import eroded
 from regbench_translators.mimgcd.unet import UNet
 
@@ -28,6 +33,61 @@ def test_unet_has_the_size_of_an_adm_unet(base, multipliers, blocks, millions):
     with torch.device("meta"):
         network = UNet(3, 1, base, multipliers, blocks)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.02)
+
+
+def groups(network: torch.nn.Module) -> list[tuple[int, int]]:
+    """Channels and groups of every group norm."""
+    return [(m.num_channels, m.num_groups) for m in network.modules() if isinstance(m, torch.nn.GroupNorm)]
+
+
+@pytest.mark.parametrize("preset", ["small", "quick", "smoke", "tiny"])
+def test_narrow_networks_have_no_group_of_fewer_than_four_channels(preset):
+    c = MIMGCDConfig(**MIMGCDConfig.presets[preset])
+    with torch.device("meta"):
+        found = groups(MIMGCD(c, INFO))
+    assert found
+    assert all(channels // number >= 4 for channels, number in found)
+    assert {c.base // number for channels, number in found if channels == c.base} == {4}
+
+
+def test_published_networks_keep_their_groups():
+    with torch.device("meta"):
+        wide, encoder = UNet(3, 1, 64, (1, 2, 3, 4), 2), MIMEncoder()
+    assert {number for _, number in groups(wide)} == {32}
+    assert {number for _, number in groups(encoder)} == {8}
+
+
+@pytest.mark.parametrize(("channels", "number"), [(8, 2), (12, 3), (16, 4), (24, 6), (32, 8), (48, 12), (64, 16),
+                                                  (96, 24), (128, 32), (160, 32), (10, 2), (6, 1), (3, 1)])  # fmt: skip
+def test_groups_divide_the_channels(channels, number):
+    assert group_norm(channels, 32, 4).num_groups == number
+
+
+def test_groups_of_several_channels_keep_the_brightness_of_a_map():
+    maps = torch.rand(1, 16, 8, 8)
+    bright = maps.clone()
+    bright[:, 0] += 3
+
+    def change(least: int) -> torch.Tensor:
+        norm = group_norm(16, 32, least)
+        return (norm(bright) - norm(maps)).mean(dim=(-2, -1))[0].detach()
+
+    assert change(1).abs().max() < 1e-5
+    assert change(4)[0] > 1
+
+
+def test_runs_made_before_open_with_their_groups():
+    recorded = MIMGCDConfig(**MIMGCDConfig.presets["tiny"]).model_dump()
+    del recorded["norm_group"]
+    described = Component(name="mimgcd", distribution="x", version="0", config=recorded)
+    chosen = _configured("translator", described)
+    assert chosen is not None
+    assert chosen.config.norm_group == 1
+    with torch.device("meta"):
+        old = chosen.component.load()(chosen.config, INFO)
+    assert {number for channels, number in groups(old.unet) if channels == 8} == {8}
+    kept = Component(name="mimgcd", distribution="x", version="0", config=recorded | {"norm_group": 4})
+    assert _configured("translator", kept).config.norm_group == 4
 
 
 def test_tweedie_inverts_the_forward_process():
@@ -120,6 +180,58 @@ def test_maps_are_moved_by_the_estimate_whatever_the_reduction(reduce, monkeypat
     assert loss(h) < 0.25 * loss(torch.eye(3).expand(2, -1, -1))
 
 
+@pytest.mark.parametrize(("mim", "known"), [("index", True), ("value", False)])
+def test_index_maps_are_moved_without_making_indices_up(mim, known, monkeypatch):
+    network, source = tiny(mim=mim), torch.rand(2, 3, 64, 64)
+    stripes = (torch.arange(64) // 4 % 2 * 2 - 1).float().expand(2, 1, 64, 64)  # two indices, first and last
+    monkeypatch.setattr(network, "_handcrafted", lambda image: stripes)
+    seen = []
+    warp = geometry.warp
+    monkeypatch.setattr(geometry, "warp", lambda *a, **k: seen.append(warp(*a, **k)) or seen[-1])
+    h = geometry.homography_from_displacement(torch.full((2, 4, 2), 2.3), (64, 64))
+    made = Batch(2, 0, torch.Generator())
+    made.views["pair"] = Pair(source, source)
+    context = SimpleNamespace(modules={"translator": network}, precision="fp32")
+    stage = network.aligned_stages(context, 1, lambda source, target: h)[0]
+    stage.objectives[0].loss(made, {})
+    assert set(seen[0].unique().tolist()) <= {-1.0, 1.0} if known else len(seen[0].unique()) > 2
+    shift = seen[0][0, 0, 32, 8:40]
+    assert torch.equal(shift.sign(), stripes[0, 0, 32, 6:38].sign()) or not known
+
+
+def test_the_map_comes_from_the_bank_that_is_asked_for():
+    image = smooth(3)
+    bank = {"mim_scales": 2, "mim_orientations": 8, "mim_wavelength": 4.0, "mim_ratio": 2.1, "mim_bandwidth": 0.6}
+    found = tiny(**bank)._handcrafted(image)
+    torch.testing.assert_close(found, maximum_index_map(image, "value", 2, 8, 4.0, 2.1, 0.6))
+    for name, value in bank.items():
+        assert not torch.allclose(tiny()._handcrafted(image), tiny(**{name: value})._handcrafted(image), atol=1e-3)
+    torch.testing.assert_close(tiny()._handcrafted(image), maximum_index_map(image))
+
+
+@pytest.mark.parametrize(("mim", "maps"), [("value", 3), ("vector", 6)])
+def test_a_map_of_each_channel(mim, maps):
+    colours = torch.cat([smooth(seed)[:, :1] for seed in (1, 2, 3)], dim=1)
+    network = tiny(mim=mim, mim_of="channels")
+    found = network.source_map(colours)
+    assert found.shape == (2, maps, 64, 64)
+    each = [maximum_index_map(colours[:, i : i + 1], mim) for i in range(3)]
+    torch.testing.assert_close(found, torch.cat(each, dim=1))
+    grey = smooth(4)
+    network.learned.fill_(1)
+    network._read_flag()
+    assert network.source_map(colours).shape == found.shape
+    assert network.translate(colours, grey, generator=torch.Generator().manual_seed(0)).shape == colours.shape
+
+
+def test_the_schedule_is_the_one_asked_for():
+    schedule = tiny(noise_steps=200, beta_first=1e-3, beta_last=0.1, t1_high=199, t2_low=50, t2_high=99, t2=80).schedule
+    beta = torch.linspace(1e-3, 0.1, 200, dtype=torch.float64)
+    torch.testing.assert_close(schedule.abar, (1 - beta).cumprod(0).float())
+    beta = torch.linspace(1e-4, 2e-2, 1000, dtype=torch.float64)
+    torch.testing.assert_close(tiny().schedule.abar, (1 - beta).cumprod(0).float())
+
+
 def test_grey_targets_are_one_channel_inside():
     assert tiny().unet.head.out_channels == 1
     colour = MIMGCD(MIMGCDConfig(**MIMGCDConfig.presets["tiny"]), PairInfo(64, 16, 1, 3))
@@ -148,3 +260,7 @@ def test_bad_patches_and_ranges_are_named():
         MIMGCD(MIMGCDConfig(), PairInfo(100, 16))
     with pytest.raises(ValueError, match="t2_low"):
         tiny(t2_low=500, t2_high=400)
+    with pytest.raises(ValueError, match=r"t1_high=999 lies beyond the last step, 499 \(noise_steps=500\)"):
+        tiny(noise_steps=500)
+    with pytest.raises(ValueError, match=r"beta_last=0\.9 leave nothing of an image"):
+        tiny(beta_last=0.9)

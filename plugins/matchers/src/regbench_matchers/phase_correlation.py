@@ -14,6 +14,7 @@ from regbench.ops import to_grey
 
 _UPSAMPLING = 32  # peaks are refined on a grid of 1/32 px
 _REACH = 1.0  # px around the whole-pixel peak that the grid covers
+_LEAST = 16  # px a side: of fewer, the log-polar map and the peak's noise are those of a handful of frequencies
 
 
 class PhaseCorrelationConfig(ComponentConfig):
@@ -50,6 +51,9 @@ class PhaseCorrelation(Registrator):
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs whose peak does not exceed the noise."""
         size = (source.shape[-2], source.shape[-1])
+        if min(*size, *target.shape[-2:]) < _LEAST:
+            failed = torch.zeros(source.shape[0], dtype=torch.bool, device=source.device)
+            return Registration(source.new_zeros(1, source.shape[0], 4, 2), size, failed)
         # One pair at a time: in another batch an FFT may round differently and move a peak.
         estimates = [self._estimate(source[i : i + 1], target[i : i + 1]) for i in range(source.shape[0])]
         homography = torch.cat([h for h, _ in estimates])

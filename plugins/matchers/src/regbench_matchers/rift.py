@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regbench import Registration, Registrator
+from regbench.ops.log_gabor import PAD
 from regbench.ops.phase_congruency import phase_congruency
 from regbench_matchers.blocks.index_map import histograms, main_orientations
 from regbench_matchers.blocks.nearest import euclidean, nearest
@@ -87,6 +88,8 @@ class RIFT(Registrator):
         return register_each(source, target, self._estimate)
 
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
+        if min(*source.shape, *target.shape) <= PAD:  # cannot be mirrored that far, and too small for a descriptor
+            return None
         homography, inliers = np.eye(3), 0
         target_detection = self._detect(target)
         target_features: dict[int, tuple[Points, NDArray[np.float32]]] = {}  # by patch size

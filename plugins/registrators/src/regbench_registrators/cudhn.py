@@ -10,7 +10,9 @@ default loss of a registrator, the network is supervised like any other.
 Conventions. The released homography maps pixels of the second image to pixels of the first, its corners lie one pixel
 beyond the patch (x + w, not x + w - 1) and run TL, BL, BR, TR. So regbench's source, whose corners the displacement
 moves, is the second image here, and offsets are converted exactly. The released code masks the full frame and crops;
-a registrator sees the patch alone, so the mask is that of the patch.
+a registrator sees the patch alone, so the mask is that of the patch. The released training starts its ResNet-34 from
+ImageNet weights; here ``pretrained`` is false by default, because that needs a file, and ``pretrained=true`` is the
+published start.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ RELEASED_ORDER = (0, 3, 1, 2)
 
 
 class CUDHNConfig(ComponentConfig):
-    """Defaults are the released network."""
+    """Defaults are the released network, without its ImageNet weights (``pretrained``)."""
 
     feature_widths: tuple[int, ...] = Field((4, 8), description="channels of the feature net before its last layer")
     mask_widths: tuple[int, ...] = Field((4, 8, 16, 32), description="channels of the mask net before its last layer")

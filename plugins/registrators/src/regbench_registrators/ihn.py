@@ -7,8 +7,10 @@ estimates the remaining displacement in three iterations. Increments are full-re
 
 ``ihn1`` has one scale (1,307,970 parameters at 128 px, of which 16,640 belong to the 1x1 convolution of the unused
 scale: published weights hold it), ``ihn`` both (1,715,652). ``ihn-lite`` is the one-scale form that SSHNet trains
-(760,066): a narrower decoder, images in [0, 1], no gradient through the lookup. The depth of each decoder follows the
-patch; published weights therefore fit 128 px only.
+(760,066): a narrower decoder, images in [0, 1], no gradient through the lookup. ``scpnet-net`` is the one-scale network
+with a single iteration, which is the estimator of SCPNet. Its own has 1,285,058 parameters: it lacks the unused
+convolution and reads one grey channel (16,640 and 6,272 parameters more here, where grey is three equal channels). The
+depth of each decoder follows the patch; published weights therefore fit 128 px only.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from regbench_registrators.blocks.decoder import HalvingDecoder, ProjectingDecod
 from regbench_registrators.blocks.encoder import ResidualEncoder
 from regbench_registrators.blocks.flow import flow_of, warp_by_flow
 from regbench_registrators.blocks.scales import ScalesConfig, Width
-from regbench_registrators.presets import IHN_PRESETS
+from regbench_registrators.presets import IHN_PRESETS, SINGLE_SHOT_PRESETS
 from regbench_registrators.published_keys import IHN_KEYS
 
 
@@ -49,6 +51,16 @@ class IHNConfig(ScalesConfig):
     composition: Composition = Field("add", description="of the scales: published sum, or exact product")
 
     presets = IHN_PRESETS
+
+
+class SingleShotConfig(IHNConfig):
+    """Defaults are the estimator of SCPNet: one scale, one iteration, in every preset too."""
+
+    scales: Literal[1, 2] = Field(1, description="number of scales, coarse to fine")
+    finest: Literal[2, 4] = Field(4, description="stride of the finest scale")
+    iterations: tuple[int, int] = Field((1, 3), description="iterations at the first and at the second scale")
+
+    presets = SINGLE_SHOT_PRESETS
 
 
 class IHN(Registrator):
@@ -128,3 +140,10 @@ class IHN(Registrator):
 
     def _ranged(self, image: Tensor) -> Tensor:
         return 2 * image - 1 if self.config.signed else image
+
+
+class SingleShot(IHN):
+    """IHN that estimates once: the estimator of SCPNet, under the name ``scpnet-net``."""
+
+    Config = SingleShotConfig
+    published_keys = ()  # SCPNet's weights are of one channel, without the unused convolution

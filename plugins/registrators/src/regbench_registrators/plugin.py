@@ -65,6 +65,13 @@ def register_registrators(register: Register) -> None:
         provides=("train", "features"),
     )
     register(
+        "scpnet-net",
+        "regbench_registrators.ihn:SingleShot",
+        summary="the estimator of SCPNet: IHN with one scale that estimates once (1.31 M at 128 px)",
+        paper="Zhang et al., SCPNet, ECCV 2024",
+        provides=("train", "features"),
+    )
+    register(
         "rhwf",
         _RHWF,
         summary="focus transformer over recurrently warped images, 2 scales x 6 iterations (1.29 M at 128 px)",

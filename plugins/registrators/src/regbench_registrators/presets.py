@@ -55,6 +55,11 @@ IHN_PRESETS: Presets = {
     },
 }
 
+# SCPNet's estimator is one estimate: its presets are those of IHN without their iterations.
+SINGLE_SHOT_PRESETS: Presets = {
+    name: {key: value for key, value in preset.items() if key != "iterations"} for name, preset in IHN_PRESETS.items()
+}
+
 _RHWF = {"finest": 4, "reach": 4, "stem_stride": 2, "windows": ((0, 3), (3,)), "motion": 16, "decoder_widths": (16, 16)}
 RHWF_PRESETS: Presets = {
     "quick": {

@@ -8,7 +8,8 @@ as the estimate converges. Scale 1 (stride 2) goes on from the displacement of s
 
 ``rhwf1`` has one scale (930,114 parameters at 128 px, of which 5,472 belong to the 1x1 convolution of the unused
 scale: published weights hold it), ``rhwf`` both (1,292,868). The depth of each decoder follows the patch; published
-weights therefore fit 128 px only.
+weights therefore fit 128 px only. SSHNet's code has an RHWF of its own, with an encoder of 64 and 96 channels and 256
+correlated ones, which is not here: ``rhwf1`` under ``sshnet`` is another network than that of SSHNet's tables.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Trained together they find the trivial solution (``alternate = False`` shows it)
 
 The frozen encoder stays in training mode, as in the authors' code: its batch norm normalises source and target by their
 own statistics, since they pass through it one after the other. That is part of the method. Warped images have black
-borders and no mask. The authors choose their checkpoint by test error; here the last one is evaluated.
+borders and no mask. The authors choose their checkpoint by test error; here the last one is evaluated. The encoder of
+their IHN has identity shortcuts without norm (as ResNet-D); ``ihn1`` is that of the IHN paper.
 """
 
 from __future__ import annotations

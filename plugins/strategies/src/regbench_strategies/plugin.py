@@ -46,7 +46,7 @@ def register_strategies(register: Register) -> None:
         summary="self-supervised on both modalities, consistent on the pair, over projections of one channel",
         paper="Zhang et al., SCPNet, ECCV 2024",
         requires=_TRAINS,
-        published={"registrator": ()},  # its own, which estimates once, is not among the registrators
+        published={"registrator": ("scpnet-net",)},
     )
     register(
         "alto",

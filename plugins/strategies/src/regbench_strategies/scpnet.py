@@ -4,14 +4,18 @@ feature map projection (Zhang, Ma et al., ECCV 2024).
 A projection network maps both modalities to one channel; the registrator compares projections, never images. Self-pairs
 of each modality teach both networks with known labels; the real pair teaches them by consistency alone: the
 projections, aligned by the estimate, should differ less than unaligned. All three are one loss in one step, ``L_C + 0.1
-(L_S of A + L_S of B)``. The paper's registrator estimates once; here the run's registrator is trained by its own loss
-on self-pairs, and the consistency uses its last estimate.
+(L_S of A + L_S of B)``. The paper's registrator, ``scpnet-net``, estimates once. Another registrator is trained by its
+own loss on self-pairs, and the consistency uses its last estimate: a sequence loss over several estimates weighs L_S
+more (4.2 times as much with ``ihn1``).
 
 In the authors' code every projection inside L_C is detached, so that its gradient passes through the estimated
 homography alone, and L_S keeps the projection from becoming constant; both are kept. Pixels warped out of view count as
 zeros by default, also as in the code (``consistency = "faithful"``). This has a known trap: projections pushed out of
 view altogether cost about 1 / sqrt(2) each way, less than the 1 of the identity, and published logs of diverged runs
 end there. With ``"masked"``, pixels without a counterpart cost what they cost at the identity.
+
+The code changes the exposure of whole images before it cuts patches; here the patch is changed, and its own mean is the
+unit of brightness.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ The published code differs from the paper in two ways: L_corr also reaches the e
 (``corr_updates_registrator``), and images of [0, 1] are fed to an LPIPS made for [-1, 1] (``pcp_range``). All losses
 have weight one. The gradient is clipped over both networks together, so that a young H, tens of pixels off, slows T
 down (``clip_each`` clips each by itself). L_H is the sequence loss of the published code for every registrator
-(``displacement_loss``). The code draws the self-pairs at windows of their own; here they are made of the patches of the
+(``displacement_loss``). ``ihn-lite`` and ``mhn`` are registrators of the code; its RHWF is wider than ``rhwf1``. The
+code draws the self-pairs at windows of their own; here they are made of the patches of the
 pair itself. The code draws new unaligned pairs at every visit, which is ``--pairing online``.
 """
 
@@ -160,7 +161,7 @@ class SSHNet(TrainingStrategy):
         c = self.config
         if c.pcp_backend == "random":
             return random_features()
-        path = None if c.pcp_weights is None else Path(c.pcp_weights)
+        path = None if c.pcp_weights is None else Path(c.pcp_weights).expanduser()
         with _advice():
             if c.pcp_backend == "vgg16":
                 return lpips_vgg16(path, c.pcp_range)

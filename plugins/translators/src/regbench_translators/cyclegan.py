@@ -96,9 +96,8 @@ class CycleGAN(ImageTranslator):
             objective(updates=(generators,), loss=self._generator_loss),
             objective(updates=(discriminators,), loss=self._discriminator_loss),
         )
-        return (
-            self.adversarial_stage(ctx, "cyclegan", steps, objectives, shared=self._fakes, also_train=("history",)),
-        )
+        stage = self.adversarial_stage(ctx, "cyclegan", steps, objectives, shared=self._fakes, also_train=("history",))
+        return (stage,)
 
     def _to_target(self, image: Tensor) -> Tensor:
         return self.generators["to_target"](self.common(image))

@@ -13,6 +13,9 @@ from regbench_matchers.blocks.nearest import Distances, nearest
 from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
 from regbench_matchers.blocks.robust import RobustConfig, robust_homography
 
+_LEAST = 8
+"""Side of an image, px, below which no four keypoints can be told apart; OpenCV's pyramids fail on a pixel or two."""
+
 
 class KeypointMatcher(Registrator):
     """Keypoints of both images, nearest neighbours, a robust homography.
@@ -53,6 +56,8 @@ class KeypointMatcher(Registrator):
         return register_each(source, target, self._estimate)
 
     def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
+        if min(*source.shape, *target.shape) < _LEAST:
+            return None
         keypoints_s, descriptors_s = self._detector.detectAndCompute(source, None)
         keypoints_t, descriptors_t = self._detector.detectAndCompute(target, None)
         if descriptors_s is None or descriptors_t is None:

@@ -140,7 +140,7 @@ class PretrainedMatcher(Registrator):
         return solution.homography if solution is not None and solution.inliers >= self.config.inliers else None
 
     def _find(self, file: PublishedFile) -> Path:
-        given = None if self.config.weights is None else Path(self.config.weights)
+        given = None if self.config.weights is None else Path(self.config.weights).expanduser()
         if given is not None and given.is_file():
             if len(self.published()) == 1:
                 return given

@@ -24,7 +24,7 @@ def flow_of(displacement: Tensor, stride: int, size: geometry.Size) -> Tensor:
         ``(B, 2, height, width)``, x then y.
     """
     h = geometry.homography_from_displacement(displacement / stride, size)
-    grid = geometry.pixel_grid(size, dtype=h.dtype, device=h.device)
+    grid = geometry.pixel_grid(size, like=h)
     moved = geometry.transform_points(h, grid, horizon=geometry.HORIZON)
     return (moved - grid).transpose(-1, -2).reshape(-1, 2, *size)
 
@@ -45,7 +45,7 @@ def warp_by_flow(image: Tensor, flow: Tensor) -> Tensor:
     h, w = image.shape[-2:]
     ratio = w // flow.shape[-1]
     dense = F.interpolate(flow, size=(h, w), mode="bilinear", align_corners=True) * ratio
-    points = geometry.pixel_grid((h, w), device=image.device).transpose(-1, -2).reshape(1, 2, h, w) + dense
+    points = geometry.pixel_grid((h, w), like=flow).transpose(-1, -2).reshape(1, 2, h, w) + dense
     x, y = points.unbind(1)
     grid = torch.stack([2 * x / (w - 1), 2 * y / (h - 1)], dim=-1) - 1
     sampled = F.grid_sample(image.to(grid.dtype), grid, align_corners=True)

@@ -10,11 +10,13 @@ from regbench import whole_batch
 
 
 def brightness_contrast(image: Tensor, brightness: float, contrast: float, generator: torch.Generator) -> Tensor:
-    """Another exposure of each image, with gain from U(1 ± contrast) and offset from U(± brightness).
+    """Another exposure of each image: a gain from U(1 ± contrast), after an offset of U(± brightness) times its mean.
+
+    This is albumentations' ``RandomBrightnessContrast`` with ``brightness_by_max=False``.
 
     Args:
         image: ``(B, C, H, W)`` in [0, 1].
-        brightness: largest offset, in units of the full range.
+        brightness: largest offset, in units of the image's mean over channels and pixels.
         contrast: largest departure of the gain from one.
         generator: on the CPU.
 
@@ -22,7 +24,8 @@ def brightness_contrast(image: Tensor, brightness: float, contrast: float, gener
         The same shape, clipped to [0, 1].
     """
     gain, offset = _uniform(image, 2, generator)
-    return (image * (1 + contrast * (2 * gain - 1)) + brightness * (2 * offset - 1)).clamp(0, 1)
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    return ((image + brightness * (2 * offset - 1) * mean) * (1 + contrast * (2 * gain - 1))).clamp(0, 1)
 
 
 def sharpen(image: Tensor, probability: float, generator: torch.Generator) -> Tensor:

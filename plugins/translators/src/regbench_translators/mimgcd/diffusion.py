@@ -7,10 +7,15 @@ from torch import Tensor, nn
 
 
 class Schedule(nn.Module):
-    """DDPM's linear schedule: T steps, beta from 1e-4 to 2e-2 (Ho et al. 2020); all of it in float32.
+    """A linear schedule of T steps; the defaults are DDPM's (Ho et al. 2020). All of it in float32.
 
     The one-step estimate multiplies an error of the predicted noise by sqrt((1 - abar) / abar): by 1.2 at t = 300, 6.2
     at 600 and 157 at 999. CoLReg does not state its t2; this gain is why the middle of the process is taken.
+
+    Args:
+        steps: T.
+        first: beta of the first step, in (0, 1).
+        last: beta of the last step, in (0, 1).
     """
 
     abar: Tensor

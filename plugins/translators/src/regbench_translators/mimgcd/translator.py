@@ -44,7 +44,7 @@ class MIMGCD(Translator):
     """The diffusion network and both MIM encoders.
 
     Raises:
-        ValueError: the patch is not a multiple of what the U-Net needs, or the range of t2 is empty.
+        ValueError: the patch is not a multiple of what the U-Net needs.
     """
 
     Config = MIMGCDConfig
@@ -56,11 +56,10 @@ class MIMGCD(Translator):
         unit = config.reduce * max(2 ** (len(config.multipliers) - 1), 4)
         if info.patch % unit:
             raise ValueError(f"MIMGCD's U-Net needs a patch that is a multiple of {unit}, got {info.patch}")
-        if config.t2_low > config.t2_high:
-            raise ValueError(f"t2_low={config.t2_low} lies above t2_high={config.t2_high}")
         self.channels = info.target_channels
-        maps = 2 if config.mim == "vector" else 1
-        self.schedule = Schedule()
+        seen = 3 if config.mim_of == "channels" else 1
+        maps = 2 * seen if config.mim == "vector" else seen
+        self.schedule = Schedule(config.noise_steps, config.beta_first, config.beta_last)
         self.unet = UNet(
             inputs=2 * self.channels + maps,
             outputs=self.channels,
@@ -69,10 +68,11 @@ class MIMGCD(Translator):
             blocks=config.blocks,
             attention=config.attention,
             dropout=config.dropout,
+            group=config.norm_group,
         )
-        self.source_encoder = MIMEncoder(maps, config.encoder)
-        self.target_encoder = MIMEncoder(maps, config.encoder)
-        self.anchor = MIMEncoder(maps, config.encoder)  # the previous round's source_encoder, frozen
+        encoder = partial(MIMEncoder, maps, config.encoder, seen, config.norm_group)
+        self.source_encoder, self.target_encoder = encoder(), encoder()
+        self.anchor = encoder()  # the previous round's source_encoder, frozen
         # Which maps guide the translation, saved with the weights: 0 handcrafted, 1 the source encoder's.
         self.register_buffer("learned", torch.zeros((), dtype=torch.uint8))
         self._guided_by_encoder = False
@@ -100,7 +100,7 @@ class MIMGCD(Translator):
 
     def source_map(self, source: Tensor) -> Tensor:
         """The map that guides the translation of a (reduced) source, ``(B, M, H, W)`` in [-1, 1]."""
-        return _encoded(self.source_encoder, source) if self._guided_by_encoder else self._handcrafted(source)
+        return self._encoded(self.source_encoder, source) if self._guided_by_encoder else self._handcrafted(source)
 
     def unpaired_stages(self, ctx: Context, steps: int | None = None) -> tuple[Stage, ...]:
         """Round 0: the U-Net learns from target images alone, guided by handcrafted maps."""
@@ -117,8 +117,8 @@ class MIMGCD(Translator):
         """
         c = self.config
         first = round == 1
-        source_map = _without_gradient(self._handcrafted if first else partial(_encoded, self.anchor))
-        target_map = _without_gradient(partial(_encoded, self.target_encoder))
+        source_map = _without_gradient(self._handcrafted if first else partial(self._encoded, self.anchor))
+        target_map = _without_gradient(partial(self._encoded, self.target_encoder))
         return (
             self._encoder_stage(
                 ctx,
@@ -179,9 +179,11 @@ class MIMGCD(Translator):
         """The target's encoder must give the map of the aligned source (eq. 12)."""
         source, target, h = self._aligned_pair(batch, estimate)
         with torch.no_grad():
-            aligned = geometry.warp(source_map(source), h, padding="border")  # in the target's frame
+            # The source's map in the target's frame. The mean of two indices is the index of a third orientation.
+            mode = "nearest" if self.config.mim == "index" else "bilinear"
+            aligned = geometry.warp(source_map(source), h, mode=mode, padding="border")
             mask = eroded(_covered(geometry.invert(h), source), self.config.erode)
-        encoded = _encoded(self.target_encoder, target)
+        encoded = self._encoded(self.target_encoder, target)
         return {"loss": ((aligned - encoded).abs() * mask).mean(), "mask": mask.mean()}
 
     def _source_loss(self, batch: Batch, shared: Shared, estimate: Estimate, source_map: _Map) -> Mapping[str, Tensor]:
@@ -192,7 +194,7 @@ class MIMGCD(Translator):
         with torch.no_grad():
             aligned = geometry.sample(image, h, padding="border")  # in the source's frame
             mask = eroded(_covered(h, source), c.erode)
-        encoded = _encoded(self.source_encoder, source)
+        encoded = self._encoded(self.source_encoder, source)
         redrawn = self._redraw(image, encoded, batch.noise(image), same_step(image, c.t2))
         l_mds = ((redrawn - aligned).abs() * mask).mean()
         l_mms = (source_map(source) - encoded).abs().mean()
@@ -248,7 +250,15 @@ class MIMGCD(Translator):
         return self.schedule.clean(noisy, predicted, step, self.config.prediction)
 
     def _handcrafted(self, image: Tensor) -> Tensor:
-        return maximum_index_map(image, self.config.mim)
+        c = self.config
+        bank = (c.mim_scales, c.mim_orientations, c.mim_wavelength, c.mim_ratio, c.mim_bandwidth)
+        channels = image if c.mim_of == "channels" else to_grey(image)
+        maps = maximum_index_map(channels.flatten(0, 1).unsqueeze(1), c.mim, *bank)  # (B * channels, 1 or 2, H, W)
+        return maps.reshape(len(image), -1, *_size(image))
+
+    def _encoded(self, encoder: nn.Module, image: Tensor) -> Tensor:
+        """The map that an encoder gives for an image ``(B, 3, H, W)`` in [0, 1]."""
+        return encoder(2 * (image if self.config.mim_of == "channels" else to_grey(image)) - 1)
 
     def _inside(self, image: Tensor) -> Tensor:
         """``(B, 3, H, W)`` in [0, 1] to ``(B, target channels, H, W)`` in [-1, 1]."""
@@ -263,11 +273,6 @@ class MIMGCD(Translator):
         if self.config.reduce == 1:
             return image
         return F.interpolate(image, scale_factor=float(self.config.reduce), mode="bilinear", align_corners=False)
-
-
-def _encoded(encoder: nn.Module, image: Tensor) -> Tensor:
-    """The map that an encoder gives for an image ``(B, 3, H, W)`` in [0, 1]."""
-    return encoder(2 * to_grey(image) - 1)
 
 
 def _without_gradient(map_of: _Map) -> _Map:

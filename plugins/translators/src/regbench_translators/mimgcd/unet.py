@@ -6,15 +6,20 @@ It is written here rather than taken from diffusers, because one network and a s
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regbench_translators.mimgcd.norm import group_norm
 
-def _groups(channels: int) -> int:
-    """ADM's 32 groups, or the most of them that divide the channels of a narrow network."""
-    return math.gcd(32, channels)
+NARROW = 64
+"""Channels of the first level below which groups have a least number of channels."""
+
+Norm = Callable[[int], nn.GroupNorm]
+"""Number of channels to their group norm."""
 
 
 def _zero(module: nn.Module) -> nn.Module:
@@ -27,9 +32,9 @@ def _zero(module: nn.Module) -> nn.Module:
 class ResBlock(nn.Module):
     """Two 3x3 convolutions; the time features scale and shift the normalised map between them."""
 
-    def __init__(self, inputs: int, outputs: int, time: int, dropout: float) -> None:
+    def __init__(self, inputs: int, outputs: int, time: int, dropout: float, norm: Norm) -> None:
         super().__init__()
-        self.norm1, self.norm2 = nn.GroupNorm(_groups(inputs), inputs), nn.GroupNorm(_groups(outputs), outputs)
+        self.norm1, self.norm2 = norm(inputs), norm(outputs)
         self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.time = nn.Linear(time, 2 * outputs)
         self.dropout = nn.Dropout(dropout)
@@ -47,10 +52,10 @@ class ResBlock(nn.Module):
 class Attention(nn.Module):
     """Self-attention over pixels, heads of 32 channels where they fit."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, norm: Norm) -> None:
         super().__init__()
         self.heads = max(channels // 32, 1)
-        self.norm = nn.GroupNorm(_groups(channels), channels)
+        self.norm = norm(channels)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.project = _zero(nn.Conv1d(channels, channels, 1))
 
@@ -66,10 +71,10 @@ class Attention(nn.Module):
 class Level(nn.Module):
     """A residual block, and attention where the level has it."""
 
-    def __init__(self, inputs: int, outputs: int, time: int, dropout: float, attends: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, time: int, dropout: float, attends: bool, norm: Norm) -> None:
         super().__init__()
-        self.block = ResBlock(inputs, outputs, time, dropout)
-        self.attention = Attention(outputs) if attends else nn.Identity()
+        self.block = ResBlock(inputs, outputs, time, dropout, norm)
+        self.attention = Attention(outputs, norm) if attends else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """``(B, inputs, H, W)`` and time features ``(B, time)`` to ``(B, outputs, H, W)``."""
@@ -87,6 +92,7 @@ class UNet(nn.Module):
         blocks: residual blocks a level on the way down (one more on the way up).
         attention: whether levels whose index is at least 3 (16 px of 128), and the middle, attend.
         dropout: inside residual blocks.
+        group: least channels of a group of group norm where ``base`` is below 64. From there on ADM's 32 groups stay.
     """
 
     def __init__(
@@ -98,9 +104,11 @@ class UNet(nn.Module):
         blocks: int = 2,
         attention: bool = True,
         dropout: float = 0.0,
+        group: int = 4,
     ) -> None:
         super().__init__()
         self.base = base
+        norm = partial(group_norm, groups=32, least=group if base < NARROW else 1)
         time = 4 * base
         self.time = nn.Sequential(nn.Linear(base, time), nn.SiLU(), nn.Linear(time, time))
         self.stem = nn.Conv2d(inputs, base, 3, padding=1)
@@ -109,7 +117,7 @@ class UNet(nn.Module):
         for i, multiplier in enumerate(multipliers):
             level = nn.ModuleList()
             for _ in range(blocks):
-                level.append(Level(channels, base * multiplier, time, dropout, attention and i >= 3))
+                level.append(Level(channels, base * multiplier, time, dropout, attention and i >= 3, norm))
                 channels = base * multiplier
                 skips.append(channels)
             if i + 1 < len(multipliers):
@@ -117,18 +125,22 @@ class UNet(nn.Module):
                 skips.append(channels)
             self.down.append(level)
         self.middle = nn.ModuleList(
-            [Level(channels, channels, time, dropout, attention), ResBlock(channels, channels, time, dropout)]
+            [
+                Level(channels, channels, time, dropout, attention, norm),
+                ResBlock(channels, channels, time, dropout, norm),
+            ]
         )
         self.up = nn.ModuleList()
         for i, multiplier in reversed(list(enumerate(multipliers))):
             level = nn.ModuleList()
             for _ in range(blocks + 1):
-                level.append(Level(channels + skips.pop(), base * multiplier, time, dropout, attention and i >= 3))
+                attends = attention and i >= 3
+                level.append(Level(channels + skips.pop(), base * multiplier, time, dropout, attends, norm))
                 channels = base * multiplier
             if i > 0:
                 level.append(nn.Conv2d(channels, channels, 3, padding=1))
             self.up.append(level)
-        self.norm = nn.GroupNorm(_groups(channels), channels)
+        self.norm = norm(channels)
         self.head = _zero(nn.Conv2d(channels, outputs, 3, padding=1))
 
     def forward(self, x: Tensor, step: Tensor) -> Tensor:

@@ -1,0 +1,195 @@
+"""Recipes of ablations as TOML files.
+
+```toml
+title = "CoLReg, Table 5: translators"
+registrator = "mcnet4"
+strategy = "colreg"
+datasets = ["vedai"]
+seeds = [0, 1, 2]
+controls = true
+
+[set]
+strategy.rounds = 1
+
+[protocol.vedai]
+oversample = 9
+
+[[row]]
+name = "CUT"
+translator = "cut"
+
+[[row]]
+name = "DHN"
+registrator = "dhn"
+strategy = "supervised"
+published.strategy = { optimiser = "sgd", lr = 0.005, steps = 90000 }
+```
+
+Keys at the top hold for every row; a row overrides them. ``[grid]`` lists component names by role, and every
+combination of them that the plugins allow becomes a row.
+
+``[protocol.NAME]`` holds settings of the protocol on one data set, also of a single row (``protocol.vedai.oversample =
+1``): ``oversample``, ``source``, ``patch``, ``pairing`` and whatever else ``--set protocol.…`` takes. They override
+``set.protocol``, which holds on every data set, and the key ``pairing``. A finished run that is judged on another data
+set keeps its protocol, but for the ``source`` of that set.
+
+``published`` holds settings of a component as a paper trained it, by role. They replace the component's defaults, so
+that budgets act on them: step counts are multiplied by the budget's factor, and what the budget's preset sets is the
+preset's. ``set`` overrides both and is taken as it is. A text is read as on the command line: ``"null"`` is no value.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from regbench.ablation.recipe import ROLES, Recipe, RecipeRow, Sets, incompatibility, merge_sets
+from regbench.data.protocol import Pairing
+from regbench.errors import DataError, UsageError
+from regbench.plugins.register import Control
+from regbench.plugins.registry import registry
+from regbench.settings import first_line
+
+
+class Grid(BaseModel):
+    """``[grid]``: every combination of these names that the plugins allow. ``["*"]`` stands for all installed ones."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strategies: tuple[str, ...]
+    registrators: tuple[str, ...]
+    translators: tuple[str, ...] = ("*",)
+    settings: Sets = {}
+    """Settings by the name of a component, for every combination that contains it."""
+
+    def combinations(self) -> Iterator[dict[str, str | None]]:
+        """Each combination as component names by role, in the order of the lists."""
+        installed = registry()
+
+        def expanded(role: str, names: tuple[str, ...]) -> list[str]:
+            return [component.name for component in installed.all(role)] if "*" in names else list(names)
+
+        translators = expanded("translator", self.translators)
+        for strategy, registrator in product(
+            expanded("strategy", self.strategies), expanded("registrator", self.registrators)
+        ):
+            uses_translator = "translator" in installed.get("strategy", strategy).requires
+            for translator in translators if uses_translator else [None]:
+                if incompatibility(strategy, translator, registrator) is None:
+                    yield {"strategy": strategy, "translator": translator, "registrator": registrator}
+
+    def settings_of(self, names: Mapping[str, str | None]) -> Sets:
+        """The entries of ``settings`` for the components of one combination, by role."""
+        return {role: self.settings[name] for role, name in names.items() if name in self.settings}
+
+
+class _RecipeFile(BaseModel):
+    """The keys of the TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    description: str = ""
+    notes: tuple[str, ...] = ()
+    papers: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = Field(("synthetic",), min_length=1)
+    transfer: tuple[str, ...] = ()
+    data: Sets = {}
+    budget: str = "quick"
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    controls: bool = True
+    """Add the rows of identity, the no-translator control and the supervised reference."""
+    registrator: str | None = None
+    strategy: str | None = None
+    translator: str | None = None
+    pairing: Pairing | None = None
+    precision: str = "fp32"
+    set: Sets = {}
+    protocol: Sets = {}
+    row: tuple[dict[str, Any], ...] = ()
+    grid: Grid | None = None
+
+
+def read_recipe(path: Path, **overrides: Any) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: the TOML file.
+        overrides: ``budget``, ``seeds`` and ``datasets`` that replace those of the file; None keeps the file's.
+
+    Raises:
+        DataError: the file is missing or not TOML.
+        UsageError: the file has an unknown key, a wrong value or an unknown name.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not TOML: {error}") from error
+    try:
+        file = _RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
+        return Recipe(
+            name=path.stem,
+            rows=_rows(file),
+            **file.model_dump(
+                include={"title", "description", "notes", "papers", "datasets", "transfer", "data", "budget", "seeds"}
+            ),
+        )
+    except ValidationError as error:
+        raise UsageError(f"{path}: {first_line(error)}") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:
+    shared = file.model_dump(include={"pairing", "budget", "precision", "seeds", "protocol"})
+    roles = {role: getattr(file, role) for role in ROLES}
+    own = [RecipeRow.model_validate(shared | roles | {"protocol": {}} | row) for row in file.row]
+    rows = [
+        RecipeRow.model_validate(
+            row.model_dump()
+            | {"set": merge_sets(file.set, row.set), "protocol": merge_sets(file.protocol, row.protocol)}
+        )
+        for row in own
+    ]
+    if file.grid is not None:
+        for names in file.grid.combinations():
+            name = " × ".join(n for n in (names["strategy"], names["translator"], names["registrator"]) if n)
+            sets = merge_sets(_sets_for(names, file.set), file.grid.settings_of(names))
+            rows.append(RecipeRow.model_validate(shared | names | {"name": name, "set": sets}))
+    if file.controls:
+        reference = file.registrator or next((row.registrator for row in rows if row.strategy), None)
+        rows += _controls(shared, reference, file.set)
+    return tuple(rows)
+
+
+def _controls(shared: dict[str, Any], reference: str | None, sets: Sets) -> list[RecipeRow]:
+    """A row for every registered control: without them no board can be read."""
+    rows = []
+    for identity in _registered("identity"):
+        nothing = {"name": identity, "registrator": identity, "set": _sets_for({}, sets)}
+        rows.append(RecipeRow.model_validate(shared | nothing | {"seeds": (0,), "pairing": None}))
+    for strategy in [*_registered("no-translator"), *_registered("supervised")] if reference else ():
+        names = {"strategy": strategy, "registrator": reference}
+        common = _sets_for(names, {k: v for k, v in sets.items() if k != "strategy"})  # settings meant for another one
+        rows.append(RecipeRow.model_validate(shared | names | {"name": strategy, "set": common}))
+    return rows
+
+
+def _registered(control: Control) -> list[str]:
+    """Names of the components that are registered as a control; raises UsageError where there is none."""
+    if components := registry().controls(control):
+        return [component.name for component in components]
+    raise UsageError(f"no installed plugin registers the control {control!r}: install one, or write controls = false")
+
+
+def _sets_for(names: Mapping[str, str | None], sets: Sets) -> Sets:
+    """The sections of the roles that a row fills, and of everything that is no role."""
+    unused = {role for role in ROLES if not names.get(role)}
+    return {section: values for section, values in sets.items() if section not in unused}

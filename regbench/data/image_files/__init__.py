@@ -1,0 +1,1 @@
+"""Image files as pixels: one decoder for data sets, previews and a user's own pair; see ``docs/pixels.md``."""
