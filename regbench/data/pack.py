@@ -221,7 +221,7 @@ def _check_content(path: Path, file: Any, head: Mapping[str, Any]) -> None:
 
 
 def _remedy(path: Path) -> str:
-    return f"make it again with `regbench datasets prepare {dataset_of(path)} --force`, or add --force"
+    return f"make it again with --force, or `regbench datasets prepare {dataset_of(path)} --force` and its --root"
 
 
 def _state(path: Path) -> tuple[int, int, int]:
