@@ -6,9 +6,9 @@ import torch
 
 from regbench.api.dataset import PairImages
 from regbench.data.images import Streamed, load, resident_bytes
-from regbench.data.pack import Pack
-from regbench.data.pack_format import content_hash
-from regbench.data.prepare import prepare
+from regbench.data.packs.format import content_hash
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import prepare
 from regbench.data.stats import range_use, range_warnings
 from regbench.data.value_ranges import ValueRange, parse_rule, percentiles, range_of, split_settings, stretched
 from regbench.errors import DataError, UsageError
@@ -257,7 +257,7 @@ def test_percentiles_of_few_bright_spots_reach_from_end_to_end():
 
 def test_a_pack_of_a_registered_set_knows_its_range(tmp_path, monkeypatch):
     """The settings belong to the pack's file and are found again without the images."""
-    from regbench.data.prepare import ensure, find
+    from regbench.data.packs.prepare import ensure, find
 
     monkeypatch.setenv("REGBENCH_DATA", str(tmp_path))
     small = {"train": 2, "test": 2, "size": 64}
@@ -272,7 +272,7 @@ def test_a_pack_of_a_registered_set_knows_its_range(tmp_path, monkeypatch):
 
 def test_synthetic_keeps_its_hash(tmp_path, monkeypatch):
     """What it was before there were ranges: committed results name its packs."""
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
 
     monkeypatch.setenv("REGBENCH_DATA", str(tmp_path))
     pack = ensure("synthetic", settings={"train": 4, "test": 2, "size": 64})

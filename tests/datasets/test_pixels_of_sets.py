@@ -10,8 +10,8 @@ import tifffile
 from click.testing import CliRunner
 
 from regbench.cli.datasets import command
-from regbench.data.pack import Pack
-from regbench.data.prepare import find
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import find
 from regbench.errors import DataError, UsageError
 
 LOW, HIGH = 7185, 9241

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from regbench.api.dataset import Dataset
-from regbench.data.pack import Pack, read_head
-from regbench.data.pack_format import SPLITS, Progress, pack_path
-from regbench.data.pack_memo import remember, remembered
-from regbench.data.pack_writer import numbered_groups, write_pack
-from regbench.data.source_files import below, changes, recorded_digest, times_digest
+from regbench.data.packs.format import SPLITS, Progress, pack_path
+from regbench.data.packs.memo import remember, remembered
+from regbench.data.packs.pack import Pack, read_head
+from regbench.data.packs.sources import below, changes, recorded_digest, times_digest
+from regbench.data.packs.writer import numbered_groups, write_pack
 from regbench.data.value_ranges import split_settings
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.locks import locked
