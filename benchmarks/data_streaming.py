@@ -33,7 +33,7 @@ def make_pack(path: Path, megabytes: int) -> None:
     import numpy as np
 
     from regbench import Card, ComponentConfig, Dataset, PairImages
-    from regbench.data.prepare import prepare
+    from regbench.data.packs.prepare import prepare
 
     count = megabytes * 2**20 // (2 * SIDE * SIDE * 3)
     noise = np.random.default_rng(0).integers(0, 256, (64, SIDE, SIDE, 3), dtype=np.uint8)
@@ -55,7 +55,7 @@ def sample_on_request(path: Path, batch: int, cap: int) -> None:
     """For each line on the standard input, draw batches for a second and print rate and memory as JSON."""
     import torch
 
-    from regbench.data.pack import Pack
+    from regbench.data.packs.pack import Pack
     from regbench.data.protocol import Protocol
     from regbench.data.sampler import PairSampler
     from regbench.metrics.memory import peak_mb

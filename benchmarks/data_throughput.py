@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
 from regbench_datasets.mscoco import MSCOCO

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 
 from regbench import geometry
 from regbench.data.manifest import test_manifest
-from regbench.data.prepare import ensure
+from regbench.data.packs.prepare import ensure
 from regbench.data.protocol import Protocol
 from regbench.data.test_pairs import TestPairs
 from regbench.runs.build import registrator_alone

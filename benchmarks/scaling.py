@@ -79,7 +79,7 @@ def network(name: str, batch: int, side: int, budget: str) -> dict[str, Any]:
 def manifest(entries: int) -> dict[str, Any]:
     """Cost of building at least this many test pairs, and of extracting the last batch of them."""
     from regbench.data.manifest import test_manifest
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
     from regbench.data.protocol import Protocol
     from regbench.data.test_pairs import TestPairs
 
@@ -98,7 +98,7 @@ def manifest(entries: int) -> dict[str, Any]:
 def evaluations(batches: int) -> dict[str, Any]:
 
     from regbench.data.manifest import test_manifest
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
     from regbench.data.protocol import Protocol
     from regbench.data.sampler import pair_info
     from regbench.data.test_pairs import TestPairs

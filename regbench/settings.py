@@ -78,8 +78,8 @@ def parse_value(text: str) -> Any:
 
 
 def write_value(value: Any) -> str:
-    """A value as ``--set`` takes it: :func:`parse_value` gives it back."""
-    return value if isinstance(value, str) and parse_value(value) == value else json.dumps(value)
+    """A value of a recipe as ``--set`` takes it. A text stays as it is: the type of its setting says what it means."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def meant(cls: type[BaseModel], settings: Mapping[str, Any]) -> dict[str, Any]:

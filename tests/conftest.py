@@ -7,7 +7,7 @@ import pytest
 
 from regbench.api.config import ComponentConfig
 from regbench.api.dataset import Card, Dataset, PairImages
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from regbench.data.synthetic import Synthetic, SyntheticConfig
 
 

@@ -12,7 +12,7 @@ from regbench.data.protocol import Protocol, build_protocol
 from regbench.errors import PluginError, UsageError
 from regbench.plugins.registry import Component
 from regbench.runs.request import trainer_config
-from regbench.settings import BUDGETS, budget_of, build_config, parse_sets, parse_value, write_value
+from regbench.settings import BUDGETS, Written, budget_of, build_config, meant, parse_sets, parse_value, write_value
 
 
 class ToyConfig(ComponentConfig):
@@ -222,7 +222,24 @@ def test_values_are_json_where_they_parse(text, value):
     assert parse_value(text) == value
 
 
-@pytest.mark.parametrize("value", ["fgo", "", "4", "true", '"', "null", "1e3", 4, 2.5, True, None, [1, "a"], {"a": 1}])
+@pytest.mark.parametrize("value", ["fgo", "", "4", "true", '"', "null", "1e3"])
+def test_a_text_of_a_recipe_is_the_text_of_a_setting_that_is_one(value):
+    class Texts(ComponentConfig):
+        text: str = ""
+
+    assert meant(Texts, {"text": Written(write_value(value))}) == {"text": value}
+
+
+def test_a_text_of_a_recipe_is_a_number_where_the_setting_is_one():
+    class Numbers(ComponentConfig):
+        clip: float | None = 1.0
+        steps: int = 1
+
+    written = {"clip": Written(write_value("null")), "steps": Written(write_value("7"))}
+    assert meant(Numbers, written) == {"clip": None, "steps": 7}
+
+
+@pytest.mark.parametrize("value", [4, 2.5, True, None, [1, "a"], {"a": 1}])
 def test_a_written_value_is_read_back(value):
     assert parse_value(write_value(value)) == value
     assert type(parse_value(write_value(value))) is type(value)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regbench.ablation.recipe import Recipe, RecipeRow, Sets
-from regbench.data.prepare import ensure
+from regbench.data.packs.prepare import ensure
 from regbench.errors import DataError
 from regbench.results import Result, load_result
 from regbench.results.layout import CELL_RECORD, RESULT, SHARED_STAGES

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 
 from regbench.api.dataset import Dataset, PairImages, Split
-from regbench.data.decoding import decoded_pairs
 from regbench.data.images import Streamed
-from regbench.data.pack import Pack
-from regbench.data.pack_format import SPLITS
-from regbench.data.prepare import find
+from regbench.data.packs.decoding import decoded_pairs
+from regbench.data.packs.format import SPLITS
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import find
 from regbench.data.value_ranges import Rule, rules_of, split_settings
 from regbench.errors import DataError
 from regbench.plugins.registry import registry

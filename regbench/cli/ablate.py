@@ -68,7 +68,7 @@ def command(
     from regbench.ablation.expected_time import expected_seconds
     from regbench.ablation.launch import run_cells
     from regbench.ablation.recipe_file import read_recipe
-    from regbench.data.prepare import available
+    from regbench.data.packs.prepare import available
     from regbench.errors import RegbenchError, unknown_name
     from regbench.report.printed import load_paper
     from regbench.runs.request import check_device

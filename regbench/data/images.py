@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench.api.dataset import Split
-from regbench.data.pack import Pack
-from regbench.data.pack_format import SIDES, is_plain_8bit, to_memory
+from regbench.data.packs.format import SIDES, is_plain_8bit, to_memory
+from regbench.data.packs.pack import Pack
 from regbench.errors import DataError, UsageError
 
 Side = Literal["a", "b"]

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import CUTTING, Draws, central_origin, check_fits, draw_pairs, given_pairs
 from regbench.data.protocol import Protocol
 from regbench.errors import UsageError

@@ -20,7 +20,7 @@ from torch import Tensor
 from regbench import geometry
 from regbench.api.dataset import Split
 from regbench.data.images import Images, load
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.photometric import Distortion, draw_distortion
 from regbench.data.protocol import Protocol
 from regbench.errors import UsageError

@@ -10,7 +10,7 @@ import numpy as np
 from regbench.data.image_files.decode import Image as Image
 from regbench.data.image_files.decode import decode
 from regbench.data.image_files.refused import Refused
-from regbench.data.source_files import note_read
+from regbench.data.packs.sources import note_read
 from regbench.errors import DataError
 
 

@@ -28,7 +28,7 @@ from regbench import geometry
 from regbench.api.types import Batch, Pair, PairInfo, SelfPair, Unpaired
 from regbench.data.augment import composed_label, draw_views
 from regbench.data.images import Images, Streamed
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import (
     DataFacts,
     Draws,

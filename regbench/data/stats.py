@@ -20,8 +20,8 @@ from torch import Tensor
 from regbench import geometry
 from regbench.api.dataset import RANGE_SETTINGS, Split
 from regbench.data.images import Streamed
-from regbench.data.pack import Pack
-from regbench.data.pack_format import SIDES
+from regbench.data.packs.format import SIDES
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import to_float
 from regbench.data.value_ranges import LITTLE, ROBUST
 from regbench.errors import UsageError

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from regbench.data.manifest import Manifest
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import sides, source_patch, target_patch
 from regbench.data.protocol import Protocol
 

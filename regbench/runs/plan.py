@@ -13,8 +13,8 @@ from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
 from regbench.api.strategy import TrainingStrategy
 from regbench.data.manifest import Manifest, test_manifest
-from regbench.data.pack import Pack
-from regbench.data.pack_format import Progress
+from regbench.data.packs.format import Progress
+from regbench.data.packs.pack import Pack
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.data.sampler import pair_info
 from regbench.distributed.processes import ALONE, World

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
-from regbench.data.pack import Pack
-from regbench.data.pack_format import Progress
-from regbench.data.prepare import ensure
+from regbench.data.packs.format import Progress
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.distributed.processes import ALONE, World
 from regbench.errors import UsageError, unknown_name

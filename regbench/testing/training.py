@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from regbench.api.stage import Stage
-from regbench.data.pack import Pack
-from regbench.data.prepare import prepare
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import prepare
 from regbench.data.sampler import PairSampler
 from regbench.data.synthetic import Synthetic, SyntheticConfig
 from regbench.runs.context import RunContext

@@ -22,8 +22,8 @@ from regbench.api.stage import Stage
 from regbench.api.translator import Translator
 from regbench.api.types import Registration
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import Pack
-from regbench.data.pack_format import Progress
+from regbench.data.packs.format import Progress
+from regbench.data.packs.pack import Pack
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info
 from regbench.data.test_pairs import TestPairs

@@ -10,7 +10,7 @@ from importlib.metadata import packages_distributions
 
 import torch
 
-from regbench.data.prepare import data_dir
+from regbench.data.packs.prepare import data_dir
 from regbench.plugins.registry import registry
 
 

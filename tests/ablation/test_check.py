@@ -13,7 +13,7 @@ from regbench.ablation.cells import cells_of
 from regbench.ablation.check import Findings, check_cells
 from regbench.ablation.opened import open_data
 from regbench.ablation.recipe_file import read_recipe
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from regbench.errors import DataError
 from tests.data.duplicates.test_alike import Large, scene
 

@@ -33,7 +33,7 @@ def case(tmp_path) -> Callable[[str], Path]:
 @pytest.fixture
 def prepared(inline):  # noqa: F811
     """Prepare a data set in the working folder: ``prepared("folder", width=160)``; its pack."""
-    from regbench.data.pack import Pack
+    from regbench.data.packs.pack import Pack
 
     def prepare(name: str, *arguments: str, **settings: object) -> Pack:
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]

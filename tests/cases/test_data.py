@@ -113,7 +113,7 @@ def test_thermal14_raw(case, inline):
 def test_tiff16_whiteiszero(case, inline):
     from pathlib import Path
 
-    from regbench.data.pack import Pack
+    from regbench.data.packs.pack import Pack
 
     case("tiff16-whiteiszero")
     done = inline("datasets", "prepare", "folder", "--root", ".", *SMALL, "--json")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from regbench.api.config import ComponentConfig
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import Draws, draw_displacements, draw_pairs
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler, pair_info

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from regbench.data.images import ENV_RESIDENT_MB, Resident, Streamed, load, memory_for_images, resident_bytes
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PREFETCH_STEPS, PairSampler
 from regbench.errors import DataError, UsageError

@@ -14,10 +14,10 @@ import pytest
 
 from regbench.api.config import ComponentConfig
 from regbench.api.dataset import Card, Dataset, PairImages
-from regbench.data import pack_writer
-from regbench.data.pack import Pack
-from regbench.data.pack_format import pack_path
-from regbench.data.prepare import data_dir, prepare
+from regbench.data.packs import writer as pack_writer
+from regbench.data.packs.format import pack_path
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import data_dir, prepare
 from regbench.errors import DataError
 
 CARD = Card(
@@ -130,7 +130,7 @@ def test_killed_process_leaves_a_file_to_resume(tmp_path):
         import sys, os, signal
         sys.path.insert(0, {str(Path(__file__).parents[2])!r})
         from pathlib import Path
-        from regbench.data import pack_writer
+        from regbench.data.packs import writer as pack_writer
         from tests.data.test_pack import Made
         pack_writer._CHECKPOINT = 3
         def progress(split, done, total):

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from regbench.api.dataset import Dataset, PairImages
-from regbench.data import pack as packs
-from regbench.data import pack_memo, pack_writer
-from regbench.data.pack import Pack
-from regbench.data.prepare import _current, available, ensure, prepare
+from regbench.data.packs import memo as pack_memo
+from regbench.data.packs import pack as packs
+from regbench.data.packs import writer as pack_writer
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import _current, available, ensure, prepare
 from regbench.data.reading import read_image
 from regbench.errors import DataError
 from tests.data.test_pack import CARD, made
@@ -141,7 +142,7 @@ def test_other_times_are_no_other_files(root, monkeypatch):
     for path in root.rglob("*.png"):
         os.utime(path, ns=(1, 1))
     assert use(root) == before
-    monkeypatch.setattr("regbench.data.source_files.file_sha256", lambda path: pytest.fail(f"{path} was hashed again"))
+    monkeypatch.setattr("regbench.data.packs.sources.file_sha256", lambda path: pytest.fail(f"{path} was hashed again"))
     assert use(root) == before
     os.utime(root / "source/0.png")
     with pytest.raises(pytest.fail.Exception):

@@ -6,9 +6,9 @@ import torch
 
 from regbench.api.dataset import PairImages
 from regbench.data.images import Streamed, load, resident_bytes
-from regbench.data.pack import Pack
-from regbench.data.pack_format import content_hash
-from regbench.data.prepare import prepare
+from regbench.data.packs.format import content_hash
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import prepare
 from regbench.data.stats import range_use, range_warnings
 from regbench.data.value_ranges import ValueRange, parse_rule, percentiles, range_of, split_settings, stretched
 from regbench.errors import DataError, UsageError
@@ -160,10 +160,10 @@ def test_floats_need_a_range_and_keep_what_has_no_value_black(tmp_path):
     a = [image / np.float32(10) for image in counts(dtype=np.float32)]
     a[0][5:9, 7:30] = np.nan
     with pytest.raises(
-        DataError, match=r"train pair '0': side A holds float32 pixels \(here 7\d\d.*range_a=LOW\.\.HIGH"
+        DataError, match=r"train pair '0': side A holds pixels .*\(float32 as read, here 7\d\d.*range_a=LOW\.\.HIGH"
     ):
         packed(tmp_path, a)
-    with pytest.raises(DataError, match="side B holds float32"):
+    with pytest.raises(DataError, match=r"side B holds pixels .*float32"):
         packed(tmp_path, counts(), a, name="b")
     pack = packed(tmp_path, a, range_a="700..900", range_b="percentile:0", name="c")
     expected = np.nan_to_num(np.clip((np.stack(a) - 700) / 200, 0, 1))
@@ -257,7 +257,7 @@ def test_percentiles_of_few_bright_spots_reach_from_end_to_end():
 
 def test_a_pack_of_a_registered_set_knows_its_range(tmp_path, monkeypatch):
     """The settings belong to the pack's file and are found again without the images."""
-    from regbench.data.prepare import ensure, find
+    from regbench.data.packs.prepare import ensure, find
 
     monkeypatch.setenv("REGBENCH_DATA", str(tmp_path))
     small = {"train": 2, "test": 2, "size": 64}
@@ -272,7 +272,7 @@ def test_a_pack_of_a_registered_set_knows_its_range(tmp_path, monkeypatch):
 
 def test_synthetic_keeps_its_hash(tmp_path, monkeypatch):
     """What it was before there were ranges: committed results name its packs."""
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
 
     monkeypatch.setenv("REGBENCH_DATA", str(tmp_path))
     pack = ensure("synthetic", settings={"train": 4, "test": 2, "size": 64})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from regbench.data.prepare import data_dir, ensure
+from regbench.data.packs.prepare import data_dir, ensure
 from regbench.errors import DataError
 
 TINY = {"train": 6, "test": 6, "size": 112}

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from regbench.errors import DataError
 from regbench_datasets.folder import Folder
 from regbench_datasets.pairs_csv import LABEL, read_pairs

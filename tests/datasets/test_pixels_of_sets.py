@@ -10,8 +10,8 @@ import tifffile
 from click.testing import CliRunner
 
 from regbench.cli.datasets import command
-from regbench.data.pack import Pack
-from regbench.data.prepare import find
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import find
 from regbench.errors import DataError, UsageError
 
 LOW, HIGH = 7185, 9241
@@ -129,7 +129,9 @@ def test_floats_are_refused_with_what_to_do_and_read_with_a_range(tmp_path, smoo
     root = stored(tmp_path, smooth_images(2, (64, 64)), lambda path, image: tifffile.imwrite(
         f"{path}.tif", 280 + image.astype(np.float32) / 10
     ))  # fmt: skip
-    with pytest.raises(DataError, match=r"train pair '0': side B holds float32 pixels \(here 28.*range_b=LOW\.\.HIGH"):
+    with pytest.raises(
+        DataError, match=r"train pair '0': side B holds pixels .*\(float32 as read, here 28.*range_b=LOW\.\.HIGH"
+    ):
         call("prepare", "folder", "--root", root, *SIZE)
     call("prepare", "folder", "--root", root, *SIZE, "--set", "range_b=280..305.5")
     pack = find("folder", root=root, settings={"height": 64, "width": 64, "range_b": "280..305.5"})

@@ -10,9 +10,9 @@ import torch
 
 from regbench import geometry
 from regbench.data.manifest import test_manifest as make_manifest
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import ensure, prepare
 from regbench.data.pairs import given_pairs
-from regbench.data.prepare import ensure, prepare
 from regbench.data.protocol import Protocol
 from regbench.errors import DataError, UsageError
 from regbench.plugins.registry import registry

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from regbench.cli.datasets import command
 from regbench.data.duplicates.alike import alike
-from regbench.data.pack import Pack
-from regbench.data.prepare import ensure, prepare
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import ensure, prepare
 from regbench.data.reading import read_image, resize
 from regbench.errors import DataError, UsageError
 from regbench_datasets.diml import DIML

@@ -14,8 +14,8 @@ from regbench.api.types import PairInfo, Registration
 from regbench.cli.consistency import command as consistency_command
 from regbench.data.manifest import Manifest
 from regbench.data.manifest import test_manifest as make_manifest
+from regbench.data.packs.prepare import ensure
 from regbench.data.pairs import given_pairs
-from regbench.data.prepare import ensure
 from regbench.data.protocol import Protocol
 from regbench.data.test_pairs import TestPairs
 from regbench.errors import DataError, UsageError

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from regbench.api.types import PairInfo
-from regbench.data.prepare import ensure
+from regbench.data.packs.prepare import ensure
 from regbench.results.schema import Result
 from regbench.runs.build import registrator_alone
 from regbench.runs.execute import execute

@@ -181,7 +181,7 @@ def another_hash(file):
 
 
 def another_pixel_and_hash(file):
-    from regbench.data.pack_format import content_hash
+    from regbench.data.packs.format import content_hash
 
     file["test/b"][0, 0, 0, 0] += 1
     file.attrs["sha256"] = content_hash(file)
@@ -201,7 +201,7 @@ def swapped_pack(place):
 
 def half_made(place):
     """Interrupted, then an image changes, then the same command continues."""
-    from regbench.data import pack_writer
+    from regbench.data.packs import writer as pack_writer
 
     first = place.pack
     sha256 = place.prepare().sha256

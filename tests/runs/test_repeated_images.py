@@ -2,7 +2,7 @@
 
 import pytest
 
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from regbench.errors import DataError
 from regbench.runs.plan import Request, make_plan
 from tests.data.duplicates.test_alike import Large, scene

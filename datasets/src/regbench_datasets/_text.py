@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from regbench import DataError
-from regbench.data.source_files import note_read
+from regbench.data.packs.sources import note_read
 
 
 def read_text(path: Path) -> str:

@@ -14,7 +14,7 @@ from regbench.cli._options import PathType, dataset_settings
 from regbench.cli._output import echo, echo_json
 
 if TYPE_CHECKING:
-    from regbench.data.pack import Pack
+    from regbench.data.packs.pack import Pack
 
 root_option = click.option("--root", type=PathType(), help="Folder of the published layout.")
 set_option = click.option(

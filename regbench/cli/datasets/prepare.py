@@ -31,7 +31,7 @@ def command(
 
     A pack that is there is kept unless it is damaged or its files have changed; then they are read again.
     """
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
 
     settings = reader_settings(sets)
     with progress_bar(quiet=as_json) as progress:

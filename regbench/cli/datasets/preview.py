@@ -22,7 +22,7 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], out: Path | Non
 
     Images have the contrast that training and evaluation see.
     """
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
     from regbench.report.figures.contact_sheet import contact_sheet
     from regbench.report.figures.files import check_suffix
 

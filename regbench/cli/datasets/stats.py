@@ -30,7 +30,7 @@ from regbench.cli.datasets._common import (
 def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_json: bool) -> None:
     """Measure modality gap and alignment, and look for images that are there twice, before the set is trusted."""
     from regbench.data.duplicates.alike import told
-    from regbench.data.prepare import ensure
+    from regbench.data.packs.prepare import ensure
     from regbench.data.stats import measure, range_use
 
     with progress_bar(quiet=as_json) as progress:

@@ -16,8 +16,8 @@ from regbench.cli.datasets._common import json_option, print_pack, reader_settin
 @json_option
 def command(name_or_file: str, root: Path | None, sets: tuple[str, ...], as_json: bool) -> None:
     """Hash a pack again and compare it with what was prepared."""
-    from regbench.data.pack import Pack
-    from regbench.data.prepare import find
+    from regbench.data.packs.pack import Pack
+    from regbench.data.packs.prepare import find
 
     path = Path(name_or_file).expanduser()
     if path.is_file() or path.suffix == ".h5":

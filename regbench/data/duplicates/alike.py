@@ -17,7 +17,7 @@ from torch import Tensor
 
 from regbench.api.dataset import Split
 from regbench.data.images import Streamed
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import to_float
 
 ALIKE = 0.8

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.data.pack_format import BLOCK, SIDES
+from regbench.data.packs.format import BLOCK, SIDES
 
 ROWS = 8
 """Rows of an image that are hashed first; whole images are read only where these agree."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from regbench import geometry
 from regbench.api.dataset import Split
 from regbench.data.images import Streamed
-from regbench.data.pack import Pack
+from regbench.data.packs.pack import Pack
 from regbench.data.pairs import to_float
 from regbench.data.photometric import draw_distortion
 from regbench.report.figures.files import save_figure

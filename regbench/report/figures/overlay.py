@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from regbench import geometry
 from regbench.data.manifest import test_manifest
-from regbench.data.pack import Pack
-from regbench.data.prepare import ensure
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import ensure
 from regbench.data.protocol import Protocol
 from regbench.data.test_pairs import TestPairs
 from regbench.errors import DataError, UsageError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from regbench.api.dataset import Dataset, Split
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.plugins.registry import Component
 from regbench.testing.parts import each, small_config

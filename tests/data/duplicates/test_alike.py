@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from regbench.data.duplicates.alike import alike, told
-from regbench.data.prepare import prepare
+from regbench.data.packs.prepare import prepare
 from tests.data.duplicates.test_exact import Pairs
 
 SIZE = 128

@@ -5,8 +5,8 @@ import pytest
 
 from regbench.api.config import ComponentConfig
 from regbench.api.dataset import Card, Dataset, PairImages
-from regbench.data.pack import Pack
-from regbench.data.prepare import prepare
+from regbench.data.packs.pack import Pack
+from regbench.data.packs.prepare import prepare
 from regbench.errors import DataError
 
 CARD = Card(

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Dataset, PairImages, Split
-from regbench.data.decoding import decoded_pairs
 from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.naming import composed, printable
-from regbench.data.pack_format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, seal_of
-from regbench.data.source_files import SourceJournal, noting, to_json
+from regbench.data.packs.decoding import decoded_pairs
+from regbench.data.packs.format import FORMAT, SIDES, SPLITS, VERSION, Progress, content_hash, seal_of
+from regbench.data.packs.sources import SourceJournal, noting, to_json
 from regbench.data.value_ranges import Rule, full_range, percentiles_of_set, rules_of
 from regbench.errors import DataError
 

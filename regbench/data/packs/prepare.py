@@ -6,19 +6,21 @@ import errno
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from regbench.api.dataset import Dataset
-from regbench.data.pack import Pack, read_head
-from regbench.data.pack_format import SPLITS, Progress, pack_path
-from regbench.data.pack_memo import remember, remembered
-from regbench.data.pack_writer import numbered_groups, write_pack
-from regbench.data.source_files import below, changes, recorded_digest, times_digest
+from regbench.data.packs.format import SPLITS, Progress, pack_path
+from regbench.data.packs.memo import remember, remembered
+from regbench.data.packs.pack import Pack, read_head
+from regbench.data.packs.sources import below, changes, recorded_digest, times_digest
+from regbench.data.packs.writer import numbered_groups, write_pack
 from regbench.data.value_ranges import split_settings
 from regbench.errors import DataError, RegbenchError, UsageError
 from regbench.locks import locked
@@ -99,7 +101,7 @@ def ensure(
         )
     with _lock_of(path):
         # Another process may have made it meanwhile.
-        if (pack := _usable(dataset, name, version, path, ranges, force, renew)) is not None:
+        if (pack := _usable(dataset, name, version, path, ranges, force, renew, say=True)) is not None:
             return pack
         return prepare(dataset, name, version, path, progress=progress, workers=workers, ranges=ranges)
 
@@ -174,9 +176,17 @@ def _resolve(
 
 
 def _usable(
-    dataset: Dataset, name: str, version: str, path: Path, ranges: Mapping[str, str], force: bool, renew: bool
+    dataset: Dataset,
+    name: str,
+    version: str,
+    path: Path,
+    ranges: Mapping[str, str],
+    force: bool,
+    renew: bool,
+    *,
+    say: bool = False,
 ) -> Pack | None:
-    """The pack that is there, if it may be used; None where it has to be made."""
+    """The pack that is there, if it may be used; None where it has to be made, and ``say`` why."""
     if force or not path.is_file():
         return None
     try:
@@ -184,7 +194,8 @@ def _usable(
     except DataError as error:
         if not renew:
             raise
-        _log.warning("reading %s again, because %s", name, error)
+        if say:
+            _log.warning("reading %s again: %s", name, str(error).partition(";")[0])
         return None
 
 
@@ -195,44 +206,52 @@ def _current(dataset: Dataset, name: str, version: str, path: Path, ranges: Mapp
         DataError: it is not; one line says why and what to do.
     """
     pack = Pack.open(path)
+    stale = partial(_stale, dataset, ranges, pack)
     config = dataset.config.model_dump(mode="json") | dict(ranges)
     if (pack.name, pack.version, pack.config) != (name, version, config):
-        raise _stale(pack, f"it holds {pack.name} {pack.version} at other settings than its file name says")
+        raise stale(f"it holds {pack.name} {pack.version} at other settings than its file name says")
     if dataset.needs_root and dataset.root is None:
         return pack
     listed = pack.files()
     if listed is None:
         if dataset.root is None:
             return pack
-        raise _stale(pack, "an earlier regbench made it and kept no list of its files")
+        raise stale("an earlier regbench made it and kept no list of its files")
     scope, files = listed
     now = times_digest(files, dataset.root)
     if now not in (recorded_digest(files), remembered(path, "files")):
         if found := changes(files, dataset.root):
-            raise _stale(pack, _first(found))
+            raise stale(_first(found))
         remember(path, "files", now)  # other times, the same content: as after a copy
     if scope == "root" and dataset.root is not None:
         more = [str(file) for file in below(dataset.root) if file.relative_to(dataset.root).as_posix() not in files]
         if more:
-            raise _stale(pack, _first([f"{file} is new" for file in more]))
+            raise stale(_first([f"{file} is new" for file in more]))
     try:
         keys = {split: list(dataset.keys(split)) for split in SPLITS}
     except DataError as error:
-        raise _stale(pack, str(error)) from error
+        raise stale(str(error)) from error
     for split, names in keys.items():
         if names != pack.keys(split):
-            raise _stale(pack, f"the {split} split has {_difference(names, pack.keys(split))}")
+            raise stale(f"the {split} split has {_difference(names, pack.keys(split))}")
         if not np.array_equal(numbered_groups(dataset, split, names), pack.groups(split)):
-            raise _stale(pack, f"pairs of the {split} split belong to other groups")
+            raise stale(f"pairs of the {split} split belong to other groups")
     return pack
 
 
-def _stale(pack: Pack, why: str) -> DataError:
-    root = "" if pack.root is None else f" --root {pack.root}"
+def _stale(dataset: Dataset, ranges: Mapping[str, str], pack: Pack, why: str) -> DataError:
+    root = [] if dataset.root is None else ["--root", str(dataset.root.resolve())]
+    settings = dataset.config.model_dump(mode="json", exclude_defaults=True) | dict(ranges)
+    sets = [word for name, value in settings.items() for word in ("--set", f"{name}={_text(value)}")]
     return DataError(
         f"{pack.path} no longer fits its data set and is not used: {why}; read the files again with --force, or with "
-        f"`regbench datasets prepare {pack.name}{root} --force`"
+        f"`regbench datasets prepare {shlex.join([pack.name, *root, *sets])} --force`"
     )
+
+
+def _text(value: Any) -> str:
+    """A setting's value, as ``--set NAME=VALUE`` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _first(found: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ whenever an image is read (:mod:`regbench.data.photometric`); ``shared``, why th
 test; ``seen``, which image is in both although ``shared`` is not there (:mod:`regbench.data.duplicates.exact`).
 
 What the pack was made of is told by ``root`` (the folder, where there is one), the array ``files`` (JSON as bytes, see
-:mod:`regbench.data.source_files`), ``files_sha256`` and ``files_scope``: ``read``, the files the reader read, or
+:mod:`regbench.data.packs.sources`), ``files_sha256`` and ``files_scope``: ``read``, the files the reader read, or
 ``root``, all files of the folder. ``seal`` is a hash of all other attributes.
 
 Groups ``train`` and ``test``, each with

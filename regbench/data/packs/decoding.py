@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import RANGE_SETTINGS, Dataset, PairImages, Split
+from regbench.data.packs.sources import FileState, noting
 from regbench.data.reading import resize
-from regbench.data.source_files import FileState, noting
 from regbench.data.value_ranges import ROBUST, Rule, full_range, percentiles, stretched
 from regbench.errors import DataError
 

@@ -1,4 +1,4 @@
-"""A pack as it is read by training and evaluation; :mod:`regbench.data.pack_format` describes the file."""
+"""A pack as it is read by training and evaluation; :mod:`regbench.data.packs.format` describes the file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
 from regbench.data.duplicates.exact import seen_in_training
-from regbench.data.pack_format import (
+from regbench.data.packs.format import (
     BLOCK,
     FORMAT,
     SIDES,
@@ -26,8 +26,8 @@ from regbench.data.pack_format import (
     seal_of,
     to_memory,
 )
-from regbench.data.pack_memo import remember, remembered
-from regbench.data.source_files import Files, from_json
+from regbench.data.packs.memo import remember, remembered
+from regbench.data.packs.sources import Files, from_json
 from regbench.data.value_ranges import ValueRange, recorded
 from regbench.errors import DataError
 
@@ -75,7 +75,7 @@ class Pack:
     def open(cls, path: Path) -> Pack:
         """Open a pack and check that it is one and that its content has the hash that is stored with it.
 
-        The content is hashed unless this very file was hashed before, see :mod:`regbench.data.pack_memo`.
+        The content is hashed unless this very file was hashed before, see :mod:`regbench.data.packs.memo`.
 
         Raises:
             DataError: missing, truncated, edited, not a pack, or of another version; says what to do.
@@ -221,7 +221,7 @@ def _check_content(path: Path, file: Any, head: Mapping[str, Any]) -> None:
 
 
 def _remedy(path: Path) -> str:
-    return f"make it again with `regbench datasets prepare {dataset_of(path)} --force`, or add --force"
+    return f"make it again with --force, or `regbench datasets prepare {dataset_of(path)} --force` and its --root"
 
 
 def _state(path: Path) -> tuple[int, int, int]:
