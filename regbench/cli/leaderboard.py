@@ -83,13 +83,13 @@ def upgrade(root: Path, boards: tuple[str, ...]) -> None:
 
     written, left = upgrade_results(root, boards)
     for path in written:
-        click.echo(f"upgraded {path}")
+        echo(f"upgraded {path}")
     for line in left:
-        click.echo(f"left {line}")
+        echo(f"left {line}")
     if left:
         raise RegbenchError(f"{len(left)} results stay of an earlier metric version; a board shows them as stale")
     if not written:
-        click.echo("up to date")
+        echo("up to date")
 
 
 @command.command()
