@@ -80,7 +80,7 @@ def _ranged(image: NDArray[np.generic], setting: str, rule: Rule, where: str) ->
     whole = full_range(image.dtype)
     if rule.values is not None and whole is not None and rule.values.low >= whole.high:
         raise DataError(
-            f"{where}: {setting}={rule} lies beyond all that {image.dtype} pixels hold ({whole}), so that every image of "
+            f"{where}: {setting}={rule} lies beyond all that {image.dtype} pixels hold ({whole}): every image of "
             f"side {setting[-1].upper()} would be black"
         )
     if rule.kind == "full" and whole is None:

@@ -13,7 +13,8 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from regbench import Registration, Registrator
-from regbench.ops.phase_congruency import PAD, phase_congruency
+from regbench.ops.log_gabor import PAD
+from regbench.ops.phase_congruency import phase_congruency
 from regbench_matchers.blocks.index_map import histograms, main_orientations
 from regbench_matchers.blocks.nearest import euclidean, nearest
 from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
