@@ -33,8 +33,8 @@ def command(
     regbench evaluate --run runs/supervised-mcnet-synthetic-0123456789ab --dataset vedai --root VEDAI
     """
     from regbench.cli import show
-    from regbench.errors import UsageError
     from regbench.data.stats import range_warnings
+    from regbench.errors import UsageError
     from regbench.results.store import RESULT, load_result
     from regbench.runs.execute import execute, other_ranges
     from regbench.runs.plan import Request, make_plan, transfer_plan

@@ -34,8 +34,8 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
     from regbench.cli import show
-    from regbench.distributed.processes import joined
     from regbench.data.stats import range_warnings
+    from regbench.distributed.processes import joined
     from regbench.runs.execute import assist, execute
     from regbench.runs.plan import Request, make_plan
     from regbench.settings import parse_sets
