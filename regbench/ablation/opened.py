@@ -1,4 +1,4 @@
-"""A data set as it is opened before there is a pack: the names of all its pairs, and one pair of each split."""
+"""A data set as it is opened without making a pack: the names of all its pairs, and one pair of each split."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from regbench.data.images import Streamed
 from regbench.data.packs.decoding import decoded_pairs
 from regbench.data.packs.format import SPLITS
 from regbench.data.packs.pack import Pack
-from regbench.data.packs.prepare import find
+from regbench.data.packs.prepare import prepared
 from regbench.data.value_ranges import Rule, rules_of, split_settings
-from regbench.errors import DataError
+from regbench.errors import DataError, UsageError
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 
@@ -41,25 +41,25 @@ class Opened:
 
 
 def open_data(name: str, root: Path | None, settings: Mapping[str, Any]) -> Opened:
-    """Open a data set without preparing it.
+    """Open a data set without preparing it: its pack where there is one, else its files.
 
     Args:
         name: registered name, or the file of a pack.
-        root: its folder, which is then read; None for a pack that was prepared, or a set that needs no folder.
+        root: its folder; None for a set that was prepared or needs none.
         settings: of the reader.
 
     Raises:
         UsageError: an unknown name or setting.
-        DataError: the folder is not as the reader expects, it has no pairs, or the first pair of a split is broken.
+        DataError: the folder is not as the reader expects, it has no pairs, or the first pair of a split is broken; or
+            the pack was edited, or is of files that have changed.
     """
-    if name.endswith(".h5") or (root is None and registry().get("dataset", name).load().needs_root):
-        return _of_pack(name, find(name, root=root, settings=settings))
+    if (pack := prepared(name, root=root, settings=settings)) is not None:
+        return _of_pack(name, pack)
     component = registry().get("dataset", name)
+    if root is None and component.load().needs_root:
+        raise UsageError(f"data set {name!r} is read from disk: add --root {name}=DIR")
     own, ranges = split_settings(settings)
-    config = build_config(component, own)
-    if root is not None and not root.is_dir():
-        raise DataError(f"--root {root} is not a folder")
-    dataset = component.load()(config, root)
+    dataset = component.load()(build_config(component, own), root)
     return _of_reader(name, dataset, rules_of(dataset, ranges))
 
 

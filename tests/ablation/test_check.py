@@ -13,7 +13,7 @@ from regbench.ablation.cells import cells_of
 from regbench.ablation.check import Findings, check_cells
 from regbench.ablation.opened import open_data
 from regbench.ablation.recipe_file import read_recipe
-from regbench.data.packs.prepare import prepare
+from regbench.data.packs.prepare import ensure, prepare
 from regbench.errors import DataError
 from tests.data.duplicates.test_alike import Large, scene
 
@@ -134,6 +134,16 @@ def test_data_that_cannot_be_read_stop_their_cells_alone(tmp_path, damage):
     problems = found(tmp_path, text, {"osdataset": root}).problems
     assert list(problems) == ["good-osdataset-0"]
     assert said in problems["good-osdataset-0"]
+
+
+def test_a_pack_of_files_that_have_changed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGBENCH_DATA", str(tmp_path / "packs"))
+    root = osdataset(tmp_path / "os")
+    text = f'datasets = ["osdataset"]\n{GOOD}'
+    ensure("osdataset", root=root.resolve())
+    assert "the same image" in found(tmp_path, text, {"osdataset": root}).problems["good-osdataset-0"]
+    cv2.imwrite(str(root / "256" / "train" / "opt1.png"), np.full((256, 256, 3), 7, np.uint8))
+    assert "no longer fits" in found(tmp_path, text, {"osdataset": root}).problems["good-osdataset-0"]
 
 
 def test_what_needs_a_wrong_cell_is_told_too(tmp_path):

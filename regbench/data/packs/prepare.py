@@ -119,6 +119,19 @@ def find(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | N
     return _current(dataset, name, version, path, ranges)
 
 
+def prepared(name: str, *, root: Path | None = None, settings: Mapping[str, Any] | None = None) -> Pack | None:
+    """The pack that :func:`ensure` would use without making one; None where it would make one.
+
+    Raises:
+        UsageError: unknown data set or setting.
+        DataError: a pack is there that :func:`ensure` refuses.
+    """
+    if _is_file(name):
+        return _finished_pack(name, root, settings)
+    dataset, path, version, ranges = _resolve(name, root, settings)
+    return _usable(dataset, name, version, path, ranges, force=False, renew=False)
+
+
 def available(name: str, *, settings: Mapping[str, Any] | None = None) -> bool:
     """Whether :func:`ensure` needs no ``root``: the images are made here, or a pack is there.
 
