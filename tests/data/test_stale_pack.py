@@ -69,7 +69,7 @@ class ByTheDecoder(ByOthers):
 
 
 def check(reader, pack: Pack) -> Pack:
-    return _current(reader, pack.name, pack.version, pack.path)
+    return _current(reader, pack.name, pack.version, pack.path, {})
 
 
 @pytest.mark.parametrize("kind", [ByOthers, ByTheDecoder])
