@@ -109,7 +109,7 @@ def test_a_cell_made_of_other_data_is_not_done(tmp_path):
     from dataclasses import replace
 
     from regbench.ablation.cells import cells_of
-    from regbench.ablation.recipe import read_recipe
+    from regbench.ablation.recipe_file import read_recipe
     from regbench.results.layout import RESULT
     from tests.report.made_up import identity_of, pairs_of, save_run
 
