@@ -175,8 +175,8 @@ def test_results_are_marked(tie_points, tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("xa,ya,xb\n1,2,3\n", "needs the columns xa, ya, xb and yb"),
-    ("xa,ya,xb,yb\n1,2,3\n", "line 2: xa, ya, xb, yb are not four numbers"),
-    ("xa,ya,xb,yb\n1,2,3,4\n1,2,x,4\n", "line 3: xa, ya, xb, yb are not four numbers"),
+    ("xa,ya,xb,yb\n1,2,3\n", "line 2 has 3 fields, but the header has 4"),
+    ("xa,ya,xb,yb\n1,2,3,4\n1,2,x,4\n", "line 3: xb is .x., not a number"),
     ("xa,ya,xb,yb\n", "lists no tie points"),
 ])  # fmt: skip
 def test_broken_tie_points(tie_points, text, message):
