@@ -2,8 +2,8 @@
 
 Inputs ``source`` and ``target`` ``(N, 3, H, W)`` float32 in [0, 1], where the metadata ``range_source`` and
 ``range_target`` say which stored values became 0 and 1 (:mod:`regbench.data.value_ranges`); outputs ``displacement``
-``(N, 4, 2)`` in pixels at the source corners (TL, TR, BL, BR; x, then y; pixel centres) and ``ok`` ``(N,)`` bool. Images
-of another size are resized by the caller, whose homography is then rescaled (:func:`regbench.geometry.rescale`).
+``(N, 4, 2)`` in pixels at the source corners (TL, TR, BL, BR; x, then y; pixel centres) and ``ok`` ``(N,)`` bool.
+Images of another size are resized by the caller, whose homography is then rescaled (:func:`regbench.geometry.rescale`).
 """
 
 from __future__ import annotations
