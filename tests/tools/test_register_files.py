@@ -52,7 +52,7 @@ def trained(tmp_path_factory, scene):
         for i in range(3):
             for side, image in zip(("source", "target"), scene, strict=True):
                 (folder / split / side).mkdir(parents=True, exist_ok=True)
-                view = np.roll(image, 11 * i, 1)
+                view = np.roll(image, 11 * (i + 3 * (split == "test")), 1)  # no image is in both splits
                 cv2.imwrite(str(folder / split / side / f"{i}.png"), as_counts(view) if side == "source" else view)
     patch = pytest.MonkeyPatch()
     patch.setenv("REGBENCH_DATA", str(folder / "packs"))

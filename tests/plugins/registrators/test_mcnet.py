@@ -213,7 +213,7 @@ def test_published_weights_do_not_fit_another_patch(imported):
 def test_broken_checkpoint_is_named(checkpoint, tmp_path):
     broken = tmp_path / "half.pth"
     broken.write_bytes(checkpoint.read_bytes()[:100_000])
-    with pytest.raises(DataError, match=r"half\.pth: not a readable checkpoint"):
+    with pytest.raises(DataError, match=r"half\.pth: is truncated"):
         import_checkpoint("mcnet", broken, tmp_path / "out.safetensors")
     with pytest.raises(DataError, match=r"absent\.pth: no such file"):
         import_checkpoint("mcnet", tmp_path / "absent.pth", tmp_path / "out.safetensors")
