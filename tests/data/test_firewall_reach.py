@@ -103,7 +103,7 @@ def test_a_finished_run_brings_no_seed_into_reach(monkeypatch):
     # A teacher is often of this run's own seed, which every online displacement could be drawn from.
     result = SimpleNamespace(identity=SimpleNamespace(seed=SEED, protocol=parts.PROTOCOL))
     teacher = parts.ConstantTeacher(ComponentConfig(), parts.INFO)
-    run = SimpleNamespace(result=result, registrator=teacher, run_id="0" * 12, supervision="homography")
+    run = SimpleNamespace(result=result, registrator=teacher, run_id="0" * 12, supervision="homography", other_code=[])
     monkeypatch.setattr("regbench.runs.plan.open_run", lambda *_: run)
     context = RunContext(parts.INFO, torch.device("cpu"), {}, seed=SEED)
     attach_teacher(context, Path("finished"), parts.PROTOCOL)

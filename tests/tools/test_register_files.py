@@ -115,7 +115,7 @@ def test_a_run_brings_its_range(trained, tmp_path, scene):
 
 
 def test_weights_and_result_of_a_run_hold_its_range(trained):
-    from regbench.weights.checkpoint import read_tensors
+    from regbench.weights.files import read_tensors
 
     result = json.loads((trained["ranged"] / "result.json").read_text())
     assert result["training"]["ranges"] == {"source": "7185..9241 of uint16", "target": "0..255 of uint8"}

@@ -103,8 +103,8 @@ def _ranged(image: NDArray[np.generic], setting: str, rule: Rule, where: str) ->
     if rule.kind == "full" and whole is None:
         seen = percentiles([image], 0.0) or "one value alone"
         raise DataError(
-            f"{where}: side {setting[-1].upper()} holds {image.dtype} pixels (here {seen}), a type that does not say "
-            f"which values are black and white: add --set dataset.{setting}=LOW..HIGH or "
+            f"{where}: side {setting[-1].upper()} holds pixels of neither 8 nor 16 bits ({image.dtype} as read, here "
+            f"{seen}), which do not say what is black and white: add --set dataset.{setting}=LOW..HIGH or "
             f"--set dataset.{setting}=percentile:{ROBUST}, or store it with 8 or 16 bits"
         )
     return image
