@@ -20,6 +20,7 @@ from torch import Tensor
 from regbench import geometry
 from regbench.api.dataset import RANGE_SETTINGS, Split
 from regbench.data.images import Streamed
+from regbench.data.modality_stats import PAIRS, measure_modalities
 from regbench.data.packs.format import SIDES
 from regbench.data.packs.pack import Pack
 from regbench.data.pairs import to_float
@@ -97,8 +98,9 @@ def measure(pack: Pack, split: Split, most: int = 500) -> dict[str, Any]:
         most: pairs looked at, spread evenly over the split.
 
     Returns:
-        ``{"residual": Residual, "gap": Gap}`` as plain dictionaries; ``residual`` is None where pairs are unaligned
-        and carry no label.
+        ``{"residual": Residual, "gap": Gap, "modalities": [...]}`` as plain dictionaries; ``residual`` is None where
+        pairs are unaligned and carry no label; ``modalities`` is that of
+        :func:`regbench.data.modality_stats.measure_modalities`, of at most 64 of the pairs.
 
     Raises:
         UsageError: the split is empty.
@@ -112,15 +114,14 @@ def measure(pack: Pack, split: Split, most: int = 500) -> dict[str, Any]:
         rows = rows[np.isfinite(labels).all(axis=(1, 2))] if labels is not None else rows[:0]
     known = len(rows) > 0
     rows = rows if known else np.arange(count)
-    rows = np.unique(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)])
-    blocks = [
-        _measured(a, b, mask, known)
-        for a, b, mask in _blocks(pack, split, rows, None if pack.aligned or not known else labels)
-    ]
+    rows = spread(rows, most)
+    laid_by = None if pack.aligned or not known else labels
+    blocks = [_measured(a, b, mask, known) for a, b, mask in _blocks(pack, split, rows, laid_by)]
     shift, agreement, strangers, gap = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return {
         "residual": asdict(_residual(shift, agreement, strangers)) if known else None,
         "gap": asdict(Gap(*(round(float(x), 3) for x in gap.median(0).values))),
+        "modalities": measure_modalities(_blocks(pack, split, spread(rows, PAIRS), laid_by), together=known),
     }
 
 
@@ -162,6 +163,11 @@ def _rounded(value: float, of: float) -> float:
 def range_warnings(pack: Pack) -> list[str]:
     """A line for each side of a pack that uses little of its value range."""
     return [f"warning: {pack.name}: {use.warning}" for use in range_use(pack) if use.warning]
+
+
+def spread(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
+    """At most ``most`` of some rows, spread evenly over them."""
+    return np.unique(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)])
 
 
 def _measured(a: Tensor, b: Tensor, mask: Tensor, known: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -335,7 +335,13 @@ def test_stats(osdataset, packs):
     assert told["splits"].keys() == {"train", "test"}
     assert told["splits"]["train"]["residual"]["pairs"] == 3
     assert told["splits"]["train"]["gap"]["edges"] < 0.4
-    assert "alignment" in call("stats", "osdataset", "--set", "size=64").output
+    at64, reduced = told["splits"]["train"]["modalities"]  # nothing of 128 px in images of 64 px
+    assert (at64["patch"], at64["reduce"], reduced["reduce"]) == (64, 1, 2)
+    assert at64["shared"]["mim"] < 0.2
+    text = call("stats", "osdataset", "--set", "size=64").output
+    assert "alignment" in text
+    assert f"r of value-MIMs {at64['shared']['mim']:.2f}" in text
+    assert f"sar: mean {at64['b']['mean']:.2f}" in text
 
 
 def test_repeated_images_on_the_command_line(osdataset, packs):

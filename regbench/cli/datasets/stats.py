@@ -28,7 +28,14 @@ from regbench.cli.datasets._common import (
 @click.option("--most", default=500, show_default=True, type=click.IntRange(2), help="Pairs of a split to look at.")
 @json_option
 def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_json: bool) -> None:
-    """Measure modality gap and alignment, and look for images that are there twice, before the set is trusted."""
+    """Measure gap, modalities and alignment, and look for images that are there twice, before a set is trusted.
+
+    What pairs share and what each modality is like is told of 64 and 128 px patches, and of 64 px patches averaged
+    over 2 x 2 px: correlation of grey values and of value-MIMs, agreement of edge orientations; mean and contrast of
+    grey values in [0, 1], noise, equivalent number of looks, slope of the power spectrum, and its shares at
+    wavelengths from 2 to 4, to 8, to 16 px, and above.
+    """
+    from regbench.cli.datasets._modalities import modality_lines
     from regbench.data.duplicates.alike import told
     from regbench.data.packs.prepare import ensure
     from regbench.data.stats import measure, range_use
@@ -61,6 +68,8 @@ def command(name: str, root: Path | None, sets: tuple[str, ...], most: int, as_j
             f"  {split:<6} gap        edges {gap['edges']:.2f}  grey {gap['grey']:.2f}  information "
             f"{gap['information']:.2f}   (1: the same image, 0: nothing in common)"
         )
+        for line in modality_lines(facts["modalities"], pack.modalities):
+            echo(f"  {split:<6} {line}")
         if residual is None:
             echo(f"  {split:<6} alignment  unaligned pairs without labels: nothing to check")
             continue
