@@ -8,8 +8,8 @@ writes them, and as the 8 bits it is published in. MCNet is trained under `super
 
 Prints one JSON line: MACE over that of doing nothing for each form, the mean difference of errors (counts less 8 bits,
 px) with its 95 % interval over images, and whether both are below 0.95 and the interval contains zero. With
-`--range full`, which is what a data set without a range gets, the counts collapse. --out keeps packs and runs, so that
-another call repeats nothing.
+`--range full` the counts are read as a data set without a range is. --out keeps packs and runs, so that another call
+repeats nothing.
 """
 
 from __future__ import annotations
