@@ -82,6 +82,14 @@ def test_speckle_is_one_over_the_looks(looks):
     assert describe(field * speckle).speckle == pytest.approx(1 / looks, rel=0.1)
 
 
+def test_patchiness_is_how_much_the_local_variance_varies():
+    # The logarithm of the variance of 64 normal values has variance 2 / 63, about.
+    assert describe(white(64)).patchiness == pytest.approx(math.sqrt(2 / 63), rel=0.05)
+    gain = torch.where(torch.arange(64) < 32, 0.5, 2.0)  # 16 times the variance on one half
+    expected = math.sqrt((math.log(16) / 2) ** 2 + 2 / 63)
+    assert describe(0.5 + (white(64, sigma=0.03) - 0.5) * gain).patchiness == pytest.approx(expected, rel=0.03)
+
+
 @pytest.mark.parametrize("slope", [1.0, 2.0, 3.0])
 def test_the_slope_of_a_spectrum_that_falls_as_a_power(slope):
     assert describe(falling(slope)).slope == pytest.approx(slope, abs=0.15)
@@ -98,7 +106,7 @@ def test_a_wave_lies_in_its_band(wave, band):
 def test_flat_patches_count_for_nothing():
     flat, images = torch.full((4, 1, 64, 64), 0.5), falling(2, 4)
     assert compare(flat, images).grey is None
-    assert describe(flat) == Side(0.5, 0, 0, 0, None, None)
+    assert describe(flat) == Side(0.5, 0, 0, 0, 0, None, None)
     mixed, alone = compare(torch.cat([flat, images]), torch.cat([images, images])), compare(images, images)
     assert mixed == alone
 

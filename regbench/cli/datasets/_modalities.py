@@ -28,7 +28,8 @@ def modality_lines(entries: Sequence[Mapping[str, Any]], names: tuple[str, str])
             bands = "–" if side["bands"] is None else " ".join(f"{share:.2f}" for share in side["bands"])
             yield (
                 f"{scale:<9} {name}: mean {side['mean']:.2f}  contrast {side['contrast']:.3f}  "
-                f"noise {side['noise']:.4f}  looks {looks}  spectrum f^-{_value(side['slope'])}, bands {bands}"
+                f"noise {side['noise']:.4f}  looks {looks}  patchiness {side['patchiness']:.2f}  "
+                f"spectrum f^-{_value(side['slope'])}, bands {bands}"
             )
 
 
