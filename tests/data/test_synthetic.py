@@ -60,7 +60,7 @@ def test_order_and_number_of_reads_do_not_matter():
 
 def test_another_seed_split_or_index_is_another_scene():
     reads = [
-        make(size=96, seed=seed).read(split, f"{split}-{index:05d}").a
+        make(size=192, seed=seed).read(split, f"{split}-{index:05d}").a
         for seed, split, index in itertools.product((0, 1), ("train", "test"), (0, 1))
     ]
     for one, two in itertools.combinations(reads, 2):
@@ -221,10 +221,8 @@ def share_of_reversed_edges(pairs):
 
 
 def test_the_gap_reverses_contrast(default_pairs):
-    """No monotone curve explains a pair: a few edges reverse at the default gap, a quarter and more at the full one."""
-    full = make(gap=1.0)
-    assert share_of_reversed_edges(default_pairs) > 0.05
-    assert 0.25 < share_of_reversed_edges([full.read("test", key) for key in full.keys("test")[:12]]) < 0.75
+    """No monotone curve explains a pair: of its clear edges, a quarter and more are reversed."""
+    assert 0.25 < share_of_reversed_edges(default_pairs) < 0.75
 
 
 def sift_homography(source, target):
@@ -263,7 +261,7 @@ def sift_failures(pairs, patch=128, rho=32):
     return failed / len(pairs)
 
 
-def test_sift_fails_at_the_default_gap_and_not_without_one(default_pairs):
+def test_sift_fails_on_the_default_pair_and_not_without_a_gap(default_pairs):
     easy = make(gap=0.0)
     assert sift_failures([easy.read("test", key) for key in easy.keys("test")[:12]]) <= 0.1
     assert sift_failures(default_pairs) >= 0.5

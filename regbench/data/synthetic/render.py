@@ -10,11 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from regbench.data.synthetic import fitted
+from regbench.data.synthetic.fitted import Sensor
 from regbench.data.synthetic.materials import BUILDINGS, GABLED, ROWS, WAYS, Material, members, table
-from regbench.data.synthetic.noise import Field, blur, octave
+from regbench.data.synthetic.noise import Field, blur, fractal, octave
 from regbench.data.synthetic.relief import shadow, slope
 from regbench.data.synthetic.sar import backscatter, speckle
 from regbench.data.synthetic.scene import Modality, Scene
+
+_PAPER = np.array([243, 240, 236], np.float32)  # RGB of a map where it shows nothing
+_LUMA = table("rgb") @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 class Rendering(NamedTuple):
@@ -23,7 +28,7 @@ class Rendering(NamedTuple):
     clean: NDArray[np.float32]
     """``(H, W)``, or ``(H, W, 3)`` RGB for optical and map; values in [0, 1]."""
     noise: NDArray[np.float32]
-    """Of the same shape, zero for the map; to be added to ``clean``, then clipped."""
+    """Of the same shape; to be added to ``clean``, then clipped."""
 
 
 def render(scene: Scene, modality: Modality, rng: np.random.Generator, noise: np.random.Generator) -> Rendering:
@@ -35,9 +40,27 @@ def render(scene: Scene, modality: Modality, rng: np.random.Generator, noise: np
         rng: draws the radiometry of the scene in this modality (season, moisture, weather).
         noise: draws the sensor noise.
     """
-    clean, sensor = _RENDERERS[modality]
-    image = np.clip(clean(scene, rng), 0, 1)
-    return Rendering(image, sensor(noise, image))
+    view, kind = _RENDERERS[modality]
+    sensor = fitted.SENSORS[modality]
+    image = np.clip(_displayed(scene, view(scene, rng), sensor, rng), 0, 1)
+    return Rendering(image, kind(noise, image) * np.float32(sensor.noise))
+
+
+def _displayed(
+    scene: Scene, view: NDArray[np.float32], sensor: Sensor, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """The sensor's image of a view: its contrast, what it shares with optical and what not, its point spread."""
+    sign = np.float32(-1 if rng.random() < sensor.turned else 1)
+    plane = np.float32(sign * sensor.growth) * scene.patches + np.float32(sensor.offset)
+    if sensor.follow:
+        bright = _LUMA[scene.material] * (1 + np.float32(0.14) * scene.own("optical")) - np.float32(_LUMA.mean())
+        plane += scene.spread(bright * np.float32(sign * sensor.follow))
+    texture = np.float32(sign * sensor.shared) * scene.texture
+    if sensor.private:
+        texture += np.float32(sensor.private) * fractal(rng, len(texture), fitted.TEXTURE, fitted.TEXTURE_FALLOFF)
+    plane += texture * scene.rough
+    image = np.float32(sensor.contrast) * view + (plane if view.ndim == 2 else plane[..., None])
+    return blur(image, sensor.blur)
 
 
 def _albedo(
@@ -72,48 +95,40 @@ def _sunlit(scene: Scene, roofs: float) -> Field:
     return lit
 
 
-def _grain(scene: Scene, strength: float) -> Field:
-    rough = scene.spread(table("rough")[scene.material])
-    grain: Field = 1 + np.float32(strength) * (rough * scene.texture) + np.float32(0.5 * strength) * scene.patches
-    return grain
-
-
 def _optical(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     colour = table("rgb") * np.exp(rng.normal(0, 0.05, table("rgb").shape) + rng.normal(0, 0.12, (len(Material), 1)))
     colour = colour[scene.material] * np.exp(0.14 * scene.own("optical")[:, None])
     # Haze: the air between takes saturation and contrast.
     colour = (0.72 * colour + 0.22 * colour.mean(axis=1, keepdims=True) + 0.03).astype(np.float32)
-    light = _sunlit(scene, 0.22) * _grain(scene, 0.085) * (1 + np.float32(0.11) * _rows(scene, rng.uniform(3.5, 5)))
+    light = _sunlit(scene, 0.22) * (1 + np.float32(0.11) * _rows(scene, rng.uniform(3.5, 5)))
     dark = shadow(scene.height, scene.sun, 0.75, 7)
     sky = (0.60, 0.55, 0.46)  # shadows are lit by the blue sky alone
     planes = [
         scene.spread(np.ascontiguousarray(colour[:, c])) * light * (1 - np.float32(sky[c]) * dark) for c in range(3)
     ]
-    return blur(np.asarray(cv2.merge(planes), np.float32), 0.6)
+    return np.asarray(cv2.merge(planes), np.float32)
 
 
 def _nir(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
-    values = np.maximum(_albedo(scene, rng, "nir", "nir", 0.05, 0.07), 0.03)
-    light = (
-        _sunlit(scene, 0.15) * _grain(scene, 0.06) * (1 - np.float32(0.6) * shadow(scene.height, scene.sun, 0.75, 7))
-    )
-    return blur(scene.spread(values) * light, 0.8)
+    values = np.maximum(_albedo(scene, rng, "nir", "nir", 0.04, 0.03), 0.03)
+    light = _sunlit(scene, 0.15)
+    return scene.spread(values) * light * (1 - np.float32(0.6) * shadow(scene.height, scene.sun, 0.75, 7))
 
 
 def _thermal(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     values = _albedo(scene, rng, "night" if scene.night else "day", "thermal", 0.07, 0.07)
-    heat = scene.spread(values) + np.float32(0.04) * scene.patches
+    heat = scene.spread(values)
     if not scene.night:
         heat = heat + 0.35 * slope(scene.elevation, scene.sun) - 0.18 * shadow(scene.height, scene.sun, 0.75, 7)
-    return blur(heat.astype(np.float32), 1.4)  # optics and heat flow: no crisp edge survives
+    return heat.astype(np.float32)
 
 
 def _depth(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     # The ground's span is compressed, as a display does, or no building would show beside a hill.
     drift = scene.spread(scene.own("depth")) * np.float32(0.35)
-    surface = scene.height + drift + np.float32(0.16) * scene.elevation
+    surface = scene.height + drift + np.float32(fitted.DEPTH_RELIEF) * scene.elevation
     low, high = np.percentile(surface, (0.5, 99.5))
-    return blur(((surface - low) / max(float(high - low), 1e-3)).astype(np.float32), 0.6)
+    return ((surface - low) / max(float(high - low), 1e-3)).astype(np.float32)
 
 
 def _map(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -121,16 +136,24 @@ def _map(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     ink[list(WAYS)] = 0.45  # casings
     ink[list(BUILDINGS)] = 0.55
     ink[Material.WATER] = 0.6
-    colour = table("mapped")[scene.material] / np.float32(255)
-    drawn = scene.spread(colour)
+    # A map leaves out the use of most land: what is not shown is paper.
+    kinds = members((*WAYS, *BUILDINGS, Material.WATER))
+    shown = kinds[scene.material] | (_uniform(scene.own("map")) < fitted.MAP_PARCELS)
+    colour = np.where(shown[:, None], table("mapped")[scene.material], _PAPER)
+    drawn = scene.spread(colour.astype(np.float32)) / np.float32(255)
     # A line belongs to whichever neighbour is drawn darker, so that a road keeps both its casings.
-    own = scene.spread(ink[scene.material])
+    own = scene.spread(np.where(shown, ink[scene.material], 1).astype(np.float32))
     pens = own.copy()
     pens[:, 1:] = np.minimum(pens[:, 1:], own[:, :-1])
     pens[1:] = np.minimum(pens[1:], own[:-1])
     ridge = _same_roof(scene)
     shade = np.where(scene.edge & ~ridge, pens, np.float32(1))
-    return blur(drawn * shade[..., None], 0.5)
+    return drawn * shade[..., None]
+
+
+def _uniform(normal: Field) -> Field:
+    """Standard normal values as uniform ones in [0, 1], to about 0.01."""
+    return np.float32(1) / (1 + np.exp(-np.float32(1.702) * normal))
 
 
 def _same_roof(scene: Scene) -> NDArray[np.bool_]:
@@ -142,33 +165,30 @@ def _same_roof(scene: Scene) -> NDArray[np.bool_]:
     return same
 
 
-def _white(strength: float) -> Callable[[np.random.Generator, NDArray[np.float32]], NDArray[np.float32]]:
-    def noise(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        # The sum of two bytes: triangular, which serves as well as a normal at a fraction of its time.
-        pair = np.frombuffer(rng.bytes(2 * image.size), np.uint8).reshape(2, *image.shape)
-        total: NDArray[np.float32] = np.add(pair[0], pair[1], dtype=np.float32) - np.float32(255)
-        return np.multiply(total, np.float32(strength / 104.5), dtype=np.float32)
-
-    return noise
+def _white(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """White noise of unit variance."""
+    # The sum of two bytes: triangular, which serves as well as a normal at a fraction of its time.
+    pair = np.frombuffer(rng.bytes(2 * image.size), np.uint8).reshape(2, *image.shape)
+    total: NDArray[np.float32] = np.add(pair[0], pair[1], dtype=np.float32) - np.float32(255)
+    return np.multiply(total, np.float32(1 / 104.5), dtype=np.float32)
 
 
 def _bolometer(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Pixel noise, faint stripes of the read-out's columns and slow drift."""
+    """Pixel noise of unit variance, faint stripes of the read-out's columns and slow drift."""
     size = image.shape[0]
-    stripes = rng.standard_normal((1, size), dtype=np.float32) * np.float32(0.008)
-    drift = octave(rng, size, 90) * np.float32(0.02)
-    pixels = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.015)
-    noise: NDArray[np.float32] = pixels + stripes + drift
+    stripes = rng.standard_normal((1, size), dtype=np.float32) * np.float32(0.5)
+    drift = octave(rng, size, 90) * np.float32(1.3)
+    noise: NDArray[np.float32] = rng.standard_normal(image.shape, dtype=np.float32) + stripes + drift
     return noise
 
 
 _Clean = Callable[[Scene, np.random.Generator], NDArray[np.float32]]
 _Noise = Callable[[np.random.Generator, NDArray[np.float32]], NDArray[np.float32]]
 _RENDERERS: dict[Modality, tuple[_Clean, _Noise]] = {
-    "optical": (_optical, _white(0.012)),
-    "nir": (_nir, _white(0.012)),
+    "optical": (_optical, _white),
+    "nir": (_nir, _white),
     "thermal": (_thermal, _bolometer),
     "sar": (backscatter, speckle),
-    "depth": (_depth, _white(0.006)),
-    "map": (_map, _white(0.0)),
+    "depth": (_depth, _white),
+    "map": (_map, _white),
 }

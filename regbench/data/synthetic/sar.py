@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from regbench.data.synthetic import fitted
 from regbench.data.synthetic.materials import BUILDINGS, GABLED, WAYS, Material, members, table
 from regbench.data.synthetic.noise import Field, blur
 from regbench.data.synthetic.relief import overhang, shadow, slope
@@ -27,8 +28,6 @@ def backscatter(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
     own = np.where(members(BUILDINGS), 4.0, 2.2).astype(np.float32)
     own[[Material.WATER, *WAYS]] = 1.0
     decibel: Field = scene.spread(base[scene.material] + own[scene.material] * scene.own("sar"))
-    rough = scene.spread(table("rough")[scene.material])
-    decibel = decibel + np.float32(0.55) * rough * scene.texture + np.float32(0.8) * scene.patches
     decibel += np.clip(slope(scene.elevation, scene.look) * np.float32(18), -5, 6)
     decibel += _roofs(scene)
     power = _undb(blur(decibel, 0.5))
@@ -40,11 +39,15 @@ def backscatter(scene: Scene, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def speckle(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Multiplicative gamma speckle of several looks, in the logarithmic units of :func:`backscatter`."""
+    """Multiplicative gamma speckle of several looks, seen through the radar's point spread.
+
+    Bright land is as much noisier than dark land as it is brighter; relative to brightness, the variance is about one
+    before the blur.
+    """
     # A gamma variable of integer shape is minus the logarithm of a product of uniform ones.
     product = np.prod(1 - rng.random((_LOOKS, *image.shape), dtype=np.float32), axis=0)
-    power = np.log(product) * np.float32(-1 / _LOOKS)
-    noise: Field = np.float32(10 / _SPAN) * np.log10(np.maximum(power, np.float32(1e-3)))
+    power = np.log(np.maximum(product, np.float32(1e-12))) * np.float32(-1 / _LOOKS) - np.float32(1)
+    noise: Field = blur(power * np.float32(math.sqrt(_LOOKS)), fitted.SAR_GRAIN) * image
     return noise
 
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.data.synthetic import layout
-from regbench.data.synthetic.materials import BUILDINGS, Material
+from regbench.data.synthetic import fitted, layout
+from regbench.data.synthetic.materials import BUILDINGS, Material, table
 from regbench.data.synthetic.noise import Field, blur, fractal, octave
 
 Modality = Literal["optical", "nir", "thermal", "sar", "depth", "map"]
@@ -38,8 +38,10 @@ class Scene:
     """``(H, W)``, pixels above the ground."""
     elevation: Field
     """``(H, W)``, pixels; the ground."""
+    rough: Field
+    """``(H, W)``, strength of fine texture relative to bare soil: the material's, more here, less there."""
     texture: Field
-    """``(H, W)``, unit variance, fine: what the ground's texture is in every modality."""
+    """``(H, W)``, unit variance, fine: the ground's texture as optical shows it, and others as far as they follow."""
     patches: Field
     """``(H, W)``, unit variance, coarse: moisture and growth inside a field."""
     edge: NDArray[np.bool_]
@@ -98,6 +100,7 @@ def build(rng: np.random.Generator, size: int) -> Scene:
     _buildings(canvas, rng, town, bend)
     material = np.array(canvas.material)
     height = np.array(canvas.height, np.float32)[canvas.segment]
+    busy = np.exp(np.float32(fitted.BUSY) * octave(rng, size, 24))
     crowns = octave(rng, size, 3.5)
     height += np.where((material == Material.FOREST)[canvas.segment], crowns * np.float32(0.7), np.float32(0))
     return Scene(
@@ -107,8 +110,9 @@ def build(rng: np.random.Generator, size: int) -> Scene:
         variation=rng.standard_normal((len(material), len(MODALITIES)), dtype=np.float32),
         height=blur(height, 0.5),
         elevation=fractal(rng, size, (110, 48, 22), 0.42) * np.float32(rng.uniform(4, 10)),
-        texture=fractal(rng, size, (2, 4.5), 0.8),
-        patches=octave(rng, size, 18),
+        rough=np.minimum(np.take(table("rough")[material], canvas.segment) * busy, np.float32(fitted.ROUGHEST)),
+        texture=fractal(rng, size, fitted.TEXTURE, fitted.TEXTURE_FALLOFF),
+        patches=fractal(rng, size, fitted.PATCHES, 0.6),
         edge=borders(canvas.segment),
         sun=float(rng.uniform(0, 2 * math.pi)),
         # Radars fly near the poles and look sideways: from the left or from the right, never from above.
