@@ -1,16 +1,20 @@
 """The embedded data set: reproducible, aligned, structured, and as hard as its knob says."""
 
+import hashlib
 import itertools
+import json
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from regbench.api.dataset import PairImages
-from regbench.data.synthetic import MODALITIES, Synthetic, SyntheticConfig
+from regbench.data.modality_stats import SCALES, measure_modalities
+from regbench.data.synthetic import MODALITIES, RENDERING, Synthetic, SyntheticConfig, fitted
 from regbench.errors import DataError
 
 COLOUR = ("optical", "map")
@@ -265,6 +269,49 @@ def test_sift_fails_on_the_default_pair_and_not_without_a_gap(default_pairs):
     easy = make(gap=0.0)
     assert sift_failures([easy.read("test", key) for key in easy.keys("test")[:12]]) <= 0.1
     assert sift_failures(default_pairs) >= 0.5
+
+
+# --- like real pairs ---------------------------------------------------------------------------------------
+
+# How far a statistic may be off: shares and grey values by a difference, the others by a ratio.
+OFF = {"grey": 0.1, "mim": 0.08, "mim_reduced": 0.09, "edges": 0.08, "mean": 0.05, "contrast": 0.025, "slope": 0.35}
+RATIO = {"noise": 2.0, "patchiness": 1.7}
+RATIO_OF_SAR = {"noise": 1.2, "speckle": 1.25, "patchiness": 1.4}
+
+
+def statistics(data, side, count=16):
+    pairs = [data.read("train", key) for key in data.keys("train")[:count]]
+    a, b = (
+        torch.from_numpy(np.stack([image if image.ndim == 2 else image.mean(2) for image in images]))[:, None] / 255
+        for images in zip(*(pair[:2] for pair in pairs), strict=True)
+    )
+    at64, reduced = measure_modalities([(a.float(), b.float(), torch.ones_like(a))], scales=SCALES[:2])
+    return at64["shared"] | at64[side] | {"mim_reduced": reduced["shared"]["mim"]}
+
+
+@pytest.mark.parametrize("kind", MODALITIES)
+def test_each_pair_has_the_statistics_of_its_real_counterpart(kind):
+    """On scenes it was not fitted on."""
+    found = statistics(make(b="nir" if kind == "optical" else kind, size=128), "a" if kind == "optical" else "b")
+    real = fitted.REAL[kind]
+    ratios = RATIO_OF_SAR if kind == "sar" else RATIO
+    for name in OFF.keys() & real.keys():
+        assert found[name] == pytest.approx(real[name], abs=OFF[name]), name
+    for name, ratio in ratios.items():
+        assert 1 / ratio < found[name] / real[name] < ratio, name
+
+
+def test_constants_of_a_rendering_are_frozen():
+    """Whoever changes one must raise RENDERING, which keeps old packs and results apart from new ones."""
+    names = [name for name in vars(fitted) if name.isupper() and name != "REAL"]
+    told = json.dumps({name: getattr(fitted, name) for name in sorted(names)}, sort_keys=True)
+    assert (RENDERING, hashlib.sha256(told.encode()).hexdigest()[:16]) == (2, "b8b4d69a09aa6c68")
+
+
+def test_a_pack_names_its_rendering():
+    assert SyntheticConfig().model_dump()["rendering"] == RENDERING
+    with pytest.raises(ValidationError):
+        SyntheticConfig(rendering=1)
 
 
 # --- structure ---------------------------------------------------------------------------------------------
