@@ -63,11 +63,11 @@ class Synthetic(Dataset):
         modalities=("optical", "sar"),
         origin="made on the fly by regbench; nothing to download",
         licence="Apache-2.0, as regbench itself",
-        citation="none; cite regbench and state a, b, gap, size and seed",
+        citation="none; cite regbench and state a, b, gap, size, seed and rendering",
         layout="none: images exist only in the pack",
         split="train and test scenes come from disjoint random streams of one seed",
         size_rule="rendered at the size asked for (256 x 256 by default), no resampling",
-        defects="simulated: ranks methods under a controlled gap, says nothing of a real sensor",
+        defects="simulated: has some statistics of real pairs (docs/embedded.md), says nothing of a real sensor",
     )
     config: SyntheticConfig
 
