@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from regbench.ablation.cells import Cell, recorded_run
 from regbench.ablation.recipe import Recipe
 from regbench.errors import DataError
+from regbench.plugins.register import Control
+from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import BoardSettings, write_settings
 from regbench.results.store import load_result
@@ -45,6 +48,19 @@ def paper_folder(paper: str, recipe_folder: Path, boards: Path) -> Path:
     raise DataError(f"{beside} does not exist; put {paper}'s paper.csv and paper.toml there, or drop the paper")
 
 
+def controls_of(recipe: Recipe) -> list[str]:
+    """Names of the controls that a board of these rows should carry: all that are registered.
+
+    Empty for a recipe that compares no strategies without labels; its board is content with one control of each kind.
+    """
+    installed = registry()
+    strategies = {row.strategy for row in recipe.rows if row.strategy and row.incompatibility() is None}
+    compared = [installed.get("strategy", name) for name in sorted(strategies)]
+    if not any(c.load().supervision == "none" for c in compared if c.control is None):
+        return []
+    return [c.name for control in get_args(Control) for c in installed.controls(control)]
+
+
 def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) -> Path:
     """Add every run of an ablation to its board and build the page.
 
@@ -73,6 +89,7 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path) 
         title=f"{recipe.title} ({', '.join([f'{recipe.budget} budget', *datasets])})",
         description=f"{recipe.description} Budget {recipe.budget}: {budget_of(recipe.budget).summary}.".strip(),
         notes=[*recipe.notes, *skipped],
+        controls=controls_of(recipe),
         papers=list(recipe.papers),
     )
     write_settings(folder, settings)

@@ -15,7 +15,7 @@ from regbench.report.columns import is_control, is_identity
 from regbench.report.printed import METRICS, Paper, PrintedLine, matches_method
 from regbench.report.ranking import Ranking
 from regbench.report.table import DASH, Table, number, range_in_words, with_interval
-from regbench.results import Result
+from regbench.results import Identity, Result
 
 LEGEND = (
     "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
@@ -49,9 +49,17 @@ def facts(section: Section, ranking: Ranking) -> str:
     return f"Test manifest {section.manifest[:12]}{size}.{unseen}"
 
 
-def missing_controls(ranking: Ranking) -> list[str]:
-    """The required rows that this section lacks; a row without a finished run does not count."""
+def missing_controls(ranking: Ranking, named: Sequence[str] = ()) -> list[str]:
+    """The required rows that this section lacks; a row without a finished run does not count.
+
+    Args:
+        ranking: the rows of the section.
+        named: the components whose rows are required, of ``board.toml``; empty: one of each kind is.
+    """
     rows = [ranked for ranked in ranking.rows if ranked.values]
+    if named:
+        shown = {name for ranked in rows for name in _shows(ranked.row.identity)}
+        return [name for name in named if name not in shown]
     present = {
         "identity (doing nothing)": any(map(is_identity, rows)),
         "no-translator control": any(map(is_control, rows)),
@@ -60,12 +68,18 @@ def missing_controls(ranking: Ranking) -> list[str]:
     return [name for name, found in present.items() if not found]
 
 
-def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
-    """One line for each section that lacks a control, for the top of the page."""
+def _shows(identity: Identity) -> set[str]:
+    """The components a row stands for as a control: a registrator only where nothing was trained."""
+    parts = (identity.registrator,) if identity.strategy is None else (identity.strategy, identity.translator)
+    return {part.name for part in parts if part is not None}
+
+
+def warnings(sections: Sequence[tuple[Section, Ranking]], named: Sequence[str] = ()) -> list[str]:
+    """One line for each section that lacks a control, for the top of the page; ``named`` as above."""
     return [
         f"{title(section)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
         for section, ranking in sections
-        if (missing := missing_controls(ranking))
+        if (missing := missing_controls(ranking, named))
     ]
 
 

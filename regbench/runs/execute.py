@@ -39,6 +39,7 @@ from regbench.training.checkpoint import TrainingState
 from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.health import Health
 from regbench.training.progress import Reporter
+from regbench.training.seen import stage_record
 from regbench.training.stage_cache import StageCache
 from regbench.training.trainer import Trainer
 from regbench.weights.files import module_tensors, read_metadata, write_weights
@@ -239,19 +240,14 @@ def _metrics() -> dict[str, Any]:
 
 def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
     """How the run was trained, for ``result.json``."""
-    stages = [
-        {
-            "name": stage.name,
-            "steps": stage.steps,
-            "batch": stage.batch,
-            "seconds": round(state.stage_seconds.get(stage.name, 0), 3),
-        }
-        for stage in plan.stages
-    ]
+    stages = [stage_record(stage, plan.context.modules, state) for stage in plan.stages]
+    pairs = [stage["pairs_seen"] for stage in stages]
     record = {
         "parameters": sum(p.numel() for p in plan.deployed.parameters()),
         "seconds": round(state.seconds, 3),
         "stages": stages,
+        "pairs_seen": None if None in pairs else sum(pairs),
+        "images_seen": sum(stage["images_seen"] for stage in stages),
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
         "ranges": learned_ranges(plan),

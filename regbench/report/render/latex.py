@@ -14,7 +14,7 @@ def to_latex(board: Board) -> str:
     parts = []
     for section, ranking in ranked_sections(board):
         parts.append(f"% {board.name}: {title(section)}, manifest {section.manifest}")
-        parts += [f"% lacks {name}" for name in missing_controls(ranking)]
+        parts += [f"% lacks {name}" for name in missing_controls(ranking, board.settings.controls)]
         parts.append(tables.latex(main_table(ranking)))
         if seeds := seed_table(ranking):
             parts += ["% over seeds", tables.latex(seeds)]

@@ -30,7 +30,7 @@ def to_markdown(board: Board) -> str:
     """The page of a board: a section for each set of test pairs, then stale runs."""
     settings, sections = board.settings, ranked_sections(board)
     parts = [_GENERATED, f"# {escape(settings.title or board.name)}"]
-    parts += [f"> **Incomplete.** {escape(line)}" for line in warnings(sections)]
+    parts += [f"> **Incomplete.** {escape(line)}" for line in warnings(sections, settings.controls)]
     parts += [" ".join(settings.description.split()), LEGEND]
     parts.append("\n".join(f"- {' '.join(note.split())}" for note in settings.notes))
     for section, ranking in sections:
@@ -43,7 +43,8 @@ def to_markdown(board: Board) -> str:
 
 
 def _section_parts(board: Board, section: Section, ranking: Ranking) -> list[str]:
-    lacking = f" Missing: {', '.join(missing)}." if (missing := missing_controls(ranking)) else ""
+    settings = board.settings
+    lacking = f" Missing: {', '.join(missing)}." if (missing := missing_controls(ranking, settings.controls)) else ""
     parts = [f"## {escape(title(section))}", facts(section, ranking) + lacking, tables.markdown(main_table(ranking))]
     if seeds := seed_table(ranking):
         parts += ["Over seeds (mean, 95 % t-interval of the mean):", tables.markdown(seeds)]
