@@ -40,7 +40,7 @@ MHN_PRESETS: Presets = {
 
 _MCNET = {"scales": 2, "finest": 4, "stem_stride": 2}
 MCNET_PRESETS: Presets = {
-    "hour": {**_MCNET, "widths": (24, 40, 56), "dim": 64},
+    "hour": {**_MCNET, "scales": 3, "widths": (16, 32, 48, 64), "dim": 48},
     "quick": {**_MCNET, "widths": (16, 32, 48), "dim": 48},
     "smoke": {**_MCNET, "scales": 1, "widths": (16, 24, 32), "dim": 32, "decoder": 16, "iterations": 1},
     "tiny": {**_MCNET, "stem": 8, "widths": (8, 12, 16), "dim": 16, "decoder": 16},
