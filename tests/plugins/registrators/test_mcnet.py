@@ -52,7 +52,7 @@ def test_decoder_depth_follows_the_patch(patch):
         assert patch // stride // 2**depth == 2
 
 
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (64, "smoke"), (128, "tiny"), (32, "tiny")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (64, "smoke"), (128, "tiny"), (32, "tiny")])
 def test_presets_estimate_once_an_iteration(patch, preset):
     torch.manual_seed(0)
     network = build(patch, "cpu", preset)
