@@ -126,8 +126,8 @@ def finish_cell(cell: Cell, out: Path, code: int) -> None:
             cell.record(out, "ok", run=run)
         return
     reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / CELL_LOG)
-    run = attempted_run(folder)
-    cell.record(out, "failed", reason=reason, **({"run": run.name} if run else {}))
+    attempt = attempted_run(folder)
+    cell.record(out, "failed", reason=reason, **({"run": attempt.name} if attempt else {}))
 
 
 def _printed_run(folder: Path) -> str | None:

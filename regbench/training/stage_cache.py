@@ -90,7 +90,7 @@ class StageCache:
 
 def _is_of(stage: Stage, translators: Mapping[str, nn.Module]) -> bool:
     """Whether all that a stage calls are methods of translators, so that it knows of no setting of the strategy."""
-    calls = [stage.shared, stage.begin, stage.setup]
+    calls: list[Any] = [stage.shared, stage.begin, stage.setup]
     calls += [call for objective in stage.objectives for call in (objective.loss, objective.after)]
     owners = [_owner(call) for call in calls if call is not None]
     return all(any(owner is module for module in translators.values()) for owner in owners)
