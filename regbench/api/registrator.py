@@ -141,7 +141,7 @@ class Registrator(nn.Module, ABC):
             registration = Registration(displacements.to(resized.displacements.dtype), source_size, resized.ok)
         finite = registration.displacement.isfinite().all(dim=-1).all(dim=-1)
         ok = finite if registration.ok is None else registration.ok & finite
-        return Registration(registration.displacements, registration.size, ok)
+        return Registration(registration.displacements, registration.size, ok, registration.matches)
 
 
 def _size(image: Tensor) -> geometry.Size:
