@@ -234,4 +234,4 @@ def _prior(source: OwnImage, target: OwnImage) -> Matrix | None:
     """Source pixels to target pixels by the maps, where both have one."""
     if source.georeference is None or target.georeference is None:
         return None
-    return prior_homography(source.georeference, target.georeference)
+    return prior_homography(source.georeference, target.georeference, source.size)

@@ -19,6 +19,7 @@ SIDES = ((6.0, 1024), (3.0, 768), (0.0, 512))
 SCALES = (1.0, 2.0, 0.5, 4.0, 0.25, 8.0, 0.125)
 """Differences of scale that are tried, beside the one at which both images show the same extent."""
 _MOST = 12.0  # largest difference of scale
+_FURTHER = 512  # px: longest side at further scales, so that a search takes no minutes
 _LEAST_SIDE = 64  # px; a smaller working image shows nothing
 
 
@@ -122,6 +123,7 @@ def _factors(method: Method, source: OwnImage, target: OwnImage, side: int) -> I
     for ratio in (same, 1.0) if method.any_scale else [same * scale for scale in SCALES]:
         if not 1 / _MOST <= ratio <= _MOST or any(abs(np.log(ratio / other)) < 0.2 for other in seen):
             continue
+        side = side if not seen else min(side, _FURTHER)
         seen.append(ratio)
         from_ = max(1.0, 1 / ratio, longest[0] / side, longest[1] / side / ratio)
         if min(min(source.size) / from_, min(target.size) / (from_ * ratio)) >= min(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -69,9 +70,35 @@ def _keys(directory: Any) -> dict[int, int]:
     return {int(key): int(value) for key, location, _, value in entries if location == 0}
 
 
-def prior_homography(source: Georeference, target: Georeference) -> NDArray[np.float64] | None:
-    """Source pixels to target pixels by the maps alone; None where the coordinate systems differ."""
+def prior_homography(source: Georeference, target: Georeference, size: tuple[int, int]) -> NDArray[np.float64] | None:
+    """Source pixels to target pixels by the maps alone.
+
+    Args:
+        source: of the moving image.
+        target: of the fixed image.
+        size: height and width of the moving image. Between two coordinate systems a homography holds only nearly: the
+            one returned is the best over the image.
+
+    Returns:
+        None where the systems differ and rasterio is not installed, or one has no number.
+    """
     if source.same_system(target):
         found = np.linalg.inv(target.matrix) @ source.matrix
         return np.asarray(found / found[2, 2])
-    return None
+    if not source.crs or not target.crs or find_spec("rasterio") is None:
+        return None
+    import cv2
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform
+
+    y, x = np.meshgrid(np.linspace(0, size[0] - 1, 5), np.linspace(0, size[1] - 1, 5), indexing="ij")
+    pixels = np.stack([x.ravel(), y.ravel(), np.ones(25)])
+    try:
+        places = transform(source.crs, target.crs, *(source.matrix @ pixels)[:2].tolist())
+    except RasterioError:
+        return None
+    on = np.linalg.inv(target.matrix) @ np.stack([*places, np.ones(25)])
+    if not np.isfinite(on).all():
+        return None
+    fitted, _ = cv2.findHomography(pixels[:2].T, on[:2].T)
+    return None if fitted is None else np.asarray(fitted, np.float64)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from regbench.alignment import rasters
 from regbench.alignment.georeference import Georeference, georeference_of
 from regbench.alignment.windows import ArrayPixels, Pixels, TiffPixels, Window, strips, valid
 from regbench.data.image_files.png import SIGNATURE as PNG
@@ -183,17 +184,30 @@ def _open_file(path: Path) -> tuple[Pixels, Georeference | None]:
             head = file.read(32)
     except (FileNotFoundError, IsADirectoryError, OSError):
         return ArrayPixels(read_image(path)), None  # says in one line what is wrong
+    georeference = None
     if is_tiff(head):
-        georeference = None
         try:
             tiff = TiffPixels(path)
             georeference = georeference_of(tiff.tags)
             tiff.read(Window(0, 1, 0, 1))
             return tiff, georeference
-        except Exception:  # of another kind, or damaged, which the one decoder says
-            return ArrayPixels(read_image(path)), georeference
+        except Exception:  # of another kind, or damaged, which the others say
+            pass
+    if rasters.installed() and (is_tiff(head) or not _common(head)):
+        try:
+            raster = rasters.RasterPixels(path)
+            return raster, raster.georeference()
+        except Exception:  # no raster either, which the one decoder says
+            pass
+    if is_tiff(head):
+        return ArrayPixels(read_image(path)), georeference
     image = read_image(path)
     return ArrayPixels(image, _png_alpha(path, image) if head.startswith(PNG) and head[25] in (4, 6) else None), None
+
+
+def _common(head: bytes) -> bool:
+    """Whether a file is of a kind that needs no GDAL."""
+    return head.startswith((PNG, b"\xff\xd8", b"BM", b"RIFF", b"P5", b"P6"))
 
 
 def _png_alpha(path: Path, image: NDArray[Any]) -> NDArray[np.bool_] | None:

@@ -161,7 +161,7 @@ def valid(pixels: Pixels, stored: Array, window: Window) -> NDArray[np.bool_] | 
         mask = finite if mask is None else mask & finite
     if pixels.nodata is not None and np.isfinite(pixels.nodata):
         near = stored.dtype.type(pixels.nodata) if stored.dtype.kind == "f" else pixels.nodata
-        seen = (stored != near).any(axis=-1)
+        seen = np.asarray((stored != near).any(axis=-1))
         mask = seen if mask is None else mask & seen
     return None if mask is None or mask.all() else mask
 
