@@ -17,7 +17,6 @@ from regbench.alignment.georeference import prior_homography
 from regbench.alignment.images import OwnImage, open_image
 from regbench.alignment.methods import Method, method_of
 from regbench.alignment.pyramid import refine
-from regbench.alignment.tiles import matches_by
 from regbench.alignment.types import CONFIDENT, Alignment, Attempt, Matrix
 from regbench.errors import RegbenchError, UsageError
 
@@ -107,12 +106,11 @@ class Aligner:
             return replace(nothing, confidence_parts=coarse.confidence.parts)
         level = refine(method, source, target, start, coarse.factor)
         matches = level.matches if level.matches is not None else coarse.matches
-        back = np.linalg.inv(coarse.from_source), np.linalg.inv(coarse.from_target)
         confidence = assess(
             coarse.source,
             coarse.target,
             coarse.at_work(level.homography),
-            matches=None if matches is None else matches_by(matches, *back),
+            matches=coarse.found.matches,  # all of them: those of tiles are the ones that agree already
             reverse=method.find(coarse.target, coarse.source).homography,
             other=None if other is None or not other.ok else coarse.at_work(other.homography),
         )

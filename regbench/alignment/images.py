@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regbench.alignment import rasters
 from regbench.alignment.georeference import Georeference, georeference_of
-from regbench.alignment.windows import ArrayPixels, Pixels, TiffPixels, Window, strips, valid
+from regbench.alignment.windows import LARGE_SEGMENT, ArrayPixels, Pixels, TiffPixels, Window, strips, valid
 from regbench.data.image_files.png import SIGNATURE as PNG
 from regbench.data.image_files.tiff import is_tiff
 from regbench.data.reading import read_image
@@ -189,6 +189,8 @@ def _open_file(path: Path) -> tuple[Pixels, Georeference | None]:
         try:
             tiff = TiffPixels(path)
             georeference = georeference_of(tiff.tags)
+            if tiff.segment_bytes > LARGE_SEGMENT:
+                return ArrayPixels(*tiff.all(), tiff.nodata), georeference
             tiff.read(Window(0, 1, 0, 1))
             return tiff, georeference
         except Exception:  # of another kind, or damaged, which the others say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -17,6 +18,10 @@ from regbench.data.image_files.tiff import BLACK_IS_ZERO, RGB
 Array = NDArray[Any]
 _NODATA = 42113
 _GREY_OR_COLOUR = (BLACK_IS_ZERO, RGB)
+_KEPT_BYTES = 2**26
+"""Of decoded tiles of a TIFF."""
+LARGE_SEGMENT = 2**24
+"""Bytes of a strip from which reading it for each window costs more than having the image in memory."""
 _STRIP_PIXELS = 2**22
 """Pixels read at a time, so that an image is never in memory as floats."""
 
@@ -105,6 +110,10 @@ class TiffPixels:
         self.bands = page.samplesperpixel - self._has_alpha
         self.dtype = page.dtype.newbyteorder("=")
         self.nodata = _number(page.tags[_NODATA].value) if _NODATA in page.tags else None
+        height = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.size[0])
+        width = page.tilewidth if page.is_tiled else self.size[1]
+        self.segment_bytes = height * width * self.dtype.itemsize * (self.bands if page.planarconfig == 1 else 1)
+        self._kept: OrderedDict[int, Array] = OrderedDict()
         self.tags: dict[int, Any] = {tag.code: tag.value for tag in page.tags}
 
     def read(self, window: Window) -> Array:
@@ -114,6 +123,17 @@ class TiffPixels:
     def alpha(self, window: Window) -> NDArray[np.bool_] | None:
         """Decode the last band."""
         return self._samples(window)[..., -1] > 0 if self._has_alpha else None
+
+    def all(self) -> tuple[Array, NDArray[np.bool_] | None]:
+        """The whole image ``(H, W, bands)`` in memory, on the disk where it is not compressed; and its mask."""
+        import tifffile
+
+        if self._page.is_memmappable and not self._has_alpha and self._page.planarconfig == 1:
+            return tifffile.memmap(self._file.filehandle.path, page=0, mode="r"), None
+        whole = Window(0, self.size[0], 0, self.size[1])
+        image, mask = self.read(whole), self.alpha(whole)
+        self._kept.clear()
+        return image, mask
 
     def _samples(self, window: Window) -> Array:
         page = self._page
@@ -126,14 +146,9 @@ class TiffPixels:
         columns = range(window.left // width, -(-window.right // width))
         for plane, row, column in product(planes, rows, columns):
             index = (plane * down + row) * across + column
-            offset, count = page.dataoffsets[index], page.databytecounts[index]
-            if not count:
-                continue  # a sparse file: zeros
-            self._file.filehandle.seek(offset)
-            segment = page.decode(self._file.filehandle.read(count), index)[0]
+            segment = self._segment(index)
             if segment is None:
-                continue
-            segment = segment.reshape(segment.shape[-3:])  # (h, w, samples)
+                continue  # a sparse file: zeros
             top, left = row * height, column * width
             y0, y1 = max(top, window.top), min(top + segment.shape[0], window.bottom)
             x0, x1 = max(left, window.left), min(left + segment.shape[1], window.right)
@@ -144,6 +159,24 @@ class TiffPixels:
             else:
                 out[place] = part
         return out
+
+    def _segment(self, index: int) -> Array | None:
+        """A decoded tile or strip ``(h, w, samples)``; the last ones are kept, as neighbouring windows share them."""
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
+        page, count = self._page, self._page.databytecounts[index]
+        if not count:
+            return None
+        self._file.filehandle.seek(page.dataoffsets[index])
+        decoded = page.decode(self._file.filehandle.read(count), index)[0]
+        if decoded is None:
+            return None
+        segment: Array = decoded.reshape(decoded.shape[-3:])
+        self._kept[index] = segment
+        while len(self._kept) > 1 and len(self._kept) * segment.nbytes > _KEPT_BYTES:
+            self._kept.popitem(last=False)
+        return segment
 
 
 def strips(window: Window, multiple: int = 1) -> Iterator[Window]:

@@ -49,6 +49,30 @@ def test_only_what_lies_under_a_window_is_decoded(tmp_path, monkeypatch):
     assert decoded == [9, 10]
 
 
+def test_a_tile_is_decoded_once(tmp_path, monkeypatch):
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((600, 600), np.uint8), tile=(256, 256), compression="zlib")
+    pixels = TiffPixels(tmp_path / "x.tif")
+    decoded = []
+    original = pixels._page.decode
+    monkeypatch.setattr(pixels._page, "decode", lambda data, index: (decoded.append(index), original(data, index))[1])
+    for top in range(0, 256, 16):
+        pixels.read(Window(top, top + 16, 0, 600))
+    assert decoded == [0, 1, 2]
+    monkeypatch.setattr(windows, "_KEPT_BYTES", 2 * 256 * 256)
+    pixels.read(Window(0, 600, 0, 600))
+    assert len(pixels._kept) <= 2
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_tiff_of_one_strip_is_not_decoded_for_each_window(tmp_path, monkeypatch, compression):
+    monkeypatch.setattr("regbench.alignment.images.LARGE_SEGMENT", 1000)
+    for name, array in (("grey", GREY), ("colour", COLOUR)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", array, rowsperstrip=200, compression=compression)
+        image = open_image(tmp_path / f"{name}.tif")
+        assert not isinstance(image.pixels, TiffPixels)
+        np.testing.assert_array_equal(image.pixels.read(Window(7, 90, 3, 80)).squeeze(), array[7:90, 3:80])
+
+
 @pytest.mark.parametrize("factor", [1, 3, 2.5])
 def test_a_reduced_view_averages_areas_and_knows_its_place(factor, monkeypatch):
     monkeypatch.setattr(windows, "_STRIP_PIXELS", 3000)  # several strips
