@@ -40,7 +40,7 @@ from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.health import Health
 from regbench.training.progress import Reporter
 from regbench.training.seen import stage_record
-from regbench.training.stage_cache import StageCache
+from regbench.training.stage_cache import StageCache, code_hash
 from regbench.training.trainer import Trainer
 from regbench.weights.files import module_tensors, read_metadata, write_weights
 from regbench.weights.used import file_sha256, known_weights_only
@@ -88,7 +88,9 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
                 raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
             reporter.say(f"already done: {path} (--force runs it again)")
             return _of_present_metrics(plan, earlier, path)
-        write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
+        stages = [{"name": stage.name, "steps": stage.steps} for stage in plan.stages]
+        config = json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id, "stages": stages}
+        write_json(plan.folder / CONFIG, config)
         try:
             result = _run(plan, reporter, train)
         except KeyboardInterrupt as error:
@@ -209,7 +211,8 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
     if plan.trainer.share is None:
         return None
     identity = plan.identity.model_dump(mode="json")
-    settings = ("translator", "strategy", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    settings = ("translator", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    translators = [module for module in plan.context.modules.values() if isinstance(module, Translator)]
     computed_by = {
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
@@ -217,13 +220,14 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "regbench": __version__,
+        "code": code_hash("regbench", *(type(m).__module__.partition(".")[0] for m in translators)),
     }
     if plan.context.device.type != "cpu":
         computed_by["tf32"] = tf32()
     if plan.context.world.processes > 1:
         computed_by["processes"] = plan.context.world.processes
     basis = {name: identity[name] for name in settings} | computed_by
-    return StageCache(plan.trainer.share, basis, plan.stages, plan.context.modules)
+    return StageCache(plan.trainer.share, basis, identity["strategy"], plan.stages, plan.context.modules)
 
 
 def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
