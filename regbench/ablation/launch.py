@@ -79,7 +79,8 @@ def run_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None
 def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a cell's process: stderr is appended to ``log.txt``, the result goes as JSON to ``stdout.json``."""
     cell.record(out, "running")
-    command = [sys.executable, "-m", "regbench", *cell.command(out), "--json"]
+    # -P: the working folder is not searched for modules, so that no file in it is run in place of a library.
+    command = [sys.executable, "-P", "-m", "regbench", *cell.command(out), "--json"]
     folder = out / cell.name
     with (folder / CELL_LOG).open("ab") as log, (folder / CELL_STDOUT).open("wb") as stdout:
         return subprocess.Popen(

@@ -14,6 +14,7 @@ import torch
 
 from regbench import __version__
 from regbench.api.translator import Translator
+from regbench.contained import refuse_links
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
 from regbench.data.value_ranges import same_range
@@ -78,6 +79,7 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RegbenchError(f"cannot write to {plan.folder}: {error.strerror}; choose another --out") from error
+    refuse_links(plan.folder)
     with _locked(plan.folder):
         path = plan.folder / RESULT
         if force:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
 from regbench.api.types import PairInfo, Registration
+from regbench.contained import refuse_links
 from regbench.errors import DataError, RegbenchError
 from regbench.plugins.registry import registry
 from regbench.results.layout import RESULT, WEIGHTS
@@ -94,6 +95,7 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     path = folder / RESULT
     if not path.is_file():
         raise DataError(f"{folder}: no {RESULT}, so no finished run; name a run directory")
+    refuse_links(folder)
     result = load_result(path)
     if result.status != "ok":
         raise DataError(f"{folder}: this run is {result.status} ({result.reason}); run it again first")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from regbench.api.dataset import Dataset
+from regbench.contained import refuse_link
 from regbench.data.packs.format import SPLITS, Progress, pack_path
 from regbench.data.packs.memo import remember, remembered
 from regbench.data.packs.pack import Pack, read_head
@@ -307,5 +308,7 @@ def _lock_of(path: Path) -> Iterator[None]:
         raise DataError(
             f"packs cannot be written to {path.parent}: {error.strerror}; name another folder in REGBENCH_DATA"
         ) from error
-    with locked(path.parent / f".{path.name}.lock", wait=True):
+    lock = path.parent / f".{path.name}.lock"
+    refuse_link(lock)
+    with locked(lock, wait=True):
         yield
