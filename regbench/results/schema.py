@@ -169,7 +169,8 @@ class Result(_Record):
     of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
     paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}
-    """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
+    """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything;
+    ``third_party``: hashes of the files of components that are not this project's, by distribution."""
 
     @model_validator(mode="after")
     def _complete(self) -> Result:

@@ -22,6 +22,7 @@ from regbench.results.schema import Component, Result
 from regbench.results.store import load_result
 from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.runs.request import ROLES
+from regbench.runs.strategies import deployed_of, strategy_of
 from regbench.weights.files import load_modules, module_tensors, read_tensors
 from regbench.weights.used import file_sha256
 
@@ -105,7 +106,7 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     teacher = MissingTeacher(ComponentConfig(), info)
     context = RunContext(info, torch.device(device), components, identity.seed, given_teacher=teacher)
     strategy = components["strategy"]
-    deployed = context.registrator() if strategy is None else strategy.component.load()(strategy.config).build(context)
+    deployed = context.registrator() if strategy is None else deployed_of(strategy_of(strategy), context, strategy)
     if module_tensors(context.modules):
         _load_kept(folder / WEIGHTS, result, context.modules)
     run = FinishedRun(result, deployed.eval(), context.modules, info, components)

@@ -23,7 +23,7 @@ from regbench.data.packs.pack import Pack, read_head
 from regbench.data.packs.sources import below, changes, recorded_digest, times_digest
 from regbench.data.packs.writer import numbered_groups, write_pack
 from regbench.data.value_ranges import split_settings
-from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.errors import DataError, PluginError, RegbenchError, UsageError
 from regbench.locks import locked
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
@@ -186,7 +186,10 @@ def _resolve(
         path, origin = made
         # Where its images are still there, they are compared; else it is used as it is.
         root = origin if origin is not None and origin.is_dir() else None
-    return component.load()(config, root), path, component.version, ranges
+    cls = component.load()
+    if not (isinstance(cls, type) and issubclass(cls, Dataset)):
+        raise PluginError(f"dataset {name!r} of {component.distribution}: {component.target} is no Dataset")
+    return cls(config, root), path, component.version, ranges
 
 
 def _usable(
