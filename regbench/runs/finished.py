@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from regbench.api.config import ComponentConfig
@@ -23,6 +24,7 @@ from regbench.results.store import load_result
 from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.runs.request import ROLES
 from regbench.runs.strategies import deployed_of, strategy_of
+from regbench.settings import first_line
 from regbench.weights.files import load_modules, module_tensors, read_tensors
 from regbench.weights.used import file_sha256
 
@@ -101,8 +103,13 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     if result.status != "ok":
         raise DataError(f"{folder}: this run is {result.status} ({result.reason}); run it again first")
     identity = result.identity
-    components = {role: _configured(role, getattr(identity, role)) for role in ROLES}
-    info = PairInfo(**result.training["pairs"])
+    components = {role: _configured(role, getattr(identity, role), path) for role in ROLES}
+    try:
+        info = PairInfo(**result.training["pairs"])
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: training.pairs does not say what the networks know of their pairs ({error})"
+        ) from error
     teacher = MissingTeacher(ComponentConfig(), info)
     context = RunContext(info, torch.device(device), components, identity.seed, given_teacher=teacher)
     strategy = components["strategy"]
@@ -130,10 +137,15 @@ def _load_kept(path: Path, result: Result, modules: Mapping[str, nn.Module]) -> 
     load_modules(modules, tensors, path)
 
 
-def _configured(role: str, recorded: Component | None) -> ConfiguredComponent | None:
-    """The installed component of a record, with the recorded settings."""
+def _configured(role: str, recorded: Component | None, path: Path) -> ConfiguredComponent | None:
+    """The installed component of a record, with the recorded settings; raises DataError where it refuses them."""
     if recorded is None:
         return None
     component = registry().get(role, recorded.name)
     settings = component.load().Config
-    return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))
+    try:
+        return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: {role} {recorded.name!r} has settings that the installed one refuses: {first_line(error)}"
+        ) from error
