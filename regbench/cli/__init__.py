@@ -136,7 +136,11 @@ def main() -> None:
 
 def _wait_for_first_rank() -> None:
     """Let the first process report an error that all have: torchrun ends the others when it exits."""
-    if this_rank().number:
+    try:
+        later = this_rank().number > 0
+    except UsageError:  # which is the error at hand
+        return
+    if later:
         time.sleep(10)
 
 
