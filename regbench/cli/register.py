@@ -73,10 +73,10 @@ def command(
     if as_json:
         ranges = {side: {"values": list(image.values), "how": image.how} for side, (_, image) in sides.items()}
         facts = {"ok": ok, "homography": (homography + 0.0).tolist(), "ranges": ranges, "max_side": max_side}
-        echo_json(json.dumps(facts))
-        return
-    for row in homography.tolist():
-        echo("  ".join(f"{value + 0.0: .9g}" for value in row))
+        echo_json(json.dumps(facts, allow_nan=False))
+    else:
+        for row in homography.tolist():
+            echo("  ".join(f"{value + 0.0: .9g}" for value in row))
     if not ok:
         from regbench.errors import RegbenchError
 

@@ -136,7 +136,10 @@ def register_within(method: Method, source: Tensor, target: Tensor, max_side: in
     if not ok:
         return np.eye(3), False
     (before, after), (old, new) = ([(x.shape[-2], x.shape[-1]) for x in pair] for pair in (small, (source, target)))
-    return geometry.rescale(torch.from_numpy(homography)[None], (before, old), (after, new))[0].numpy(), True
+    full = geometry.rescale(torch.from_numpy(homography)[None], (before, old), (after, new))
+    if not geometry.is_usable(geometry.displacement_from_homography(full, old), old):
+        return np.eye(3), False
+    return full[0].numpy(), True
 
 
 def _within(image: Tensor, side: int) -> Tensor:

@@ -24,7 +24,7 @@ from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import load_board
 from regbench.report.ranking import rank_rows, seed_interval
-from regbench.report.render.tables import escape
+from regbench.report.render.tables import comma_separated, escape, latex_comment
 from regbench.report.table import number, range_in_words
 from regbench.results import Pairs, load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
@@ -499,3 +499,16 @@ def test_a_board_description_of_another_encoding_is_told(root):
     path.write_bytes("title = 'Tränen'\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"board\.toml is not UTF-8 \(.* at byte 11\); save it as UTF-8"):
         leaderboard.render(root, "demo")
+
+
+def test_a_spreadsheet_runs_no_cell():
+    rows = [["=cmd|'/C calc'!A0", "+1", "-1", "@x", "\t=1", "a=b", -1.5, 7, None, "x\x1b[2Jy\nz"]]
+    (line,) = list(csv.reader(io.StringIO(comma_separated(["c"] * 10, rows))))[1:]
+    assert line == ["'=cmd|'/C calc'!A0", "'+1", "'-1", "'@x", "'=1", "a=b", "-1.5", "7", "", "x\\x1b[2Jy z"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", "\x0c"])
+def test_no_text_ends_a_comment_of_latex(end):
+    text = latex_comment(f"data{end}\\input{{/etc/passwd}}")
+    assert len(text.splitlines()) == 1
+    assert text.startswith("% data")

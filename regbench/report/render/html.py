@@ -29,6 +29,7 @@ from regbench.report.statements import (
     missing_controls,
     reported,
     supported,
+    third_party,
     title,
     unpublished_combinations,
     warnings,
@@ -90,7 +91,11 @@ def _section_variables(
         ],
         "seeds": seed_table(ranking),
         "supported": supported(ranking),
-        "notes": [note for note in (unpublished_combinations(ranking), machines(ranking), commits(ranking)) if note],
+        "notes": [
+            note
+            for note in (unpublished_combinations(ranking), third_party(ranking), machines(ranking), commits(ranking))
+            if note
+        ],
         "data": _data(finished, ranking),
         "ticks": [
             {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}

@@ -17,6 +17,7 @@ from regbench.report.statements import (
     missing_controls,
     reported,
     supported,
+    third_party,
     title,
     unpublished_combinations,
     warnings,
@@ -50,7 +51,12 @@ def _section_parts(board: Board, section: Section, ranking: Ranking) -> list[str
         parts += ["Over seeds (mean, 95 % t-interval of the mean):", tables.markdown(seeds)]
     if lines := supported(ranking):
         parts += [_STATEMENTS, "\n".join(f"- {line}" for line in lines)]
-    parts += [unpublished_combinations(ranking), escape(machines(ranking)), commits(ranking)]
+    parts += [
+        unpublished_combinations(ranking),
+        escape(third_party(ranking)),
+        escape(machines(ranking)),
+        commits(ranking),
+    ]
     if printed := reported(board.papers, section.dataset, ranking):
         parts += ["### Reported", REPORTED_NOTE, tables.markdown(printed.table)]
         parts.append("\n".join(f"- {escape(line)}" for line in printed.sentences))
