@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from regbench.api.translator import Estimate as Estimate
     from regbench.api.translator import Translator as Translator
     from regbench.api.types import Batch as Batch
+    from regbench.api.types import Matches as Matches
     from regbench.api.types import Pair as Pair
     from regbench.api.types import PairInfo as PairInfo
     from regbench.api.types import Registration as Registration
@@ -66,6 +67,7 @@ _CLASSES = {
     "DataError": "regbench.errors",
     "Dataset": "regbench.api.dataset",
     "Estimate": "regbench.api.translator",
+    "Matches": "regbench.api.types",
     "Objective": "regbench.api.stage",
     "Pair": "regbench.api.types",
     "PairErrors": "regbench.metrics.types",

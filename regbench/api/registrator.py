@@ -146,7 +146,7 @@ class Registrator(nn.Module, ABC):
             registration = Registration(displacements.to(resized.displacements.dtype), source_size, resized.ok)
         usable = geometry.is_usable(registration.displacement, registration.size)
         ok = usable if registration.ok is None else registration.ok & usable
-        return Registration(registration.displacements, registration.size, ok)
+        return Registration(registration.displacements, registration.size, ok, registration.matches)
 
     def _checked(self, found: object, source: Tensor) -> Registration:
         """What :meth:`forward` gave for a source, as it is; nothing is read from the device."""

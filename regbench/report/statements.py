@@ -30,6 +30,10 @@ LEGEND = (
     " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
     " of the run, training included."
 )
+CONFIDENCE_NOTE = (
+    "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"
+    " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on."
+)
 STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above."
 
 

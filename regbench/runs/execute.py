@@ -18,7 +18,8 @@ from regbench.contained import refuse_links
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
 from regbench.data.value_ranges import same_range
-from regbench.errors import DataError, InterruptedRun, PluginError, RegbenchError
+from regbench.errors import DataError, InterruptedRun, PluginError, RegbenchError, UsageError
+from regbench.evaluation.confidence import with_confidence
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
@@ -92,6 +93,10 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         if path.is_file() and (earlier := load_result(path)).status == "ok":
             if earlier.run_id != plan.run_id:
                 raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
+            if plan.confidence and read_pairs(plan.folder / PAIRS).confidence is None:
+                raise UsageError(
+                    f"{path} was made without --confidence; add --force to run it again, or leave --confidence out"
+                )
             reporter.say(f"already done: {path} (--force runs it again)")
             return _of_present_metrics(plan, earlier, path)
         stages = [{"name": stage.name, "steps": stage.steps} for stage in plan.stages]
@@ -145,6 +150,9 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
     weights_sha256 = _keep_weights(plan)
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
+    if plan.confidence:
+        reporter.say("confidence of each test pair")
+        pairs = with_confidence(test_pairs, plan.deployed, pairs)
     metrics, verdict = _judge(plan, test_pairs, pairs)
     write_pairs(plan.folder / PAIRS, pairs)
     timing = evaluator.time(plan.deployed)

@@ -512,3 +512,35 @@ def test_no_text_ends_a_comment_of_latex(end):
     text = latex_comment(f"data{end}\\input{{/etc/passwd}}")
     assert len(text.splitlines()) == 1
     assert text.startswith("% data")
+
+
+def test_failures_found_by_confidence(template, page, tmp_path):
+    """A table of the rows that have confidences, and none on a board without; the numbers are checked, too."""
+    assert "Failures found" not in page
+    root = shutil.copytree(template, tmp_path / "boards")
+    pairs = pairs_of(0.3, 90)
+    confidence = (1 / (1 + pairs.error)).astype(np.float32)
+    confidence[~pairs.ok] = 0
+    other = identity_of("ihn", seed=0)
+    result = save_run(tmp_path, other, dataclasses.replace(pairs, confidence=confidence))
+    leaderboard.add(root, "demo", [tmp_path / result.run_id])
+    leaderboard.build(root)
+    assert leaderboard.check(root) == []
+    text = leaderboard.render(root, "demo")
+    head, _, *rows = text[text.index("Failures found by confidence") :].split("\n\n")[1].split("\n")
+    assert [cell.strip() for cell in head.strip("|").split("|")][2:] == [
+        *(f"MACE of {n} %" for n in (100, 80, 60, 40, 20)),
+        *("AURC", "above best order", "trusted %", "MACE of trusted"),
+    ]
+    assert len(rows) == 1
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert cells[2] == number(result.metrics["mace"].value)
+    assert cells[7].startswith(number(result.metrics["aurc"].value) + " [")
+    risk = [float(cell) for cell in cells[2:7]]
+    assert risk == sorted(risk, reverse=True)
+    assert "failures found by confidence" in leaderboard.export(root, ["demo"], "latex")
+    leaderboard.write_html(root, ["demo"], tmp_path / "html", pictures=False)
+    assert "<h3>Failures found by confidence</h3>" in (tmp_path / "html" / "demo.html").read_text()
+    stored = root / "results" / "demo" / f"{result.run_id}.pairs.h5"
+    write_pairs(stored, dataclasses.replace(pairs, confidence=confidence[::-1].copy()))
+    assert any("aurc" in problem for problem in leaderboard.check(root))
