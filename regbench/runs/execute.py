@@ -186,6 +186,8 @@ def _keep_weights(plan: Plan) -> str | None:
         path,
         plan.context.modules,
         component=plan.identity.registrator.name,
+        config=json.dumps(dict(plan.identity.registrator.config)),
+        patch=str(plan.context.info.patch),
         run_id=plan.run_id,
         supervision=plan.identity.supervision,
         **{f"range_{side}": text for side, text in learned_ranges(plan).items()},
