@@ -24,6 +24,8 @@ class PairErrors:
     A pair has failed when the method found no answer or its error is not finite. A failed pair leaves the images as
     they were: it scores identity's error in means and medians, scores 0 in AUC, and counts in ``failed``.
 
+    The arrays cannot be written to.
+
     Attributes:
         error: ``(N,)`` average corner error (ACE) of the estimate in pixels; may be inf or nan.
         identity: ``(N,)`` ACE of the zero displacement in pixels, finite.
@@ -45,7 +47,9 @@ class PairErrors:
         """Bring every field to its dtype and check them against each other."""
         dtypes = {"error": np.float64, "identity": np.float64, "ok": np.bool_, "image": np.int64}
         for name, dtype in dtypes.items():
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
+            array = np.asarray(getattr(self, name), dtype=dtype).view()
+            array.setflags(write=False)  # a metric judges and changes nothing
+            object.__setattr__(self, name, array)
         shapes = {name: getattr(self, name).shape for name in dtypes}
         if len(self.error.shape) != 1 or len(set(shapes.values())) != 1 or not self.error.size:
             raise ValueError(f"pair errors must be arrays of one common length N >= 1, got {shapes}")
@@ -73,6 +77,11 @@ class PairErrors:
     def for_auc(self) -> Floats:
         """``(N,)`` ACE in pixels, inf where the pair failed."""
         return np.where(self.failed, np.inf, self.error)
+
+    def copy(self) -> PairErrors:
+        """The same errors in memory of their own."""
+        own = {name: getattr(self, name).copy() for name in ("error", "identity", "ok", "image")}
+        return PairErrors(**own, confidence=None if self.confidence is None else self.confidence.copy())
 
     def subset(self, index: ArrayLike) -> PairErrors:
         """The pairs at ``index`` (integers, repeats allowed, or a mask)."""

@@ -34,12 +34,20 @@ class Column:
     """The text of a row's cell."""
     value: Callable[[RankedRow], float | None] | None = None
     """The number by which rows are sorted; None for columns of words."""
+    optional: bool = False
+    """Left out where no row has a value."""
 
 
 def main_table(ranking: Ranking) -> Table:
     """All rows of a section, numbered."""
-    rows = [[str(n), *(c.cell(ranked) for c in COLUMNS)] for n, ranked in enumerate(ranking.rows, 1)]
-    return Table(["#", *(c.head for c in COLUMNS)], [False, *(c.value is None for c in COLUMNS)], rows)
+    columns = columns_of(ranking)
+    rows = [[str(n), *(c.cell(ranked) for c in columns)] for n, ranked in enumerate(ranking.rows, 1)]
+    return Table(["#", *(c.head for c in columns)], [False, *(c.value is None for c in columns)], rows)
+
+
+def columns_of(ranking: Ranking) -> list[Column]:
+    """The columns of a section: those that runs of an earlier regbench leave empty are shown where one row has them."""
+    return [c for c in COLUMNS if not c.optional or any(c.cell(ranked) != DASH for ranked in ranking.rows)]
 
 
 def seed_table(ranking: Ranking) -> Table | None:
@@ -150,13 +158,20 @@ def _score_column(metric: str, head: str) -> Column:
 
 
 def _measurement_column(
-    head: str, block: Literal["timing", "training"], name: str, unit: float, decimals: int, suffix: str = ""
+    head: str,
+    block: Literal["timing", "training"],
+    name: str,
+    unit: float,
+    decimals: int,
+    suffix: str = "",
+    *,
+    optional: bool = False,
 ) -> Column:
     def cell(ranked: RankedRow) -> str:
         mean = ranked.row.mean_over_runs(block, name)
         return DASH if mean is None else number(mean / unit, decimals) + suffix
 
-    return Column(head, cell, lambda ranked: ranked.row.mean_over_runs(block, name))
+    return Column(head, cell, lambda ranked: ranked.row.mean_over_runs(block, name), optional)
 
 
 def _ratio(ranked: RankedRow) -> str:
@@ -192,6 +207,8 @@ COLUMNS: tuple[Column, ...] = (
     _measurement_column("parameters", "training", "parameters", unit=1e6, decimals=2, suffix=" M"),
     _measurement_column("ms/pair", "timing", "register_ms", unit=1, decimals=1),
     Column("memory", _memory, lambda r: (peak_memory(r) or (None,))[0]),
-    _measurement_column("training", "training", "seconds", unit=60, decimals=1, suffix=" min"),
+    _measurement_column("pairs seen (R)", "training", "pairs_seen", unit=1, decimals=0, optional=True),
+    _measurement_column("images seen (T)", "training", "images_seen", unit=1, decimals=0, optional=True),
+    _measurement_column("train s", "training", "seconds", unit=1, decimals=0),
     Column("verdict", verdict_of),
 )

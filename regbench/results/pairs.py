@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from regbench.contained import check_hdf5
 from regbench.errors import DataError
 from regbench.metrics.types import PairErrors
 from regbench.results.store import write_bytes
@@ -124,17 +125,20 @@ def read_pairs(path: Path) -> Pairs:
         raise DataError(f"{path} does not exist; it must lie beside its result")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if not _is(file.attrs.get("format"), FORMAT):
                 raise DataError(f"{path} is not a {FORMAT} file")
-            if file.attrs["version"] > VERSION:
-                raise DataError(
-                    f"{path} has version {file.attrs['version']}, this regbench reads {VERSION}; upgrade it"
-                )
+            if (version := int(file.attrs["version"])) > VERSION:
+                raise DataError(f"{path} has version {version}, this regbench reads {VERSION}; upgrade it")
+            check_hdf5(path, file)
             given = [name for name in _OPTIONAL if name in file]
             return Pairs(**_checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS, *given)}))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is truncated or broken ({reason}); evaluate the run again") from error
+
+
+def _is(value: object, text: str) -> bool:
+    return isinstance(value, str) and value == text
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, NDArray[Any]]:
