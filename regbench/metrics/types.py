@@ -56,7 +56,9 @@ class PairErrors:
         if not np.isfinite(self.identity).all():
             raise ValueError("identity errors must be finite")
         if self.confidence is not None:
-            object.__setattr__(self, "confidence", np.asarray(self.confidence, dtype=np.float64))
+            confidence = np.asarray(self.confidence, dtype=np.float64).view()
+            confidence.setflags(write=False)
+            object.__setattr__(self, "confidence", confidence)
             if self.confidence.shape != self.error.shape or not np.isfinite(self.confidence).all():
                 raise ValueError("confidences must be finite, one for each pair")
 
