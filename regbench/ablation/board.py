@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from regbench.ablation.cells import Cell, finished_run, recorded_run
 from regbench.ablation.recipe import Recipe
+from regbench.contained import refuse_link, refuse_links, safe_name
 from regbench.errors import DataError
 from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import SETTINGS_FILE, BoardSettings, write_settings
-from regbench.results.store import load_result
+from regbench.report.printed import PAPER_FILES
+from regbench.results.store import load_result, write_bytes
 from regbench.settings import budget_of
 
 
 def copy_papers(recipe: Recipe, recipe_folder: Path, boards: Path) -> None:
-    """Copy the numbers printed in papers to where the board reads them, unless they are there.
+    """Copy the numbers printed in papers to where the board reads them, unless they are there; nothing else is copied.
 
     Args:
         recipe: names the papers.
@@ -27,23 +28,28 @@ def copy_papers(recipe: Recipe, recipe_folder: Path, boards: Path) -> None:
         boards: folder of the leaderboards.
 
     Raises:
-        DataError: a paper's folder is in neither place.
+        DataError: a paper's folder is in neither place, or holds a link.
     """
     for paper in recipe.papers:
         source, target = paper_folder(paper, recipe_folder, boards), boards / "recipes" / paper
         if source != target:
-            shutil.copytree(source, target)
+            for name in PAPER_FILES:
+                if (source / name).is_file():
+                    write_bytes(target / name, (source / name).read_bytes())
 
 
 def paper_folder(paper: str, recipe_folder: Path, boards: Path) -> Path:
     """The folder of a paper's numbers: that of the boards where there is one, else that beside the recipe.
 
     Raises:
-        DataError: there is neither.
+        DataError: there is neither, or it is a link or holds one.
+        UsageError: the paper's name is a path.
     """
-    beside = recipe_folder / paper
+    beside = recipe_folder / safe_name(paper, "paper")
     for folder in (boards / "recipes" / paper, beside):
         if folder.exists():
+            refuse_link(folder)
+            refuse_links(folder)
             return folder
     raise DataError(f"{beside} does not exist; put {paper}'s paper.csv and paper.toml there, or drop the paper")
 

@@ -24,6 +24,7 @@ from regbench.results.layout import CELL_RECORD, CONFIG, RESULT, SHARED_STAGES
 from regbench.results.store import write_json
 from regbench.runs.request import Request
 from regbench.settings import parse_sets, write_value
+from regbench.texts import is_folder_name
 
 _LONGEST_NAME = 120  # of a cell's folder, in characters: file systems allow 255 bytes
 _OF_TRAINING = ("pairing", "oversample", "frozen_augment")  # settings of the protocol that test pairs do not depend on
@@ -106,9 +107,10 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def recorded_run(folder: Path) -> Path | None:
-    """The run directory that a cell's record names; None where it holds no result."""
-    run = folder / str(read_record(folder).get("run"))
-    return run if (run / RESULT).is_file() else None
+    """The run directory that a cell's record names; None where it holds no result, or is none of the cell's folder."""
+    name = str(read_record(folder).get("run"))
+    run = folder / name
+    return run if is_folder_name(name) and not run.is_symlink() and (run / RESULT).is_file() else None
 
 
 def attempted_run(folder: Path) -> Path | None:

@@ -100,7 +100,8 @@ def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = No
     The cell ends with this process, whose number its record holds.
     """
     cell.record(out, "running", pid=os.getpid(), host=socket.gethostname(), since=round(time.time()))
-    command = [sys.executable, "-m", "regbench", *cell.command(out), "--json"]
+    # -P: the working folder is not searched for modules, so that no file in it is run in place of a library.
+    command = [sys.executable, "-P", "-m", "regbench", *cell.command(out), "--json"]
     folder = out / cell.name
     with (folder / CELL_LOG).open("ab") as log, (folder / CELL_STDOUT).open("wb") as stdout:
         return subprocess.Popen(

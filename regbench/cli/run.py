@@ -21,6 +21,7 @@ from regbench.cli._options import RunType, WeightsType, run_options
 @click.option("--teacher", type=RunType(), metavar="RUN",
               help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
 @click.option("--weights", type=WeightsType(), help="Start the registrator from a weights file.")
+@click.option("--confidence", is_flag=True, help="Also store how sure one can be of each estimate (0.1 s a pair).")
 @run_options
 def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:
     """Train (if a strategy is named) and judge one combination.
