@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 try:
     import fcntl
@@ -24,7 +25,7 @@ class HeldError(Exception):
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[None]:
+def locked(path: Path, *, wait: bool, work: str = "") -> Iterator[None]:
     """Hold the lock of a file while the block runs.
 
     Where the file system has no locks the block runs all the same, after a warning on stderr. In a folder that this
@@ -32,14 +33,15 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
     Args:
         path: the lock's own file; its folder exists.
-        wait: wait for a process that holds it, instead of raising.
+        wait: wait for a process that holds it, instead of raising; a line on stderr says so.
+        work: what that process does, for the line, such as ``prepares synthetic``.
 
     Raises:
         HeldError: another process holds it, and ``wait`` is not set.
         OSError: the file cannot be made for another reason, such as a full disk.
     """
     try:
-        file = path.open("w")
+        file = path.open("ab")
     except OSError as error:
         if error.errno not in _CANNOT_BE_WRITTEN:
             raise
@@ -50,12 +52,23 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
             _warn(path.parent, "this system has none")
         else:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(file, path, wait, work)
             except OSError as error:
-                if not wait and error.errno in _HELD:
-                    raise HeldError(str(path)) from None
                 _warn(path.parent, os.strerror(error.errno) if error.errno else str(error))
         yield
+
+
+def _lock(file: IO[bytes], path: Path, wait: bool, work: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        if not wait:
+            raise HeldError(str(path)) from None
+        sys.stderr.write(f"regbench: waiting for another process that {work or 'works there'} (it holds {path})\n")
+        sys.stderr.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _warn(folder: Path, reason: str) -> None:

@@ -69,7 +69,7 @@ def command(
     from regbench.ablation.launch import run_cells
     from regbench.ablation.recipe_file import read_recipe
     from regbench.data.packs.prepare import available
-    from regbench.errors import RegbenchError, unknown_name
+    from regbench.errors import InterruptedRun, RegbenchError, unknown_name
     from regbench.report.printed import load_paper
     from regbench.runs.request import check_device
 
@@ -97,12 +97,13 @@ def command(
     number = count(1)
     runnable = sum(cell.skip_reason is None for cell in cells)
     failed: list[str] = []
+    interrupted: list[str] = []
 
     def on_ended(cell: Cell) -> None:
         record = read_record(folder / cell.name)
         echo(f"[{next(number)}/{runnable}] {cell.name}: {_outcome(record, folder / cell.name)}", err=True)
         if record.get("status") != "ok":
-            failed.append(cell.name)
+            (interrupted if record.get("status") == "interrupted" else failed).append(cell.name)
 
     run_cells(cells, folder, runner, on_ended)
     echo(f"wrote {write_board(recipe, cells, folder, boards)}")
@@ -111,6 +112,8 @@ def command(
             f"{len(failed)} of {runnable} cells failed, the first is {failed[0]} (see {folder / failed[0]}); "
             "the same command tries them again"
         )
+    if interrupted:
+        raise InterruptedRun(f"{len(interrupted)} of {runnable} cells were interrupted; the same command goes on")
 
 
 def _show_plan(cells: Sequence[Cell], folder: Path, expected: Mapping[str, float], findings: Findings) -> None:
@@ -167,7 +170,7 @@ def _outcome(record: Mapping[str, Any], folder: Path) -> str:
     from regbench.results.layout import RESULT
 
     if record.get("status") != "ok":
-        return f"failed: {record.get('reason', 'no reason recorded')}"
+        return f"{record.get('status', 'failed')}: {record.get('reason', 'no reason recorded')}"
     metrics = load_result(folder / str(record["run"]) / RESULT).metrics
     if (mace := metrics.get("mace")) is None or mace.value is None:
         return "ok"
