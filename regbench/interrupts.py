@@ -26,7 +26,9 @@ INTERRUPTED = (RUN_AGAIN, 130, 143)
 ONE_WISH = 0.5
 """Seconds within which further signals repeat the first one: a terminal and a launcher may both send it."""
 
-_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+_ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
+]
 _first: tuple[int, float] | None = None
 _stop: threading.Event | None = None
 _installed = False

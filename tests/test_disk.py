@@ -31,9 +31,14 @@ def test_files_have_the_permissions_of_the_umask(tmp_path, mask):
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")
-    with pytest.raises(KeyboardInterrupt), replaced(path) as partial:
-        partial.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with replaced(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "old"
 

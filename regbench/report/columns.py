@@ -9,6 +9,7 @@ from typing import Literal
 from regbench.metrics.corner import verdict
 from regbench.plugins.registry import registry
 from regbench.report.board import Board
+from regbench.report.checks.descent import declared
 from regbench.report.ranking import RankedRow, Ranking
 from regbench.report.table import DASH, Table, number, with_interval
 from regbench.results.provenance import without_folders
@@ -78,6 +79,18 @@ def verdict_of(ranked: RankedRow) -> str:
         return "open"
     ends = [VERDICTS.index(verdict(ratio, 1.0)) for ratio in ranked.ratio_interval]
     return " or ".join(VERDICTS[min(ends) : max(ends) + 1])
+
+
+def trust_of(ranked: RankedRow) -> str:
+    """``recomputed`` where the weights of all runs gave their pairs again, else ``submitted``; a dash without any."""
+    finished = ranked.row.finished
+    if not finished:
+        return DASH
+    again = sum(run.recomputed for run in finished)
+    words = (
+        "recomputed" if again == len(finished) else f"recomputed {again} of {len(finished)}" if again else "submitted"
+    )
+    return f"{words}, weights as declared" if any(declared(run.result) for run in finished) else words
 
 
 def is_identity(ranked: RankedRow) -> bool:
@@ -168,4 +181,5 @@ COLUMNS: tuple[Column, ...] = (
     Column("memory", _memory, lambda r: (peak_memory(r) or (None,))[0]),
     _measurement_column("training", "training", "seconds", unit=60, decimals=1, suffix=" min"),
     Column("verdict", verdict_of),
+    Column("trust", trust_of),
 )

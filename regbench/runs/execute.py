@@ -169,8 +169,10 @@ def _run(plan: Plan, reporter: Reporter, train: Train, earlier: Result | None = 
             state = found
         else:
             if earlier is not None and not (plan.folder / CHECKPOINT).is_file():
-                raise DataError(f"{plan.folder}: its {WEIGHTS} is lost and it has no {CHECKPOINT}: its training is lost; "
-                                "add --force to train it again")
+                raise DataError(
+                    f"{plan.folder}: its {WEIGHTS} is lost and it has no {CHECKPOINT}: its training is lost; "
+                    "add --force to train it again"
+                )
             state = train(sampler=sampler, reporter=reporter, score=scores, watch=watch)
         for name in watch.missing(last):  # lost with a damaged file, as below
             watch(last.deploys[name], name, last, last.steps)

@@ -177,7 +177,9 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
     )
 
 
-def transfer_plan(finished: Path, request: Request, progress: Progress | None = None) -> Plan:
+def transfer_plan(
+    finished: Path, request: Request, progress: Progress | None = None, *, test_pairs: int | None = None
+) -> Plan:
     """Judge what a finished run deploys on the test pairs of ``request.dataset``, under the run's own protocol.
 
     Args:
@@ -185,6 +187,7 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         request: data set, device, seed, ``out`` and ``protocol.source`` (each data set has its own source; the default
             is that of the run). Its components and the rest of its protocol are not used.
         progress: told how far the preparation of the data set is.
+        test_pairs: least number of test pairs; default: that of the protocol.
 
     Raises:
         UsageError: ``--set`` of anything else, or the data set does not fit the protocol.
@@ -198,7 +201,8 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
     device = device_of(request.device)
     run = open_run(finished, device)
     trained = run.result.identity
-    own = build_protocol(trained.protocol.model_dump() | request.settings("protocol"), budget_of(trained.budget))
+    more = {} if test_pairs is None else {"test_pairs": test_pairs}
+    own = build_protocol(trained.protocol.model_dump() | request.settings("protocol") | more, budget_of(trained.budget))
     pack = pack_of(request, progress)
     # Really unaligned sets are judged as they are; made pairs follow the protocol of the run.
     protocol = own.model_copy(update={"pairing": "frozen" if pack.aligned else "given"})

@@ -20,7 +20,6 @@ from torch.optim import Optimizer
 from regbench.errors import DataError
 from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
 
-
 _VERSION = "1"
 _LOST = "where this training stood is lost: add --force to start afresh"
 
@@ -162,7 +161,9 @@ def read_checkpoint(path: Path, bound: Mapping[str, str] | None = None) -> Check
     if metadata.get("format") != "regbench-checkpoint":
         raise DataError(f"{path}: not a regbench checkpoint; {_LOST}")
     if metadata.get("version") != _VERSION:
-        raise DataError(f"{path}: is of version {metadata.get('version')}, not {_VERSION}; upgrade regbench, or {_LOST}")
+        raise DataError(
+            f"{path}: is of version {metadata.get('version')}, not {_VERSION}; upgrade regbench, or {_LOST}"
+        )
     for fact, wanted in (bound or {}).items():
         if (found := metadata.get(fact)) != wanted:
             raise DataError(

@@ -73,7 +73,9 @@ def same(place, result) -> None:
     assert result.status == "ok"
     assert result.metrics == place.result.metrics
     kept = place.folder.with_name("kept") / WEIGHTS
-    for was, now in zip(read_tensors(kept)[0].items(), read_tensors(place.trained.folder / WEIGHTS)[0].items(), strict=True):
+    for was, now in zip(
+        read_tensors(kept)[0].items(), read_tensors(place.trained.folder / WEIGHTS)[0].items(), strict=True
+    ):
         assert was[0] == now[0]
         assert torch.equal(was[1], now[1])
     for name in ("deploys", "health", "stages", "seconds"):
@@ -144,7 +146,9 @@ def test_estimates_of_other_weights_are_not_taken_for_the_runs_own(place, again)
     (folder / RESULT).unlink()
     (path,) = (folder / "deploys").iterdir()
     pairs = read_pairs(path)
-    write_pairs(path, replace(pairs, estimate=pairs.displacement, error=0 * pairs.error), {"run_id": place.result.run_id})
+    write_pairs(
+        path, replace(pairs, estimate=pairs.displacement, error=0 * pairs.error), {"run_id": place.result.run_id}
+    )
     same(place, again())
 
 

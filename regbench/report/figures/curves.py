@@ -97,6 +97,8 @@ def _read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
         raise DataError(f"{error.filename}: {error.strerror}; training curves are drawn of run directories") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is broken ({' '.join(str(error).split())}); run the job again") from error
+    if not entries and path.stat().st_size:
+        raise DataError(f"{path} is broken; run the job again")
     if not curves:
         raise DataError(f"{path} holds no scores; the strategy deploys nothing while it trains")
     return curves
