@@ -46,6 +46,12 @@ def test_who_waits_says_for_what(rival, tmp_path, capsys):
     assert line == f"regbench: waiting for another process that prepares synthetic (it holds {tmp_path / '.lock'})"
 
 
+def test_a_folder_is_locked_itself(tmp_path):
+    with locked(tmp_path, wait=False), pytest.raises(HeldError), locked(tmp_path, wait=False):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_lock_is_not_emptied(tmp_path):
     path = tmp_path / ".lock"
     path.write_text("mine")
@@ -76,7 +82,7 @@ def test_a_folder_that_cannot_be_written_needs_no_lock(tmp_path, monkeypatch, ca
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refused)
+    monkeypatch.setattr("regbench.locks.os.open", refused)
     with locked(tmp_path / ".lock", wait=False):
         pass
     assert capsys.readouterr().err == ""

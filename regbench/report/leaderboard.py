@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from regbench.disk import remove_leftovers
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
+from regbench.locks import locked
 from regbench.report.board import BoardRow, load_board, read_settings
 from regbench.report.checks import problems_of
 from regbench.report.render.comma_separated import to_csv
@@ -62,11 +63,14 @@ def render(root: Path, name: str) -> str:
 def build(root: Path, names: Iterable[str] = ()) -> list[Path]:
     """Write ``<board>.md`` of every board (or of ``names``); returns the files whose content changed."""
     changed = []
-    for name in boards(root, names):
-        path, text = root / f"{name}.md", render(root, name)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-            changed.append(path)
+    listed = boards(root, names)
+    with locked(root, wait=True, work="writes boards"):
+        remove_leftovers(root)
+        for name in listed:
+            path, text = root / f"{name}.md", render(root, name)
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+                changed.append(path)
     return changed
 
 
@@ -143,11 +147,14 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, re
                 "--replace to take the new ones"
             )
         taken.append((run, result.status, target))
-    remove_leftovers(root / "results" / name)
-    for run, status, target in taken:
-        if status == "ok":
-            write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
-        write_bytes(target, (run / RESULT).read_bytes())
+    folder = root / "results" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=True, work=f"adds to board {name}"):
+        remove_leftovers(folder)
+        for run, status, target in taken:
+            if status == "ok":
+                write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
+            write_bytes(target, (run / RESULT).read_bytes())
     return [target for *_, target in taken]
 
 

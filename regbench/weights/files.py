@@ -68,7 +68,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor], facts: Mapping[str, str] | Non
     for key in sorted(tensors):
         value = tensors[key].detach().cpu().contiguous()
         digest.update(f"\n{key} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
