@@ -28,6 +28,7 @@ _WORDS = {
     errno.EACCES: "permission denied; choose another folder, or ask its owner",
     errno.EPERM: "not permitted; choose another folder, or ask its owner",
     errno.EIO: "the disk does not answer as it should; choose another one",
+    errno.EISDIR: "is a folder where a file belongs; remove it",
     errno.ENAMETOOLONG: "the name is too long for this disk",
     errno.EMFILE: "too many files are open; raise `ulimit -n`",
 }
@@ -41,6 +42,8 @@ def replaced(path: Path) -> Iterator[Path]:
     and is removed when it raises.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         yield partial
@@ -84,8 +87,15 @@ def append_line(path: Path, line: str) -> None:
 
 def in_words(error: OSError) -> str:
     """An error of the system in one line: the file, what is wrong, and what to do."""
-    words = _WORDS.get(error.errno or 0, error.strerror or str(error) or type(error).__name__)
+    words = why(error)
     return f"{error.filename}: {words}" if error.filename else words
+
+
+def why(error: Exception) -> str:
+    """What is wrong and what to do, without the file; libraries tell the system's number in their text."""
+    told = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+    number = getattr(error, "errno", None) or (int(told[1] or told[2]) if told else 0)
+    return _WORDS.get(number) or getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _end_of_last_line(file: IO[bytes], size: int) -> int:

@@ -6,7 +6,6 @@ component it belongs to and what supervised its training.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from regbench.disk import replaced
+from regbench.disk import replaced, why
 from regbench.errors import DataError, RegbenchError
 from regbench.weights.kinds import SAFETENSORS, TORCH, kind_of
 
@@ -38,9 +37,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         with replaced(path) as partial:
             save_file({key: value.clone() for key, value in plain.items()}, partial, facts)
     except (OSError, SafetensorError) as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        why = "the disk is full; free some space" if full else str(error)
-        raise RegbenchError(f"cannot write {path}: {why}, then run the same command again to resume") from error
+        raise RegbenchError(f"cannot write {path}: {why(error)}, then run the same command again to resume") from error
 
 
 def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:

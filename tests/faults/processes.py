@@ -182,15 +182,11 @@ def _child(request: Mapping[str, Any]) -> int:
     sys.argv = ["regbench", *request["argv"]]
     if request["fault"]:
         _break(**request["fault"])
-    from regbench import interrupts
     from regbench.cli import main
 
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     try:
-        with interrupts.caught():
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-            main()
-    except KeyboardInterrupt:
-        return interrupts.exit_code()
+        main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
@@ -201,9 +197,12 @@ def _child(request: Mapping[str, Any]) -> int:
 
 def _serve() -> None:
     """Fork a child for each line of standard input."""
+    import atexit
+
     import torch
 
     import regbench.cli.run  # noqa: F401
+    from regbench import interrupts
     from regbench.plugins.registry import registry
     from regbench.runs import execute  # noqa: F401
 
@@ -215,12 +214,13 @@ def _serve() -> None:
     for line in sys.stdin:
         process = os.fork()
         if not process:
-            code = _child(json.loads(line))
-            import atexit
-
-            atexit._run_exitfuncs()
-            sys.stdout.flush()
-            sys.stderr.flush()
+            code = 1
+            try:
+                with interrupts.caught():  # to the very end
+                    code = _child(json.loads(line))
+                    atexit._run_exitfuncs()
+            except KeyboardInterrupt:
+                code = interrupts.exit_code()
             os._exit(code)
         answers.write(f"{process}\n")
         answers.flush()

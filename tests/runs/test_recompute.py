@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from regbench.cli.leaderboard import command
 from regbench.errors import DataError, UsageError
 from regbench.report import leaderboard
-from regbench.results.layout import PAIRS, RESULT
+from regbench.results.layout import RESULT
 from regbench.results.pairs import Pairs, read_pairs, write_pairs
 from regbench.runs.recompute import agreement, recompute
 from regbench.runs.request import Request
@@ -100,7 +100,7 @@ def test_the_command_line(place, root):
 def test_agreement():
     truth = np.zeros((4, 4, 2))
     a = Pairs.of(truth, truth, [True, True, False, False], range(4))
-    b = Pairs.of(truth, truth + [[[0.04]], [[0.06]], [[9]], [[0]]], [True, True, False, True], range(4))
+    b = Pairs.of(truth, [*truth, [[0.04]], [[0.06]], [[9]], [[0]]], [True, True, False, True], range(4))
     assert agreement(a, a) == 1.0
     assert agreement(a, b) == 0.5
     assert agreement(a, Pairs.of(truth[:2], truth[:2], [True, True], range(2))) == 0.0

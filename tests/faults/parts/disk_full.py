@@ -16,7 +16,7 @@ LIMITS = (0, 60, 200, 1000, 3000, 4096, 5000, 20_000, 60_000, 150_000)
 """Bytes that a file may have: writes fail in their middle, logs end in half a line."""
 SIZES = (16, 32, 64, 128, 256, 400)
 """KiB of a disk."""
-SAYS = ("disk is full", "larger than is allowed", "free some space")
+SAYS = ("disk is full", "larger than is allowed", "no space left", "File too large")
 
 
 def run(size: Size, folder: Path) -> Iterator[Line]:
