@@ -35,6 +35,7 @@ _SMALL = {"patch": 64, "rho": 16}
 BUDGETS = {
     "smoke": Budget("smoke", "every part once, 64 px, tiny networks: proves it runs", 1 / 6000, "smoke", _SMALL),
     "quick": Budget("quick", "minutes on 2 CPU cores: 64 px, ±16 px, small networks", 1 / 80, "quick", _SMALL),
+    "hour": Budget("hour", "an hour on 1 CPU core: 64 px, ±16 px, networks of middle size", 1 / 40, "hour", _SMALL),
     "short": Budget("short", "published size, 1/20 of the published schedule", 1 / 20),
     "full": Budget("full", "the published size and schedule"),
 }
@@ -73,7 +74,7 @@ def parse_value(text: str) -> Any:
     """A value as JSON if it parses, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or numbers and nesting that no setting has
         return str(text)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from regbench.contained import refuse_links, safe_name
 from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
@@ -41,6 +42,9 @@ class BoardSettings(BaseModel):
     notes: list[str] = []
     manifest_sha256: list[str] = []
     """The current test manifests; runs on others are stale. Empty: all are current, each with a section of its own."""
+    controls: list[str] = []
+    """Components whose rows no section may lack without a word: identity, matchers that need no training, controls and
+    the supervised reference, by name. Empty: one of each kind is enough."""
     papers: list[str] = []
     """Folders of ``recipes/`` whose ``paper.csv`` holds numbers to print beside ours."""
 
@@ -164,8 +168,10 @@ def load_board(folder: Path) -> Board:
     """Read a board.
 
     Raises:
-        DataError: a file is broken, or runs that share a manifest hold different pairs.
+        DataError: a file is broken or a link, or runs that share a manifest hold different pairs.
+        UsageError: ``board.toml`` names a paper by a path.
     """
+    refuse_links(folder)
     runs = [_stored(path) for path in sorted(folder.glob("*.json")) if not path.name.endswith(MARK)]
     settings = read_settings(folder)
     current, stale = [], []
@@ -183,7 +189,7 @@ def load_board(folder: Path) -> Board:
         settings=settings,
         sections=sections_of(current),
         stale=stale,
-        papers=[load_paper(recipes / name) for name in settings.papers],
+        papers=[load_paper(recipes / safe_name(name, "paper")) for name in settings.papers],
     )
 
 
@@ -252,5 +258,5 @@ def read_settings(folder: Path) -> BoardSettings:
         return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (tomllib.TOMLDecodeError, ValidationError, RecursionError) as error:
         raise DataError(f"{path} is not a board description: {' '.join(str(error).split())}") from error

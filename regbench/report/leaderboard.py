@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from regbench.contained import refuse_link, refuse_links, safe_name
 from regbench.disk import remove_leftovers
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.locks import locked
@@ -23,7 +24,6 @@ from regbench.report.render.latex import to_latex
 from regbench.report.render.markdown import GENERATED, to_markdown
 from regbench.results import Result, load_result, read_pairs, write_bytes, write_text
 from regbench.results.layout import PAIRS, RESULT
-from regbench.texts import is_folder_name
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene
@@ -41,7 +41,11 @@ def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
     results = root / "results"
     if not results.is_dir():
         raise DataError(f"{results} does not exist; point --root at the folder of the leaderboards")
-    known = sorted(path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith("."))
+    known = sorted(
+        path.name
+        for path in results.iterdir()
+        if path.is_dir() and not (path.is_symlink() or path.name.startswith("."))
+    )
     wanted = list(names)
     for name in wanted:
         if name not in known:
@@ -51,8 +55,7 @@ def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise UsageError for a name that no board can have: it is the name of a folder and of a page."""
-    if not is_folder_name(name):
-        raise UsageError(f"board {name!r}: a board's name is one plain folder name, such as my-board")
+    safe_name(name, "board")
 
 
 def render(root: Path, name: str) -> str:
@@ -109,6 +112,7 @@ def _pages_without_results(root: Path, known: Sequence[str]) -> list[str]:
 def verify(folder: Path) -> list[str]:
     """Check every committed run of a board by what its files decide, see :mod:`regbench.report.checks`."""
     try:
+        refuse_links(folder)
         return problems_of(folder, read_settings(folder))
     except DataError as error:
         return [str(error)]
@@ -130,8 +134,11 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, re
             plain folder name.
     """
     check_name(name)
+    refuse_link(root / "results" / name)
     taken = []
     for run in runs:
+        if run.is_dir():
+            refuse_links(run)
         result = load_result(run / RESULT)
         if result.truth != "labels":
             truth = "tie points" if result.truth == "tie points" else "no truth"

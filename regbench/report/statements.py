@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from regbench.installed import is_official
 from regbench.metrics.agreement import ENOUGH, Agreement, agreement
 from regbench.metrics.uncertainty import LEAST_IMAGES
 from regbench.report.board import Section
@@ -15,7 +17,7 @@ from regbench.report.columns import is_control, is_identity
 from regbench.report.printed import METRICS, Paper, PrintedLine, matches_method
 from regbench.report.ranking import Ranking
 from regbench.report.table import DASH, Table, number, range_in_words, with_interval
-from regbench.results import Result
+from regbench.results import Identity, Result
 
 LEGEND = (
     "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
@@ -28,6 +30,10 @@ LEGEND = (
     " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
     " of the run, training included. Trust: submitted numbers follow from the pairs beside them, recomputed ones came"
     " out of the run's weights again; those of papers are reported."
+)
+CONFIDENCE_NOTE = (
+    "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"
+    " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on."
 )
 STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above."
 
@@ -50,9 +56,17 @@ def facts(section: Section, ranking: Ranking) -> str:
     return f"Test manifest {section.manifest[:12]}{size}.{unseen}"
 
 
-def missing_controls(ranking: Ranking) -> list[str]:
-    """The required rows that this section lacks; a row without a finished run does not count."""
+def missing_controls(ranking: Ranking, named: Sequence[str] = ()) -> list[str]:
+    """The required rows that this section lacks; a row without a finished run does not count.
+
+    Args:
+        ranking: the rows of the section.
+        named: the components whose rows are required, of ``board.toml``; empty: one of each kind is.
+    """
     rows = [ranked for ranked in ranking.rows if ranked.values]
+    if named:
+        shown = {name for ranked in rows for name in _shows(ranked.row.identity)}
+        return [name for name in named if name not in shown]
     present = {
         "identity (doing nothing)": any(map(is_identity, rows)),
         "no-translator control": any(map(is_control, rows)),
@@ -61,12 +75,18 @@ def missing_controls(ranking: Ranking) -> list[str]:
     return [name for name, found in present.items() if not found]
 
 
-def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
-    """One line for each section that lacks a control, for the top of the page."""
+def _shows(identity: Identity) -> set[str]:
+    """The components a row stands for as a control: a registrator only where nothing was trained."""
+    parts = (identity.registrator,) if identity.strategy is None else (identity.strategy, identity.translator)
+    return {part.name for part in parts if part is not None}
+
+
+def warnings(sections: Sequence[tuple[Section, Ranking]], named: Sequence[str] = ()) -> list[str]:
+    """One line for each section that lacks a control, for the top of the page; ``named`` as above."""
     return [
         f"{title(section)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
         for section, ranking in sections
-        if (missing := missing_controls(ranking))
+        if (missing := missing_controls(ranking, named))
     ]
 
 
@@ -119,6 +139,35 @@ def unpublished_combinations(ranking: Ranking) -> str:
     """Which rows cannot be compared with a printed number, because no paper reports their combination."""
     rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.unpublished_combination]
     return f"Of combinations no paper reports: row {', '.join(rows)}." if rows else ""
+
+
+def third_party(ranking: Ranking) -> str:
+    """Which rows were made with components, or beside plugins, that are not this project's."""
+    said = []
+    for row, ranked in enumerate(ranking.rows, 1):
+        used: dict[str, None] = {}
+        beside: dict[str, None] = {}
+        for run in ranked.row.runs:
+            identity, provenance = run.result.identity, run.result.provenance
+            hashes = provenance.get("third_party")
+            for part in (identity.translator, identity.registrator, identity.strategy):
+                if part is not None and not is_official(part.distribution):
+                    sha256 = _hash_of(hashes, part.distribution)
+                    used[f"{part.name} of {part.distribution} {part.version}{sha256}"] = None
+            installed = provenance.get("distributions")
+            for name, version in installed.items() if isinstance(installed, Mapping) else ():
+                if not is_official(str(name)) and not any(f" of {name} " in text for text in used):
+                    beside[f"{name} {version}"] = None
+        if used or beside:
+            also = f"made beside {', '.join(beside)}" if beside else ""
+            said.append(f"row {row}: {'; '.join([*used, also] if also else used)}")
+    return f"With code of others, which this project does not know: {'. '.join(said)}." if said else ""
+
+
+def _hash_of(hashes: Any, distribution: str) -> str:
+    """`` (sha256 0123456789ab)`` of the files of a distribution, where the result has it."""
+    sha256 = hashes.get(distribution) if isinstance(hashes, Mapping) else None
+    return f" (sha256 {sha256[:12]})" if isinstance(sha256, str) else ""
 
 
 def _machine(result: Result) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
@@ -30,13 +30,11 @@ from regbench.runs.build import check_trained
 from regbench.runs.context import Ancestor, ConfiguredComponent, RunContext
 from regbench.runs.finished import open_run
 from regbench.runs.request import Request, device_of, pack_of, resolve, resolve_data
+from regbench.runs.strategies import SUPERVISION, Supervision, deployed_of, stages_of, strategy_of, supervision_of
 from regbench.settings import Budget, budget_of
 from regbench.training.trainer import TrainerConfig
 from regbench.weights.files import read_metadata
 from regbench.weights.used import Hashes, add_file, file_sha256, weights_used
-
-Supervision = Literal["none", "homography"]
-_SUPERVISION: tuple[Supervision, ...] = ("none", "homography")  # weakest first
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,8 @@ class Plan:
     strategy: TrainingStrategy | None = None
     given: GivenWeights | None = None
     """Of the weights the registrator starts from; None where none were named."""
+    confidence: bool = False
+    """Whether to store how sure one can be of each estimate, which changes no estimate and so no run id."""
 
     @property
     def lineage(self) -> dict[str, dict[str, Any]]:
@@ -126,10 +126,10 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         own: Supervision = "none"
     else:
         with weights_used() as read:
-            built = strategy.component.load()(strategy.config)
-            assert built is not None
-            deployed, own = built.build(context), built.supervision
-            stages = built.stages(context)
+            built = strategy_of(strategy)
+            own = supervision_of(built, strategy)
+            deployed = deployed_of(built, context, strategy)
+            stages = stages_of(built, context, strategy)
         for file in built.weight_files():
             add_file(read, file)
         context.files["strategy"] = read
@@ -153,7 +153,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         budget=resolved.budget.name,
         ancestors=[ancestor.run_id for ancestor in context.ancestors],
         metric_version=METRIC_VERSION,
-        supervision=max([own, *([given.supervision] if given else []), *ancestors_supervision], key=_SUPERVISION.index),
+        supervision=max([own, *([given.supervision] if given else []), *ancestors_supervision], key=SUPERVISION.index),
         precision="bf16" if strategy is not None and request.precision == "bf16" else "fp32",
     )
     run_id = run_id_of(identity)
@@ -174,6 +174,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         unpublished_combination=unpublished_combination(*components),
         strategy=built,
         given=given,
+        confidence=request.confidence,
     )
 
 
@@ -238,6 +239,7 @@ def transfer_plan(
         stages=(),
         deployed=run.registrator,
         labels=False,
+        confidence=request.confidence,
     )
 
 
@@ -290,7 +292,7 @@ def _given_weights(path: Path | None) -> GivenWeights | None:
     own: Supervision = "none" if metadata.get("supervision") == "none" else "homography"
     return GivenWeights(
         sha256=file_sha256(path),
-        supervision=max([own, *seen], key=_SUPERVISION.index),
+        supervision=max([own, *seen], key=SUPERVISION.index),
         run_id=metadata.get("run_id"),
         lineage=lineage,
     )

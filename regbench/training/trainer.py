@@ -3,8 +3,9 @@
 Within a step (:mod:`regbench.training.step`) the objectives run in order. Each takes the gradient for the parameters it
 updates and no others, so "frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the
 step, and every step's randomness is seeded by (run seed, stage, step), so a killed run continues from its checkpoint to
-the same numbers. No value is read back from the device inside a step: a loss that is not finite sets a flag on the
-device, which is read when progress is reported, and a checkpoint is only written after such a look. After each step the
+the same numbers. No value is read back from the device inside a step: a loss or a gradient that is not finite sets a
+flag on the device, which is read when progress is reported. A checkpoint is only written after such a look, and after
+one at the weights themselves. After each step the
 processes of a run (:mod:`regbench.distributed.processes`) agree, on the host, on whether to save and to stop.
 """
 
@@ -13,7 +14,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,9 @@ from regbench.training.checkpoint import Checkpoint, TrainingState, read_checkpo
 from regbench.training.cpu_memory import StepAllocation
 from regbench.training.health import every
 from regbench.training.progress import Reporter, Tick
+from regbench.training.seen import counting_pairs
 from regbench.training.stage_cache import StageCache
-from regbench.training.step import ObjectiveState, averaged, take_step
+from regbench.training.step import ObjectiveState, all_finite, averaged, take_step
 
 
 class TrainerConfig(BaseModel):
@@ -115,7 +118,7 @@ class Trainer:
         """Train every stage that is not done yet.
 
         Raises:
-            DivergedError: a loss is not finite; the last good checkpoint is kept.
+            DivergedError: a loss, a gradient or a weight is not finite; the last good checkpoint is kept.
             InterruptedRun: a signal arrived; everything up to it is in the checkpoint.
             RegbenchError: the disk is full, a broken checkpoint, a broken stage.
         """
@@ -214,7 +217,7 @@ class Trainer:
             raise self._interrupted(stage)
         for step in range(self.state.step, stage.steps):
             self._set_modes(stage)  # an evaluation or a callback may have changed them
-            with self.world.sharing_batches(), allocation():
+            with self.world.sharing_batches(), allocation(), self._pairs_counted(stage):
                 not_finite, logged = self._step(stage, objectives, step, not_finite)
             done = self.state.step = step + 1
             last = done == stage.steps
@@ -255,6 +258,16 @@ class Trainer:
         where = f"at step {self.state.step}" if self.state.step < stage.steps else "after its last step"
         return InterruptedRun(f"interrupted in stage {stage.name} {where}; run it again to resume")
 
+    @contextmanager
+    def _pairs_counted(self, stage: Stage) -> Iterator[None]:
+        """In the first step of a stage, count the pairs its registrators learn from; each step has as many."""
+        if stage.name in self.state.step_pairs:
+            yield
+            return
+        with counting_pairs(stage, self.modules) as counts:
+            yield
+        self.state.step_pairs[stage.name] = self.world.processes * sum(counts)
+
     def _step(
         self, stage: Stage, objectives: list[ObjectiveState], step: int, not_finite: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -288,13 +301,13 @@ class Trainer:
         """Read the device, the only place that waits for it: log the losses and return them.
 
         Raises:
-            DivergedError: a loss was not finite after step ``since``.
+            DivergedError: a loss or a gradient was not finite after step ``since``.
         """
         (diverged,) = self.world.any(bool(not_finite))
         if diverged:
             self.reporter.close()
             raise DivergedError(
-                f"stage {stage.name}: the loss is not finite between steps {since} and {self.state.step}; "
+                f"stage {stage.name}: loss or gradient is not finite between steps {since} and {self.state.step}; "
                 "nothing after the last checkpoint was kept. Lower the learning rate or clip the gradient"
             )
         values = self.world.mean(logged)
@@ -325,6 +338,13 @@ class Trainer:
             append_json(self.folder / LOG, entry)
 
     def _save(self, objectives: Sequence[ObjectiveState]) -> None:
+        (diverged,) = self.world.any(not bool(all_finite(self.modules)))
+        if diverged:
+            self.reporter.close()
+            raise DivergedError(
+                f"weights are not finite after step {self.state.step} of stage {self.state.stage + 1}; nothing after "
+                "the last checkpoint was kept. Lower the learning rate or clip the gradient"
+            )
         if self.world.first:
             optimisers, averages = [o.optimiser for o in objectives], [o.average for o in objectives]
             save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages, self.bound)

@@ -31,6 +31,8 @@ class Line:
     tracebacks: int = 0
     generic: int = 0
     """Refusals that say no more than the class and the text of an exception; they count as survived."""
+    generic_said: list[str] = field(default_factory=list)
+    """What those refusals said."""
     documented: list[str] = field(default_factory=list)
     """Limits that the documents name; they are no losses."""
     losses: list[str] = field(default_factory=list)
@@ -67,5 +69,7 @@ def in_words(lines: Iterable[Line]) -> Iterator[str]:
     for line in lines:
         for what in line.losses:
             yield f"LOST {line.line}: {what}"
+        for what in line.generic_said:
+            yield f"generic {line.line}: {what}"
         for what in line.documented:
             yield f"documented {line.line}: {what}"

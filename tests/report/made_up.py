@@ -32,6 +32,7 @@ PROVENANCE = {
     "argv": ["made_up.py"],
     "versions": {"python": "3"},
     "distributions": {"regbench-test": "0.1.0"},
+    "third_party": {"regbench-test": "c" * 64},
 }
 
 
@@ -100,15 +101,22 @@ def save_run(
             lineage=lineage,
             metrics={name: Measure(**entry) for name, entry in summarise(errors).items()},
             timing={"register_ms": 12.34, "device": "cpu"},
-            training={"parameters": 850_000, "seconds": 90.0, "peak_memory_mb": 1234.5}
-            if identity.strategy
-            else {"parameters": 0},
+            training=training_of(identity),
             provenance=PROVENANCE,
             pairs_sha256=pairs.sha256,
         )
         write_pairs(run / "pairs.h5", pairs, {"run_id": run_id})
     write_result(run / "result.json", result)
     return result
+
+
+def training_of(identity: Identity) -> dict[str, Any]:
+    """How a run was trained; the students' runs are of before pairs and images were counted."""
+    if identity.strategy is None:
+        return {"parameters": 0}
+    images = 5_000 if identity.translator else 0
+    seen = {} if identity.strategy.name == "sshnet-d" else {"pairs_seen": 64_000, "images_seen": images}
+    return {"parameters": 850_000, "seconds": 90.0, "peak_memory_mb": 1234.5} | seen
 
 
 def made_up_runs(folder: Path) -> list[Result]:

@@ -242,7 +242,7 @@ RECORDS_FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         "which are aligned"),
     "a time below zero": (put("timing", register_ms=-1.0), "no time of a pair"),
     "a time of nothing": (put("timing", register_ms=0), "no time of a pair"),
-    "a time in words": (put("timing", register_ms="fast"), "no time of a pair"),
+    "a time in words": (put("timing", register_ms="fast"), "timing.register_ms"),
     "no time": (lambda r: r.update(timing={}), "no time of a pair"),
     "a spread of times below zero": (put("timing", register_ms_iqr=-1.0), "register_ms_iqr"),
     "parameters in words": (put("training", parameters="few"), "training.parameters"),
@@ -257,6 +257,7 @@ RECORDS_FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "a cpu that is a list": (put("provenance", cpu=["fast"]), "provenance.cpu"),
     "a gpu that is a word": (put("provenance", gpu="fast"), "provenance.gpu"),
     "a distribution that was not installed": (put("provenance", distributions={}), "which provenance does not list"),
+    "code of others without a hash": (put("provenance", third_party={}), "code of others"),
     "another command's seed": (
         command("run", "--registrator", "mcnet", "--translator", "mimgcd", "--strategy", "colreg"),
         "its command says --seed 0, its identity 7"),

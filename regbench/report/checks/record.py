@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 from regbench.api.config import ComponentConfig
 from regbench.data.protocol import Protocol
 from regbench.errors import RegbenchError
-from regbench.plugins.registry import Component, canonical, registry
+from regbench.installed import canonical, is_official
+from regbench.plugins.registry import Component, registry
 from regbench.results import Identity, Result, schema
 from regbench.settings import budget_of, first_line
 
@@ -110,11 +112,19 @@ def _provenance(result: Result) -> Iterator[str]:
     if not isinstance(distributions, Mapping):
         yield "provenance.distributions does not tell what was installed"
         return
+    hashes = facts.get("third_party")
     versions = {canonical(str(name)): version for name, version in distributions.items()}
     for role in ROLES:
         part = getattr(result.identity, role)
         if part is not None and versions.get(canonical(part.distribution)) != part.version:
             yield f"its {role} {part.name} is of {part.distribution} {part.version}, which provenance does not list"
+        elif part is not None and not is_official(part.distribution) and not _is_hash(hashes, part.distribution):
+            yield f"its {role} {part.name} is code of others, whose files provenance.third_party does not hash"
+
+
+def _is_hash(hashes: Any, distribution: str) -> bool:
+    sha256 = hashes.get(distribution) if isinstance(hashes, Mapping) else None
+    return isinstance(sha256, str) and re.fullmatch("[0-9a-f]{64}", sha256) is not None
 
 
 def _command(result: Result) -> Iterator[str]:
