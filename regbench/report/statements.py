@@ -28,7 +28,8 @@ LEGEND = (
     " 5 %, and a lead that would last if the better row did nothing on all images of a kind that may be unseen. It"
     " counts, and only the supported statements order two rows. A verdict names all that its interval reaches, and is"
     " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
-    " of the run, training included."
+    " of the run, training included. Trust: submitted numbers follow from the pairs beside them, recomputed ones came"
+    " out of the run's weights again; those of papers are reported."
 )
 CONFIDENCE_NOTE = (
     "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"

@@ -178,11 +178,14 @@ class Result(_Record):
     """``register_ms``: median time of a pair in milliseconds; more keys are allowed."""
     weights_sha256: Sha256 | None = None
     """Hash of the run's ``weights.safetensors``; None for a run without weights."""
+    pairs_sha256: Sha256 | None = None
+    """Hash of the content of the run's ``pairs.h5``; None in records of an earlier regbench."""
     training: dict[str, Any] = {}
     """``parameters``: number of those of the deployed network; ``seconds`` of training; ``pairs_seen`` by registrators
     that learned, ``images_seen`` by translators that did; ``ranges``: which stored values
     of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
-    paper reports this combination of components; more keys are allowed."""
+    paper reports this combination of components; ``weights``: run id and supervision of the weights it started from, if
+    any were given; more keys are allowed."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything;
     ``third_party``: hashes of the files of components that are not this project's, by distribution."""
