@@ -119,7 +119,7 @@ def read_pairs(path: Path) -> Pairs:
                 raise DataError(f"{path} has version {version}, this regbench reads {VERSION}; upgrade it")
             check_hdf5(path, file)
             return Pairs(**_checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS)}))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, LookupError, ValueError, ArithmeticError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is truncated or broken ({reason}); evaluate the run again") from error
 
