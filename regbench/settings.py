@@ -35,6 +35,7 @@ _SMALL = {"patch": 64, "rho": 16}
 BUDGETS = {
     "smoke": Budget("smoke", "every part once, 64 px, tiny networks: proves it runs", 1 / 6000, "smoke", _SMALL),
     "quick": Budget("quick", "minutes on 2 CPU cores: 64 px, ±16 px, small networks", 1 / 80, "quick", _SMALL),
+    "hour": Budget("hour", "an hour on 1 CPU core: 64 px, ±16 px, networks of middle size", 1 / 40, "hour", _SMALL),
     "short": Budget("short", "published size, 1/20 of the published schedule", 1 / 20),
     "full": Budget("full", "the published size and schedule"),
 }

@@ -172,7 +172,7 @@ def test_impossible_protocol_is_a_usage_error(wanted, message):
 
 
 def test_budgets_shrink_from_full_to_smoke():
-    assert list(BUDGETS) == ["smoke", "quick", "short", "full"]
+    assert list(BUDGETS) == ["smoke", "quick", "hour", "short", "full"]
     factors = [BUDGETS[name].factor for name in BUDGETS]
     assert factors == sorted(factors)
     assert budget_of("full").factor == 1

@@ -43,7 +43,7 @@ A recipe may be a stranger's. It names nothing beyond its folder and the one it 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,7 @@ class _RecipeFile(BaseModel):
     budget: str = "quick"
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     controls: bool = True
-    """Add the rows of identity, the no-translator control and the supervised reference."""
+    """Add the rows of every registered control but translators: identity, matchers, no translator, supervised."""
     registrator: str | None = None
     strategy: str | None = None
     translator: str | None = None
@@ -194,15 +194,23 @@ def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:
             rows.append(RecipeRow.model_validate(shared | names | {"name": name, "set": sets}))
     if file.controls:
         reference = file.registrator or next((row.registrator for row in rows if row.strategy), None)
-        rows += _controls(shared, reference, file.set)
+        rows += _controls(shared, reference, file.set, {row.registrator for row in rows if row.strategy is None})
     return tuple(rows)
 
 
-def _controls(shared: dict[str, Any], reference: str | None, sets: Sets) -> list[RecipeRow]:
-    """A row for every registered control: without them no board can be read."""
+def _controls(shared: dict[str, Any], reference: str | None, sets: Sets, untrained: Collection[str]) -> list[RecipeRow]:
+    """A row for every registered control: without them no board can be read.
+
+    Args:
+        shared: keys that all rows have.
+        reference: registrator of the strategies; None where the recipe trains nothing, and needs none of them.
+        sets: settings of all rows.
+        untrained: registrators that have a row without training already.
+    """
     rows = []
-    for identity in _registered("identity"):
-        nothing = {"name": identity, "registrator": identity, "set": _sets_for({}, sets)}
+    matchers = [c.name for c in registry().controls("no-training") if c.name not in untrained] if reference else []
+    for name in [*_registered("identity"), *matchers]:
+        nothing = {"name": name, "registrator": name, "set": _sets_for({}, sets)}
         rows.append(RecipeRow.model_validate(shared | nothing | {"seeds": (0,), "pairing": None}))
     for strategy in [*_registered("no-translator"), *_registered("supervised")] if reference else ():
         names = {"strategy": strategy, "registrator": reference}

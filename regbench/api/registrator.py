@@ -33,7 +33,7 @@ class Registrator(nn.Module, ABC):
             settings do not fit the pairs.
         ``loss(registration, displacement, weight)``: for networks; by default the sequence loss of IHN.
         ``features(image)``: dense features, for strategies that compare them.
-        ``any_size``, ``published_keys``: class attributes, described below.
+        ``any_size``, ``any_scale``, ``published_keys``: class attributes, described below.
 
     What must hold:
         Displacements are pixels at the corners TL, TR, BL, BR of the source, x then y: where a corner of the source
@@ -74,6 +74,8 @@ class Registrator(nn.Module, ABC):
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
     any_size: ClassVar[bool] = False
     """True for methods that take images of any size as they are (matchers)."""
+    any_scale: ClassVar[bool] = False
+    """True for methods to which it does not matter that one image shows things several times as large."""
     published_keys: ClassVar[Sequence[tuple[str, str]]] = ()
     """Renames the keys of a published checkpoint for this class: (regular expression, replacement), in order."""
 
@@ -146,7 +148,7 @@ class Registrator(nn.Module, ABC):
             registration = Registration(displacements.to(resized.displacements.dtype), source_size, resized.ok)
         usable = geometry.is_usable(registration.displacement, registration.size)
         ok = usable if registration.ok is None else registration.ok & usable
-        return Registration(registration.displacements, registration.size, ok)
+        return Registration(registration.displacements, registration.size, ok, registration.matches)
 
     def _checked(self, found: object, source: Tensor) -> Registration:
         """What :meth:`forward` gave for a source, as it is; nothing is read from the device."""

@@ -66,6 +66,11 @@ def _print_errors(result: Result) -> None:
         f"{result.training['parameters']:,} parameters  {result.timing['register_ms']:.1f} ms/pair  "
         f"trained {result.training['seconds']:.0f} s"
     )
+    if "aurc" in metrics:
+        echo(
+            f"  confidence: AURC {interval(metrics['aurc'])} px (MACE where it tells nothing), "
+            f"{interval(metrics['excess_aurc'])} above the best order; 0.5 or more for {interval(metrics['trusted'])} %"
+        )
     _print_stage_scores(result.training.get("deploys", []))
     _print_translation(result.training.get("translation"))
 
@@ -82,6 +87,8 @@ def _print_label_free(result: Result) -> None:
         f"overlap {interval(metrics['overlap'])}  failed {interval(metrics['failed'])} %  "
         f"{result.timing['register_ms']:.1f} ms/pair"
     )
+    if "trusted" in metrics:
+        echo(f"  confidence of 0.5 or more for {interval(metrics['trusted'])} % of the pairs")
     echo("  compare with other methods on the same pairs: regbench consistency RUN RUN")
 
 

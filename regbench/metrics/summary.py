@@ -9,6 +9,7 @@ from typing import Any
 from regbench.errors import PluginError
 from regbench.metrics.auc import auc3, auc5, auc10, auc20
 from regbench.metrics.corner import failed, identity_mace, mace, median_ace, worse_than_identity
+from regbench.metrics.selective import SELECTIVE
 from regbench.metrics.types import Floats, Metric, PairErrors
 from regbench.metrics.uncertainty import Images, Interval
 
@@ -34,7 +35,8 @@ def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[
 
     Returns:
         ``{name: {"value", "ci95", "n"}}`` for every metric, then ``identity_mace`` and ``mace_over_identity``
-        (the ratio with its paired interval). ``value`` is None where it is not finite; ``ci95`` is None where
+        (the ratio with its paired interval), and where there are confidences those of
+        :data:`~regbench.metrics.selective.SELECTIVE`. ``value`` is None where it is not finite; ``ci95`` is None where
         nothing covers: with too few images (:data:`~regbench.metrics.uncertainty.LEAST_IMAGES`), where they do not
         differ, or where one of them decides.
 
@@ -42,6 +44,8 @@ def summarise(errors: PairErrors, metrics: Mapping[str, Metric] = CORE) -> dict[
         PluginError: a metric returns no number.
     """
     images = Images(errors.image)
+    if errors.confidence is not None:
+        metrics = {**metrics, **SELECTIVE}
     entries = {name: _judged(name, metric, errors.copy()) for name, metric in metrics.items()}
     base = identity_mace(errors)
     ratio = mace(errors) / base if base > 0 else math.nan

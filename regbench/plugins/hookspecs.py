@@ -32,6 +32,7 @@ def register_translators(register: Register) -> None:
 
     ``provides``: any of ``unpaired_training``, ``aligned_training``, ``differentiable``, ``features`` (offers
     ``features(image)``).
+    ``control``: ``no-translation``.
     """
 
 
@@ -40,7 +41,7 @@ def register_registrators(register: Register) -> None:
     """Register :class:`regbench.Registrator` classes.
 
     ``provides``: ``train`` (has parameters and a loss), ``features`` (offers ``features(image)``).
-    ``control``: ``identity``.
+    ``control``: ``identity`` or ``no-training``.
     """
 
 

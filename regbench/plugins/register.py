@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol
 
-Control = Literal["identity", "no-translator", "supervised"]
-"""What a component is the reference for: doing nothing (a registrator); what is learned without a translator, and with
-true homographies (strategies). Recipes with ``controls = true`` run every registered control."""
+Control = Literal["identity", "no-training", "no-translation", "no-translator", "supervised"]
+"""What a component is the reference for: doing nothing, and what is found without training (registrators); what is
+learned although nothing is translated (a translator); what is learned without a translator, and with true homographies
+(strategies). Recipes with ``controls = true`` run every registered control, but for translators: how a strategy works
+with one that learns nothing is for the recipe to say."""
 
 
 class Register(Protocol):

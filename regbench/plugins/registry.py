@@ -43,7 +43,11 @@ _HOOKS = {
     "register_metrics": "metric",
     "register_commands": "command",
 }
-_CONTROLS: dict[str, tuple[Control, ...]] = {"registrator": ("identity",), "strategy": ("no-translator", "supervised")}
+_CONTROLS: dict[str, tuple[Control, ...]] = {
+    "registrator": ("identity", "no-training"),
+    "translator": ("no-translation",),
+    "strategy": ("no-translator", "supervised"),
+}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,9 @@ class BoardSettings(BaseModel):
     notes: list[str] = []
     manifest_sha256: list[str] = []
     """The current test manifests; empty: for each data set and protocol, the manifest that most runs use."""
+    controls: list[str] = []
+    """Components whose rows no section may lack without a word: identity, matchers that need no training, controls and
+    the supervised reference, by name. Empty: one of each kind is enough."""
     papers: list[str] = []
     """Folders of ``recipes/`` whose ``paper.csv`` holds numbers to print beside ours."""
 

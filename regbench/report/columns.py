@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from regbench.metrics.corner import verdict
+from regbench.metrics.selective import at_coverage, aurc, excess_aurc, trusted, trusted_mace
+from regbench.metrics.uncertainty import Images
 from regbench.plugins.registry import registry
 from regbench.report.board import Board
 from regbench.report.ranking import RankedRow, Ranking
@@ -15,6 +19,8 @@ from regbench.results.provenance import without_folders
 
 METRICS_WITH_INTERVALS = {"mace": "MACE", "auc@3": "AUC@3", "auc@5": "AUC@5", "auc@10": "AUC@10", "auc@20": "AUC@20"}
 """Metrics that are shown with their intervals, and their heads."""
+COVERAGES = (1.0, 0.8, 0.6, 0.4, 0.2)
+"""Shares of the pairs, the most confident ones, of which MACE is shown."""
 VERDICTS = ("aligned", "collapsed", "diverged")
 """In ascending order of MACE over identity's MACE."""
 
@@ -28,12 +34,20 @@ class Column:
     """The text of a row's cell."""
     value: Callable[[RankedRow], float | None] | None = None
     """The number by which rows are sorted; None for columns of words."""
+    optional: bool = False
+    """Left out where no row has a value."""
 
 
 def main_table(ranking: Ranking) -> Table:
     """All rows of a section, numbered."""
-    rows = [[str(n), *(c.cell(ranked) for c in COLUMNS)] for n, ranked in enumerate(ranking.rows, 1)]
-    return Table(["#", *(c.head for c in COLUMNS)], [False, *(c.value is None for c in COLUMNS)], rows)
+    columns = columns_of(ranking)
+    rows = [[str(n), *(c.cell(ranked) for c in columns)] for n, ranked in enumerate(ranking.rows, 1)]
+    return Table(["#", *(c.head for c in columns)], [False, *(c.value is None for c in columns)], rows)
+
+
+def columns_of(ranking: Ranking) -> list[Column]:
+    """The columns of a section: those that runs of an earlier regbench leave empty are shown where one row has them."""
+    return [c for c in COLUMNS if not c.optional or any(c.cell(ranked) != DASH for ranked in ranking.rows)]
 
 
 def seed_table(ranking: Ranking) -> Table | None:
@@ -47,6 +61,26 @@ def seed_table(ranking: Ranking) -> Table | None:
             ]
             rows.append([str(n), str(ranked.names), str(len(ranked.row.finished)), *cells])
     heads = ["#", "row", "seeds", *METRICS_WITH_INTERVALS.values()]
+    return Table(heads, [False, True, *[False] * (len(heads) - 2)], rows) if rows else None
+
+
+def confidence_table(ranking: Ranking) -> Table | None:
+    """Risk over coverage of the rows whose runs all have confidences, means over seeds; None where none has."""
+    rows = []
+    for n, ranked in enumerate(ranking.rows, 1):
+        errors = [run.pairs.errors for run in ranked.row.finished if run.pairs is not None]
+        if not errors or any(e.confidence is None for e in errors):
+            continue
+        images = Images(errors[0].image)
+        bounds = images.metric(aurc, errors[0]) if len(errors) == 1 else None
+        risks = [number(float(np.mean([at_coverage(e, share) for e in errors]))) for share in COVERAGES]
+        found = with_interval(float(np.mean([aurc(e) for e in errors])), bounds)
+        scores = (np.mean([metric(e) for e in errors]) for metric in (excess_aurc, trusted, trusted_mace))
+        excess, share, mace = (float(score) for score in scores)
+        told = [found, number(excess), number(share, 1), DASH if np.isnan(mace) else number(mace)]
+        rows.append([str(n), str(ranked.names), *risks, *told])
+    heads = ["#", "row", *(f"MACE of {100 * share:.0f} %" for share in COVERAGES)]
+    heads += ["AURC", "above best order", "trusted %", "MACE of trusted"]
     return Table(heads, [False, True, *[False] * (len(heads) - 2)], rows) if rows else None
 
 
@@ -124,13 +158,20 @@ def _score_column(metric: str, head: str) -> Column:
 
 
 def _measurement_column(
-    head: str, block: Literal["timing", "training"], name: str, unit: float, decimals: int, suffix: str = ""
+    head: str,
+    block: Literal["timing", "training"],
+    name: str,
+    unit: float,
+    decimals: int,
+    suffix: str = "",
+    *,
+    optional: bool = False,
 ) -> Column:
     def cell(ranked: RankedRow) -> str:
         mean = ranked.row.mean_over_runs(block, name)
         return DASH if mean is None else number(mean / unit, decimals) + suffix
 
-    return Column(head, cell, lambda ranked: ranked.row.mean_over_runs(block, name))
+    return Column(head, cell, lambda ranked: ranked.row.mean_over_runs(block, name), optional)
 
 
 def _ratio(ranked: RankedRow) -> str:
@@ -166,6 +207,8 @@ COLUMNS: tuple[Column, ...] = (
     _measurement_column("parameters", "training", "parameters", unit=1e6, decimals=2, suffix=" M"),
     _measurement_column("ms/pair", "timing", "register_ms", unit=1, decimals=1),
     Column("memory", _memory, lambda r: (peak_memory(r) or (None,))[0]),
-    _measurement_column("training", "training", "seconds", unit=60, decimals=1, suffix=" min"),
+    _measurement_column("pairs seen (R)", "training", "pairs_seen", unit=1, decimals=0, optional=True),
+    _measurement_column("images seen (T)", "training", "images_seen", unit=1, decimals=0, optional=True),
+    _measurement_column("train s", "training", "seconds", unit=1, decimals=0),
     Column("verdict", verdict_of),
 )

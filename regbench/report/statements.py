@@ -17,7 +17,7 @@ from regbench.report.columns import is_control, is_identity
 from regbench.report.printed import METRICS, Paper, PrintedLine, matches_method
 from regbench.report.ranking import Ranking
 from regbench.report.table import DASH, Table, number, range_in_words, with_interval
-from regbench.results import Result
+from regbench.results import Identity, Result
 
 LEGEND = (
     "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
@@ -29,6 +29,10 @@ LEGEND = (
     " counts, and only the supported statements order two rows. A verdict names all that its interval reaches, and is"
     " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
     " of the run, training included."
+)
+CONFIDENCE_NOTE = (
+    "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"
+    " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on."
 )
 STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above."
 
@@ -51,9 +55,17 @@ def facts(section: Section, ranking: Ranking) -> str:
     return f"Test manifest {section.manifest[:12]}{size}.{unseen}"
 
 
-def missing_controls(ranking: Ranking) -> list[str]:
-    """The required rows that this section lacks; a row without a finished run does not count."""
+def missing_controls(ranking: Ranking, named: Sequence[str] = ()) -> list[str]:
+    """The required rows that this section lacks; a row without a finished run does not count.
+
+    Args:
+        ranking: the rows of the section.
+        named: the components whose rows are required, of ``board.toml``; empty: one of each kind is.
+    """
     rows = [ranked for ranked in ranking.rows if ranked.values]
+    if named:
+        shown = {name for ranked in rows for name in _shows(ranked.row.identity)}
+        return [name for name in named if name not in shown]
     present = {
         "identity (doing nothing)": any(map(is_identity, rows)),
         "no-translator control": any(map(is_control, rows)),
@@ -62,12 +74,18 @@ def missing_controls(ranking: Ranking) -> list[str]:
     return [name for name, found in present.items() if not found]
 
 
-def warnings(sections: Sequence[tuple[Section, Ranking]]) -> list[str]:
-    """One line for each section that lacks a control, for the top of the page."""
+def _shows(identity: Identity) -> set[str]:
+    """The components a row stands for as a control: a registrator only where nothing was trained."""
+    parts = (identity.registrator,) if identity.strategy is None else (identity.strategy, identity.translator)
+    return {part.name for part in parts if part is not None}
+
+
+def warnings(sections: Sequence[tuple[Section, Ranking]], named: Sequence[str] = ()) -> list[str]:
+    """One line for each section that lacks a control, for the top of the page; ``named`` as above."""
     return [
         f"{title(section)}: lacks {', '.join(missing)}; without it nobody can tell whether a method learned anything."
         for section, ranking in sections
-        if (missing := missing_controls(ranking))
+        if (missing := missing_controls(ranking, named))
     ]
 
 

@@ -184,7 +184,8 @@ class Result(_Record):
     weights_sha256: Sha256 | None = None
     """Hash of the run's ``weights.safetensors``; None for a run without weights."""
     training: dict[str, Any] = {}
-    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``ranges``: which stored values
+    """``parameters``: number of those of the deployed network; ``seconds`` of training; ``pairs_seen`` by registrators
+    that learned, ``images_seen`` by translators that did; ``ranges``: which stored values
     of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
     paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}

@@ -18,7 +18,8 @@ from regbench.contained import refuse_links
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
 from regbench.data.value_ranges import same_range
-from regbench.errors import DataError, InterruptedRun, PluginError, RegbenchError
+from regbench.errors import DataError, InterruptedRun, PluginError, RegbenchError, UsageError
+from regbench.evaluation.confidence import with_confidence
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
@@ -44,7 +45,8 @@ from regbench.training.checkpoint import TrainingState
 from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.health import Health
 from regbench.training.progress import Reporter
-from regbench.training.stage_cache import StageCache
+from regbench.training.seen import stage_record
+from regbench.training.stage_cache import StageCache, code_hash
 from regbench.training.trainer import Trainer
 from regbench.weights.files import module_tensors, read_metadata, write_weights
 from regbench.weights.used import file_sha256, known_weights_only
@@ -91,9 +93,15 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         if path.is_file() and (earlier := load_result(path)).status == "ok":
             if earlier.run_id != plan.run_id:
                 raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
+            if plan.confidence and read_pairs(plan.folder / PAIRS).confidence is None:
+                raise UsageError(
+                    f"{path} was made without --confidence; add --force to run it again, or leave --confidence out"
+                )
             reporter.say(f"already done: {path} (--force runs it again)")
             return _of_present_metrics(plan, earlier, path)
-        write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
+        stages = [{"name": stage.name, "steps": stage.steps} for stage in plan.stages]
+        config = json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id, "stages": stages}
+        write_json(plan.folder / CONFIG, config)
         try:
             result = _run(plan, reporter, train)
         except KeyboardInterrupt as error:
@@ -142,6 +150,9 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
     weights_sha256 = _keep_weights(plan)
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
+    if plan.confidence:
+        reporter.say("confidence of each test pair")
+        pairs = with_confidence(test_pairs, plan.deployed, pairs)
     metrics, verdict = _judge(plan, test_pairs, pairs)
     write_pairs(plan.folder / PAIRS, pairs)
     timing = evaluator.time(plan.deployed)
@@ -175,6 +186,8 @@ def _keep_weights(plan: Plan) -> str | None:
         path,
         plan.context.modules,
         component=plan.identity.registrator.name,
+        config=json.dumps(dict(plan.identity.registrator.config)),
+        patch=str(plan.context.info.patch),
         run_id=plan.run_id,
         supervision=plan.identity.supervision,
         **{f"range_{side}": text for side, text in learned_ranges(plan).items()},
@@ -219,7 +232,8 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
     if plan.trainer.share is None:
         return None
     identity = plan.identity.model_dump(mode="json")
-    settings = ("translator", "strategy", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    settings = ("translator", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    translators = [module for module in plan.context.modules.values() if isinstance(module, Translator)]
     computed_by = {
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
@@ -227,13 +241,14 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "regbench": __version__,
+        "code": code_hash("regbench", *(type(m).__module__.partition(".")[0] for m in translators)),
     }
     if plan.context.device.type != "cpu":
         computed_by["tf32"] = tf32()
     if plan.context.world.processes > 1:
         computed_by["processes"] = plan.context.world.processes
     basis = {name: identity[name] for name in settings} | computed_by
-    return StageCache(plan.trainer.share, basis, plan.stages, plan.context.modules)
+    return StageCache(plan.trainer.share, basis, identity["strategy"], plan.stages, plan.context.modules)
 
 
 def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
@@ -250,19 +265,14 @@ def _metrics() -> dict[str, Any]:
 
 def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
     """How the run was trained, for ``result.json``."""
-    stages = [
-        {
-            "name": stage.name,
-            "steps": stage.steps,
-            "batch": stage.batch,
-            "seconds": round(state.stage_seconds.get(stage.name, 0), 3),
-        }
-        for stage in plan.stages
-    ]
+    stages = [stage_record(stage, plan.context.modules, state) for stage in plan.stages]
+    pairs = [stage["pairs_seen"] for stage in stages]
     record = {
         "parameters": sum(p.numel() for p in plan.deployed.parameters()),
         "seconds": round(state.seconds, 3),
         "stages": stages,
+        "pairs_seen": None if None in pairs else sum(pairs),
+        "images_seen": sum(stage["images_seen"] for stage in stages),
         "budget": plan.budget.summary,
         "pairs": asdict(plan.context.info),
         "ranges": learned_ranges(plan),

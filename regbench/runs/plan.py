@@ -56,6 +56,8 @@ class Plan:
     unpublished_combination: bool = False
     """Whether no paper reports the strategy with these components."""
     strategy: TrainingStrategy | None = None
+    confidence: bool = False
+    """Whether to store how sure one can be of each estimate, which changes no estimate and so no run id."""
 
 
 def make_plan(request: Request, progress: Progress | None = None, world: World = ALONE) -> Plan:
@@ -149,6 +151,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         labels=own == "homography",
         unpublished_combination=unpublished_combination(*components),
         strategy=built,
+        confidence=request.confidence,
     )
 
 
@@ -209,6 +212,7 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         stages=(),
         deployed=run.registrator,
         labels=False,
+        confidence=request.confidence,
     )
 
 

@@ -29,12 +29,14 @@ class TrainingState:
         step: how many of its steps are done.
         seconds: time spent in training steps so far.
         stage_seconds: the same for each stage, by name.
+        step_pairs: pairs that registrators learn from in one step of all processes, by name of the stage.
     """
 
     stage: int = 0
     step: int = 0
     seconds: float = 0.0
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    step_pairs: dict[str, int] = field(default_factory=dict)
 
     def spend(self, seconds: float, stage: str) -> None:
         """Count time spent in a stage."""

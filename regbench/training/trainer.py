@@ -14,7 +14,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from regbench.training.checkpoint import Checkpoint, TrainingState, read_checkpo
 from regbench.training.cpu_memory import StepAllocation
 from regbench.training.health import every
 from regbench.training.progress import Reporter, Tick
+from regbench.training.seen import counting_pairs
 from regbench.training.signals import stop_on_signals
 from regbench.training.stage_cache import StageCache
 from regbench.training.step import ObjectiveState, all_finite, averaged, take_step
@@ -200,7 +202,7 @@ class Trainer:
         reported_step = self.state.step
         for step in range(self.state.step, stage.steps):
             self._set_modes(stage)  # an evaluation or a callback may have changed them
-            with self.world.sharing_batches(), allocation():
+            with self.world.sharing_batches(), allocation(), self._pairs_counted(stage):
                 not_finite, logged = self._step(stage, objectives, step, not_finite)
             done = self.state.step = step + 1
             last = done == stage.steps
@@ -224,6 +226,16 @@ class Trainer:
                 self.reporter.close()
                 raise InterruptedRun(f"interrupted in stage {stage.name} at step {done}; run it again to resume")
         self.state.spend(time.monotonic() - saved, stage.name)
+
+    @contextmanager
+    def _pairs_counted(self, stage: Stage) -> Iterator[None]:
+        """In the first step of a stage, count the pairs its registrators learn from; each step has as many."""
+        if stage.name in self.state.step_pairs:
+            yield
+            return
+        with counting_pairs(stage, self.modules) as counts:
+            yield
+        self.state.step_pairs[stage.name] = self.world.processes * sum(counts)
 
     def _step(
         self, stage: Stage, objectives: list[ObjectiveState], step: int, not_finite: Tensor

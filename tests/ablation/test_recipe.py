@@ -71,7 +71,7 @@ def test_overrides_replace_what_the_file_says(tmp_path):
 
 def test_controls_are_added_without_settings_meant_for_others(tmp_path):
     names = {row.name: row for row in read_recipe(table(tmp_path, "true")).rows}
-    assert list(names) == ["A", "B", "identity", "self-supervised", "supervised"]
+    assert list(names) == ["A", "B", "identity", "rift", "sift", "contrast-randomised", "self-supervised", "supervised"]
     assert names["identity"].set == {}
     assert names["supervised"].set == {"registrator": {"scales": 2}}
     assert names["supervised"].seeds == (0, 1)
@@ -88,7 +88,11 @@ def test_every_registered_control_has_a_row_and_each_kind_must_be_there(tmp_path
     missing = before(registry(), "supervised")
     monkeypatch.setattr(Registry, "controls", controls)
     names = [row.name for row in read_recipe(table(tmp_path, "true")).rows][2:]
-    assert names == ["identity", "my-identity", "self-supervised", "my-self-supervised", "supervised"]
+    assert names == [
+        *("identity", "my-identity", "rift", "my-rift", "sift", "my-sift"),
+        *("contrast-randomised", "my-contrast-randomised"),
+        *("self-supervised", "my-self-supervised", "supervised"),
+    ]
     missing = []
     with pytest.raises(UsageError, match="no installed plugin registers the control 'supervised'"):
         read_recipe(table(tmp_path, "true"))

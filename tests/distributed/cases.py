@@ -285,6 +285,7 @@ FAST: dict[str, Training] = {
     "fgo": Training("supervised", "mcnet", protocol=NEAR),
     "alto": Training("alto", "mcnet"),
     "scpnet": Training("scpnet", "mcnet"),
+    "contrast-randomised": Training("contrast-randomised"),
     "translate-cyclegan": Training("translate", "mcnet", "cyclegan"),
 }
 SLOW: dict[str, Training] = {
@@ -294,6 +295,7 @@ SLOW: dict[str, Training] = {
     "online": Training("supervised", "mcnet", protocol=ONLINE),
     "augmented": Training("supervised", "mcnet", protocol=AUGMENTED),
     "self-supervised": Training("self-supervised"),
+    "contrast-randomised-colour": Training("contrast-randomised", settings={"channels": "colour"}),
     **{f"translate-{name}": Training("translate", "mcnet", name) for name in (
         "mimgcd", "cut", "fastcut", "unsb", "munit", "ugatit", "ugatit-light",
     )},

@@ -8,7 +8,17 @@ import pytest
 
 from tests.e2e.command_line import SMOKE
 
-STRATEGIES = ("supervised", "self-supervised", "scpnet", "alto", "cudhn", "bihome", "nemar", "dfmir")
+STRATEGIES = (
+    "supervised",
+    "self-supervised",
+    "contrast-randomised",
+    "scpnet",
+    "alto",
+    "cudhn",
+    "bihome",
+    "nemar",
+    "dfmir",
+)
 TRANSLATORS = {"nemar": "mimgcd", "dfmir": "cut"}
 
 

@@ -41,11 +41,11 @@ BROKEN = {
     "bad-requirement": (HOOK + "register('q', 'mine:Mine', requires={'moon': ('full',)})\n", "moon"),
     "unknown-control": (
         HOOK + "register('c', 'mine:Mine', control='placebo')\n",
-        "registrator 'c': a registrator can be the control 'identity', got control='placebo'",
+        "registrator 'c': a registrator can be the control 'identity' or 'no-training', got control='placebo'",
     ),
     "control-of-another-role": (
         HOOK + "register('c', 'mine:Mine', control='supervised')\n",
-        "a registrator can be the control 'identity', got control='supervised'",
+        "a registrator can be the control 'identity' or 'no-training', got control='supervised'",
     ),
     "dataset-as-control": (
         HOOK.replace("registrators", "datasets") + "register('c', 'mine:Mine', control='identity')\n",
@@ -198,7 +198,9 @@ def test_controls_are_what_plugins_register(installed):
     installed("other", HOOK + "register('still', 'other:Still', control='identity')\n")
     names = {control: [c.name for c in registry().controls(control)] for control in get_args(Control)}
     assert names["identity"] == sorted(["identity", "still"])
-    assert "self-supervised" in names["no-translator"]
+    assert {"contrast-randomised", "self-supervised"} <= set(names["no-translator"])
+    assert {"rift", "sift"} <= set(names["no-training"])
+    assert "copy-target" in names["no-translation"]
     assert "supervised" in names["supervised"]
 
 

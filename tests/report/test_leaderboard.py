@@ -86,6 +86,41 @@ def test_a_board_without_a_control_says_so_at_the_top(root, keep, lacks):
     assert f"% lacks {lacks}" in leaderboard.export(root, [], "latex")
 
 
+def test_a_board_that_names_its_controls_says_which_are_missing(root, template):
+    named = ["identity", "sift", "copy-target", "contrast-randomised", "self-supervised", "supervised"]
+    settings = root / "results" / "demo" / "board.toml"
+    settings.write_text(settings.read_text() + f"controls = {json.dumps(named)}\n")
+    top = leaderboard.render(root, "demo").partition("## ")[0]
+    assert "lacks sift, copy-target, contrast-randomised;" in top
+    assert "% lacks copy-target" in leaderboard.export(root, [], "latex")
+    saved = [
+        save_run(root / "runs", identity_of("sift", train_dataset=None), pairs_of(-1, 0)),
+        save_run(root / "runs", identity_of("sift", strategy=component("contrast-randomised")), None, "failed"),
+        save_run(root / "runs", identity_of(
+            "mcnet", translator=component("copy-target"), strategy=component("colreg")
+        ), pairs_of(0.4, 30)),
+    ]  # fmt: skip
+    leaderboard.add(root, "demo", [root / "runs" / run.run_id for run in saved], failed=True)
+    top = leaderboard.render(root, "demo").partition("## ")[0]
+    assert "lacks contrast-randomised;" in top, "a failed run is no control"
+
+
+def test_what_was_seen_in_training_is_shown_where_a_row_counted_it(root, page):
+    heads = [cell.strip() for cell in next(line for line in page.splitlines() if "× identity |" in line).split("|")]
+    cells = {heads.index(head): head for head in ("pairs seen (R)", "images seen (T)", "train s")}
+    rows = [[cell.strip() for cell in line.split("|")] for line in page.splitlines() if line.startswith("|   ")]
+    shown = {row[5]: [row[place] for place in cells] for row in rows if len(row) == len(heads)}
+    assert shown["supervised"] == ["64000", "0", "90"]
+    assert shown["colreg (rounds=3)"] == ["64000", "5000", "90"]
+    assert shown["sshnet-d"] == ["–", "–", "90"]
+    for path in (root / "results" / "demo").glob("*.json"):
+        record = json.loads(path.read_text())
+        for name in ("pairs_seen", "images_seen"):
+            record.get("training", {}).pop(name, None)
+        path.write_text(json.dumps(record))
+    assert "seen (" not in leaderboard.render(root, "demo"), "boards of earlier runs have no empty columns"
+
+
 def test_a_board_is_the_same_where_its_plugins_are_not_installed(root, monkeypatch):
     here = leaderboard.render(root, "demo")
     monkeypatch.setenv("REGBENCH_LOAD_PLUGINS", "")
@@ -477,3 +512,35 @@ def test_no_text_ends_a_comment_of_latex(end):
     text = latex_comment(f"data{end}\\input{{/etc/passwd}}")
     assert len(text.splitlines()) == 1
     assert text.startswith("% data")
+
+
+def test_failures_found_by_confidence(template, page, tmp_path):
+    """A table of the rows that have confidences, and none on a board without; the numbers are checked, too."""
+    assert "Failures found" not in page
+    root = shutil.copytree(template, tmp_path / "boards")
+    pairs = pairs_of(0.3, 90)
+    confidence = (1 / (1 + pairs.error)).astype(np.float32)
+    confidence[~pairs.ok] = 0
+    other = identity_of("ihn", seed=0)
+    result = save_run(tmp_path, other, dataclasses.replace(pairs, confidence=confidence))
+    leaderboard.add(root, "demo", [tmp_path / result.run_id])
+    leaderboard.build(root)
+    assert leaderboard.check(root) == []
+    text = leaderboard.render(root, "demo")
+    head, _, *rows = text[text.index("Failures found by confidence") :].split("\n\n")[1].split("\n")
+    assert [cell.strip() for cell in head.strip("|").split("|")][2:] == [
+        *(f"MACE of {n} %" for n in (100, 80, 60, 40, 20)),
+        *("AURC", "above best order", "trusted %", "MACE of trusted"),
+    ]
+    assert len(rows) == 1
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert cells[2] == number(result.metrics["mace"].value)
+    assert cells[7].startswith(number(result.metrics["aurc"].value) + " [")
+    risk = [float(cell) for cell in cells[2:7]]
+    assert risk == sorted(risk, reverse=True)
+    assert "failures found by confidence" in leaderboard.export(root, ["demo"], "latex")
+    leaderboard.write_html(root, ["demo"], tmp_path / "html", pictures=False)
+    assert "<h3>Failures found by confidence</h3>" in (tmp_path / "html" / "demo.html").read_text()
+    stored = root / "results" / "demo" / f"{result.run_id}.pairs.h5"
+    write_pairs(stored, dataclasses.replace(pairs, confidence=confidence[::-1].copy()))
+    assert any("aurc" in problem for problem in leaderboard.check(root))

@@ -31,17 +31,18 @@ def tiles_along(extent: int) -> int:
     return -(-extent // TILE)
 
 
-class _Transposed(NamedTuple):
+class Transposed(NamedTuple):
     """The entries of an index in the order of the rows they name: those of row i begin at ``starts[i]``."""
 
     order: Tensor
     starts: Tensor
 
 
-def _transposed(index: Tensor, rows: int) -> _Transposed:
+def transposed(index: Tensor, rows: int) -> Transposed:
+    """The transpose of an index into so many rows."""
     named, order = torch.sort(index.flatten(), stable=True)
     first = torch.searchsorted(named, torch.arange(rows + 1, dtype=index.dtype, device=index.device))
-    return _Transposed(order.int(), first.int())
+    return Transposed(order.int(), first.int())
 
 
 class TileIndex(NamedTuple):
@@ -49,7 +50,7 @@ class TileIndex(NamedTuple):
 
     tiles: Tensor  # (n*ny, nx * T*T); what a tile reads beyond the map is cut off from the result: any row will do
     halos: Tensor  # (n*ny, nx * S*S), S = TILE + 2 radius; beyond a map lies row n*H*W, of zeros
-    folding: _Transposed  # of the halos
+    folding: Transposed  # of the halos
 
 
 @lru_cache(maxsize=64)
@@ -67,11 +68,11 @@ def tile_index(n: int, h: int, w: int, radius: int, device: torch.device) -> Til
             return torch.where(inside, first + y * w + x, outside).reshape(n * ny, -1).int()
 
         halos = cut(TILE + 2 * radius, radius, n * h * w)
-        order, starts = _transposed(halos, n * h * w)
-        return TileIndex(cut(TILE, 0, 0), halos, _Transposed(order[: int(starts[-1])], starts))
+        order, starts = transposed(halos, n * h * w)
+        return TileIndex(cut(TILE, 0, 0), halos, Transposed(order[: int(starts[-1])], starts))
 
 
-class _Places(NamedTuple):
+class Places(NamedTuple):
     """Where grids of n samples lead: four rows for each pixel, their weights, and how these change with the grid."""
 
     rows: Tensor  # (n*H*W, 4) int32
@@ -80,7 +81,7 @@ class _Places(NamedTuple):
     along_y: Tensor  # (n*H*W, 4)
 
 
-def _places(grid: Tensor) -> _Places:
+def places_of(grid: Tensor) -> Places:
     """Places of grids ``(n, H, W, 2)``; coordinates beyond the border are moved onto it."""
     n, h, w, _ = grid.shape
 
@@ -96,7 +97,7 @@ def _places(grid: Tensor) -> _Places:
     gx, gy = 1 - fx, 1 - fy
     first = torch.arange(0, n * h * w, h * w, dtype=torch.int32, device=grid.device).repeat_interleave(h * w)
     above, below = first + above * w, first + below * w
-    return _Places(
+    return Places(
         torch.stack([above + left, above + right, below + left, below + right], dim=-1),
         torch.stack([gx * gy, fx * gy, gx * fy, fx * fy], dim=-1),
         torch.stack([-gy, gy, -fy, fy], dim=-1) * slope_x[:, None],
@@ -104,13 +105,13 @@ def _places(grid: Tensor) -> _Places:
     )
 
 
-def _gathered(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+def gathered(rows: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """Weighted sums of rows, out[i] = sum_k weight[i, k] * rows[index[i, k]], each read where it lies."""
     return F.embedding_bag(index, rows, per_sample_weights=weight, mode="sum")
 
 
-def _folded(values: Tensor, by: _Transposed, weight: Tensor | None = None) -> Tensor:
-    """For each row the sum of the values gathered from it: the transpose of :func:`_gathered`, in a fixed order.
+def folded(values: Tensor, by: Transposed, weight: Tensor | None = None) -> Tensor:
+    """For each row the sum of the values gathered from it: the transpose of :func:`gathered`, in a fixed order.
 
     Adding into rows by index takes three times as long and, in threads, has no order.
     """
@@ -122,21 +123,21 @@ def _folded(values: Tensor, by: _Transposed, weight: Tensor | None = None) -> Te
     )
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows_of(x: Tensor) -> Tensor:
     """(n, C, H, W) -> (n * H * W, C); a view where channels are last."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _with_zeros(rows: Tensor, places: _Places | None) -> Tensor:
+def _with_zeros(rows: Tensor, places: Places | None) -> Tensor:
     """The rows, interpolated where places are given, and a last row of zeros."""
     if places is None:
         return F.pad(rows, (0, 0, 0, 1))
     index, weight = (F.pad(x, (0, 0, 0, 1)) for x in (places.rows, places.weight))
     # Eight bits cannot address 128 pixels: half precision is interpolated in the grid's float32.
-    return _gathered(rows.to(weight.dtype), index, weight).to(rows.dtype)
+    return gathered(rows.to(weight.dtype), index, weight).to(rows.dtype)
 
 
-def _diagonals(products: Tensor, radius: int) -> Tensor:
+def diagonals(products: Tensor, radius: int) -> Tensor:
     """View (tiles, T*T, S*S) as (tiles, T, T, 2r+1, 2r+1): product of (y, x) with (y + dy, x + dx)."""
     side, window = TILE + 2 * radius, 2 * radius + 1
     shape = (len(products), TILE, TILE, window, window)
@@ -194,12 +195,12 @@ class TileCorrelation(torch.autograd.Function):
         ny, nx, window = tiles_along(h), tiles_along(w), 2 * radius + 1
         out = map1.new_empty(b, ny * TILE, nx * TILE, window, window)
         for group in _groups(map1):
-            bands, rows1 = _Bands(map1[group], radius), _rows(map1[group])
-            rows2 = _with_zeros(_rows(map2[group]), None if grid is None else _places(grid[group]))
+            bands, rows1 = _Bands(map1[group], radius), rows_of(map1[group])
+            rows2 = _with_zeros(rows_of(map2[group]), None if grid is None else places_of(grid[group]))
             for band in bands.slices:
                 products = bands.product(bands.tiles(rows1, band), bands.halos(rows2, band).mT)
                 into = bands.within(out[group], band)
-                into.copy_(_diagonals(products, radius).view(into.shape))
+                into.copy_(diagonals(products, radius).view(into.shape))
         return out[:, :h, :w].flatten(3).permute(0, 3, 1, 2)
 
     @staticmethod
@@ -214,8 +215,8 @@ class TileCorrelation(torch.autograd.Function):
         d_grid = torch.empty_like(grid) if ctx.needs_input_grad[2] else None
         d_products = None  # one for all bands: zero off the diagonals
         for group in _groups(map1):
-            bands, rows1, rows2 = _Bands(map1[group], radius), _rows(map1[group]), _rows(map2[group])
-            places = None if grid is None else _places(grid[group])
+            bands, rows1, rows2 = _Bands(map1[group], radius), rows_of(map1[group]), rows_of(map2[group])
+            places = None if grid is None else places_of(grid[group])
             padded = _with_zeros(rows2, places)
             grad = F.pad(grads[0][group].permute(0, 2, 3, 1), (0, 0, 0, wide - w, 0, high - h))
             grad = grad.contiguous().view(-1, high, wide, window, window)
@@ -227,22 +228,22 @@ class TileCorrelation(torch.autograd.Function):
                 tiles = part.shape[0] * part.shape[1]
                 if d_products is None:
                     d_products = map1.new_zeros(tiles, TILE**2, bands.side**2)
-                diagonals = _diagonals(d_products[:tiles], radius)
-                diagonals.copy_(part.reshape(diagonals.shape))
+                wanted = diagonals(d_products[:tiles], radius)
+                wanted.copy_(part.reshape(wanted.shape))
                 into = bands.within(d_tiles, band)
                 into.copy_(bands.product(d_products[:tiles], bands.halos(padded, band)).view(into.shape))
                 bands.product(d_products[:tiles].mT, bands.tiles(rows1, band), out=d_halos[band].flatten(0, 1))
             if d_tiles is not d_rows1:
                 d_rows1.copy_(d_tiles[:, :h, :w])
-            d_rows = _folded(d_halos.view(-1, c), bands.index.folding)
+            d_rows = folded(d_halos.view(-1, c), bands.index.folding)
             if places is None:
                 d_rows2.copy_(d_rows.view(d_rows2.shape))
                 continue
             d_rows, rows2 = d_rows.to(places.weight.dtype), rows2.to(places.weight.dtype)
-            folded = _folded(d_rows, _transposed(places.rows, len(rows2)), places.weight)
-            d_rows2.copy_(folded.view(d_rows2.shape))
+            of_rows2 = folded(d_rows, transposed(places.rows, len(rows2)), places.weight)
+            d_rows2.copy_(of_rows2.view(d_rows2.shape))
             if d_grid is not None:
                 for axis, along in enumerate((places.along_x, places.along_y)):
-                    slope = (d_rows * _gathered(rows2, places.rows, along)).sum(-1)
+                    slope = (d_rows * gathered(rows2, places.rows, along)).sum(-1)
                     d_grid[group][..., axis] = slope.view(-1, h, w)
         return d_map1, d_map2, d_grid, None

@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regbench.ops.fast.convolution import convolution_gradients
-from regbench.ops.fast.memory import cached_samples, channels_last
+from regbench.ops.fast.memory import cached_samples, channels_last, relu_gradient, small
 
 
 def decoder_layers(x: Tensor, layers: Iterable[nn.Sequential], project: nn.Conv2d | None = None) -> Tensor:
     """Apply ``project``, then one layer after the other.
 
     A layer keeps its input and its convolved map for the backward pass, which recomputes normalisation, ReLU, pooling
-    and projection.
+    and, of large maps, the projection.
 
     Args:
         x: ``(B, C, h, w)``.
@@ -67,13 +67,14 @@ class _Layer(torch.autograd.Function):
         for part, into in cached_samples(convolved, out):
             active = F.group_norm(part, groups, scale, shift, eps).relu_()
             into.copy_(F.max_pool2d(active, 2) if halves else active)
-        ctx.save_for_backward(x, before, before_bias, weight, convolved, scale, shift)
+        kept = projected if before is not None and small(x) else None
+        ctx.save_for_backward(x, before, before_bias, weight, convolved, scale, shift, kept)
         ctx.settings = groups, eps, halves
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, before, before_bias, weight, convolved, scale, shift = ctx.saved_tensors
+        x, before, before_bias, weight, convolved, scale, shift, kept = ctx.saved_tensors
         groups, eps, halves = ctx.settings
         c, h, w = convolved.shape[1:]
         d_convolved = torch.empty_like(convolved)
@@ -84,9 +85,11 @@ class _Layer(torch.autograd.Function):
             if halves:
                 pooled, places = F.max_pool2d(active.relu_(), 2, return_indices=True)
                 window = (2, 2), (2, 2), (0, 0), (1, 1), False
-                grad = torch.ops.aten.max_pool2d_with_indices_backward(grad * (pooled > 0), active, *window, places)
+                grad = torch.ops.aten.max_pool2d_with_indices_backward(
+                    relu_gradient(grad, pooled), active, *window, places
+                )
             else:
-                grad = grad * (active > 0)
+                grad = relu_gradient(grad, active)
             d_part, *of_norm = torch.ops.aten.native_group_norm_backward(
                 grad, part, mean, rate, scale, *sizes, [True, True, True]
             )
@@ -98,9 +101,9 @@ class _Layer(torch.autograd.Function):
         if before is None:
             d_x, d_weight = convolution_gradients(d_convolved, x, weight, (1, 1), (1, 1), (need[0], need[3]))
             return d_x, None, None, d_weight, *of_norm
-        projected = F.conv2d(x, before, before_bias)
+        projected = F.conv2d(x, before, before_bias) if kept is None else kept
         d_projected, d_weight = convolution_gradients(d_convolved, projected, weight, (1, 1), (1, 1), (True, need[3]))
-        del d_convolved, projected
+        del d_convolved, projected, kept
         assert d_projected is not None
         d_x, d_before = convolution_gradients(d_projected, x, before, (1, 1), (0, 0), need)
         return d_x, d_before, d_projected.sum((0, 2, 3)), d_weight, *of_norm

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from regbench.ops.fast.correlation_graph import correlation_graph
+from regbench.ops.fast.correlation_small import SMALL, SmallCorrelation
 from regbench.ops.fast.correlation_tiles import TileCorrelation
 
 
@@ -30,7 +31,8 @@ def correlation(map1: Tensor, map2: Tensor, grid: Tensor | None, radius: int) ->
         from regbench.ops.fast.correlation_triton import TritonCorrelation
 
         return TritonCorrelation.apply(map1, map2, grid, radius)
-    return TileCorrelation.apply(map1, map2, grid, radius)
+    form = SmallCorrelation if map1.shape[-2] * map1.shape[-1] <= SMALL else TileCorrelation
+    return form.apply(map1, map2, grid, radius)
 
 
 @lru_cache(maxsize=1)

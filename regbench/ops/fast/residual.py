@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from regbench.ops.fast import instance_norm
 from regbench.ops.fast.convolution import convolution_gradients, normalised_convolution
-from regbench.ops.fast.memory import cached_samples, channels_last
+from regbench.ops.fast.memory import cached_samples, channels_last, relu_gradient, small
 
 
 def residual_block(x: Tensor, conv1: nn.Conv2d, conv2: nn.Conv2d, shortcut: nn.Conv2d) -> Tensor:
     """``relu(main + norm(shortcut(x)))`` with ``main = relu(norm(conv2(relu(norm(conv1(x))))))``.
 
-    ``norm`` is instance norm without affine parameters. The backward pass recomputes the ReLUs and the shortcut's map.
+    ``norm`` is instance norm without affine parameters. The backward pass recomputes the ReLUs and, of large
+    maps, the shortcut's.
 
     Args:
         x: ``(B, C, H, W)``; not changed.
@@ -52,22 +53,32 @@ class _ResidualSum(torch.autograd.Function):
     def forward(ctx: Any, main: Tensor, x: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any) -> Tensor:
         out = F.conv2d(x, weight, None, stride, padding)
         means, rates = instance_norm.normalise_(out)
-        for part, of_main in cached_samples(out, main):
-            part.add_(of_main.relu()).relu_()
-        ctx.save_for_backward(main, x, weight, bias, out, means, rates)
+        kept = None
+        if small(out):
+            kept, out = out, main.relu().add_(out).relu_()
+        else:
+            for part, of_main in cached_samples(out, main):
+                part.add_(of_main.relu()).relu_()
+        ctx.save_for_backward(main, x, weight, bias, out, means, rates, kept)
         ctx.stride, ctx.padding = stride, padding
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        main, x, weight, bias, out, means, rates = ctx.saved_tensors
-        d_main, shortcut = torch.empty_like(main), F.conv2d(x, weight, None, ctx.stride, ctx.padding)
-        maps = channels_last(grads[0]), main, out, means, rates, d_main, shortcut
-        for grad, of_main, of_out, mean, rate, into_main, part in cached_samples(*maps):
-            part.sub_(mean).mul_(rate)
-            grad = grad * (of_out > 0)
-            torch.mul(grad, of_main > 0, out=into_main)
-            instance_norm.backward(grad, part, rate, grad)
-            part.copy_(grad)  # the recomputed map gives its memory to its gradient
+        main, x, weight, bias, out, means, rates, kept = ctx.saved_tensors
+        d_main = torch.empty_like(main)
+        if kept is not None:
+            shortcut = relu_gradient(channels_last(grads[0]), out)
+            relu_gradient(shortcut, main, out=d_main)
+            instance_norm.backward(shortcut, kept, rates, shortcut)
+        else:
+            shortcut = F.conv2d(x, weight, None, ctx.stride, ctx.padding)
+            maps = channels_last(grads[0]), main, out, means, rates, d_main, shortcut
+            for grad, of_main, of_out, mean, rate, into_main, part in cached_samples(*maps):
+                part.sub_(mean).mul_(rate)
+                grad = relu_gradient(grad, of_out)
+                relu_gradient(grad, of_main, out=into_main)
+                instance_norm.backward(grad, part, rate, grad)
+                part.copy_(grad)  # the recomputed map gives its memory to its gradient
         d_x, d_weight = convolution_gradients(shortcut, x, weight, ctx.stride, ctx.padding, ctx.needs_input_grad[1:])
         return d_main, d_x, d_weight, torch.zeros_like(bias) if ctx.needs_input_grad[3] else None, None, None

@@ -53,6 +53,8 @@ def _line(board: Board, section: Section, ranked: RankedRow) -> dict[str, object
     line["parameters"] = row.mean_over_runs("training", "parameters")
     line["register_ms"] = row.mean_over_runs("timing", "register_ms")
     line["memory_mb"], line["memory_of"] = peak_memory(ranked) or (None, None)
+    for name in ("pairs_seen", "images_seen"):
+        line[name] = row.mean_over_runs("training", name)
     line["training_seconds"] = row.mean_over_runs("training", "seconds")
     line["verdict"] = verdict_of(ranked)
     line["reported"] = _printed(board, section, ranked)

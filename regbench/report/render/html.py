@@ -14,12 +14,13 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from regbench.report.board import Board, Section
-from regbench.report.columns import COLUMNS, main_table, seed_table, stale_table
+from regbench.report.columns import Column, columns_of, confidence_table, main_table, seed_table, stale_table
 from regbench.report.figures.curves import LARGEST_ERROR, cumulative_percent
 from regbench.report.figures.overlay import Picture, Scene, best_median_worst
 from regbench.report.figures.style import line_style
 from regbench.report.ranking import RankedRow, Ranking, ranked_sections
 from regbench.report.statements import (
+    CONFIDENCE_NOTE,
     LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
@@ -63,7 +64,7 @@ def to_html(board: Board, painters: Mapping[Section, Painter | str] | None = Non
         description=" ".join(board.settings.description.split()),
         notes=board.settings.notes,
         legend=LEGEND,
-        warnings=warnings(sections),
+        warnings=warnings(sections, board.settings.controls),
         sections=[
             _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
             for n, (section, ranking) in enumerate(sections, 1)
@@ -83,13 +84,15 @@ def _section_variables(
         "number": section_number,
         "title": title(section),
         "facts": facts(section, ranking),
-        "missing": missing_controls(ranking),
+        "missing": missing_controls(ranking, board.settings.controls),
         "table": main_table(ranking),
         "rows": [
-            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked)}
+            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked, columns_of(ranking))}
             for n, ranked in enumerate(ranking.rows, 1)
         ],
         "seeds": seed_table(ranking),
+        "confidence": confidence_table(ranking),
+        "confidence_note": CONFIDENCE_NOTE,
         "supported": supported(ranking),
         "notes": [
             note
@@ -115,9 +118,9 @@ def _code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _sort_keys(row_number: int, ranked: RankedRow) -> list[str]:
+def _sort_keys(row_number: int, ranked: RankedRow, columns: Sequence[Column]) -> list[str]:
     """The sort key of each cell of a row; empty for none."""
-    values = [float(row_number), *(column.value(ranked) if column.value else None for column in COLUMNS)]
+    values = [float(row_number), *(column.value(ranked) if column.value else None for column in columns)]
     return ["" if value is None else f"{value:.6g}" for value in values]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from regbench.report.board import Board, Section
-from regbench.report.columns import main_table, seed_table, stale_table
+from regbench.report.columns import confidence_table, main_table, seed_table, stale_table
 from regbench.report.ranking import Ranking, ranked_sections
 from regbench.report.render import tables
 from regbench.report.render.tables import escape
 from regbench.report.statements import (
+    CONFIDENCE_NOTE,
     LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
@@ -31,7 +32,7 @@ def to_markdown(board: Board) -> str:
     """The page of a board: a section for each set of test pairs, then stale runs."""
     settings, sections = board.settings, ranked_sections(board)
     parts = [_GENERATED, f"# {escape(settings.title or board.name)}"]
-    parts += [f"> **Incomplete.** {escape(line)}" for line in warnings(sections)]
+    parts += [f"> **Incomplete.** {escape(line)}" for line in warnings(sections, settings.controls)]
     parts += [" ".join(settings.description.split()), LEGEND]
     parts.append("\n".join(f"- {' '.join(note.split())}" for note in settings.notes))
     for section, ranking in sections:
@@ -44,10 +45,13 @@ def to_markdown(board: Board) -> str:
 
 
 def _section_parts(board: Board, section: Section, ranking: Ranking) -> list[str]:
-    lacking = f" Missing: {', '.join(missing)}." if (missing := missing_controls(ranking)) else ""
+    settings = board.settings
+    lacking = f" Missing: {', '.join(missing)}." if (missing := missing_controls(ranking, settings.controls)) else ""
     parts = [f"## {escape(title(section))}", facts(section, ranking) + lacking, tables.markdown(main_table(ranking))]
     if seeds := seed_table(ranking):
         parts += ["Over seeds (mean, 95 % t-interval of the mean):", tables.markdown(seeds)]
+    if found := confidence_table(ranking):
+        parts += [CONFIDENCE_NOTE, tables.markdown(found)]
     if lines := supported(ranking):
         parts += [_STATEMENTS, "\n".join(f"- {line}" for line in lines)]
     parts += [

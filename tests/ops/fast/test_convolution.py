@@ -6,11 +6,19 @@ import torch.nn.functional as F
 from torch import nn
 
 from regbench.ops import fast
+from regbench.ops.fast import memory
 from regbench.ops.fast.memory import CACHED
 from regbench.ops.fast.residual import residual_sum
 from regbench.ops.fast.weight_gradient import PIXELS, weight_gradient
 
 FORMATS = (torch.contiguous_format, torch.channels_last)
+
+
+@pytest.fixture(params=["small", "large"], autouse=True)
+def form(request, monkeypatch):
+    """Every map is taken for a small one, then for a large one."""
+    if request.param == "large":
+        monkeypatch.setattr(memory, "SMALL", 0)
 
 
 def both(function, expected, inputs):

@@ -15,12 +15,6 @@ def test_cpu_maps_have_fast_forms():
     assert not fast.usable(X.to("meta"), cuda=True, onnx=True)
 
 
-def test_narrow_networks_are_fast_only_where_channels_are_last_already():
-    assert fast.usable(X, fast.WIDE)
-    assert not fast.usable(X, fast.WIDE - 1)
-    assert fast.usable(X.to(memory_format=torch.channels_last), fast.WIDE - 1)
-
-
 def test_autocast_takes_the_plain_form():
     with torch.autocast("cpu", torch.bfloat16):
         assert not fast.usable(X)

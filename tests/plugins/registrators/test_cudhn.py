@@ -26,7 +26,7 @@ def test_released_network_has_the_released_parameters():
     assert parameters(network.mask_net) == 6_494
 
 
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (128, "tiny"), (40, "smoke")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (128, "tiny"), (40, "smoke")])
 def test_one_estimate_of_any_patch(patch, preset):
     torch.manual_seed(0)
     network = build(patch, "cpu", preset).eval()

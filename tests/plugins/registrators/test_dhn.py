@@ -22,7 +22,7 @@ def test_dropout_follows_the_last_convolution_and_the_first_layer():
     assert sum(type(m).__name__ == "MaxPool2d" for m in build().convolutions) == 3
 
 
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (64, "smoke"), (40, "tiny")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (64, "smoke"), (40, "tiny")])
 def test_one_estimate_of_the_patch(patch, preset):
     found = build(patch, 8, "cpu", preset)(*torch.rand(2, 2, 3, patch, patch))
     assert found.displacements.shape == (1, 2, 4, 2)

@@ -20,7 +20,7 @@ def test_network_is_a_resnet34_with_eight_outputs(colour, count):
     assert network.network.fc.weight.shape == (8, 512)
 
 
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (128, "tiny"), (40, "smoke")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (128, "tiny"), (40, "smoke")])
 def test_one_estimate_of_any_patch(patch, preset):
     torch.manual_seed(0)
     network = build(patch, "cpu", preset).eval()

@@ -69,7 +69,7 @@ def test_decoder_depth_follows_the_patch(patch, depths):
 
 
 @pytest.mark.parametrize("name", ["ihn", "ihn1", "ihn-lite"])
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (128, "tiny"), (32, "tiny")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (128, "tiny"), (32, "tiny")])
 def test_presets_estimate_once_an_iteration(name, patch, preset):
     torch.manual_seed(0)
     network = build(name, patch, "cpu", preset=preset).eval()

@@ -40,7 +40,7 @@ def test_four_scales_have_the_parameters_of_colreg():
 def test_strides_run_from_coarse_to_fine():
     assert MCNetConfig().strides == (4, 2, 1)
     assert MCNetConfig(scales=4).strides == (8, 4, 2, 1)
-    assert MCNetConfig(**MCNetConfig.presets["quick"]).strides == (8, 4)
+    assert MCNetConfig(**MCNetConfig.presets["quick"]).strides == (16, 8, 4)
 
 
 @pytest.mark.parametrize("patch", [64, 128, 256])
@@ -52,7 +52,7 @@ def test_decoder_depth_follows_the_patch(patch):
         assert patch // stride // 2**depth == 2
 
 
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (64, "smoke"), (128, "tiny"), (32, "tiny")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (64, "smoke"), (128, "tiny"), (32, "tiny")])
 def test_presets_estimate_once_an_iteration(patch, preset):
     torch.manual_seed(0)
     network = build(patch, "cpu", preset)

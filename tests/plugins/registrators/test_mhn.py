@@ -46,7 +46,7 @@ def test_depth_follows_the_patch(patch, blocks):
     assert [len(level.blocks) for level in build(patch).levels] == blocks
 
 
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (64, "smoke"), (128, "tiny"), (32, "tiny")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (64, "smoke"), (128, "tiny"), (32, "tiny")])
 def test_presets_estimate_once_a_level(patch, preset):
     torch.manual_seed(0)
     network = build(patch, "cpu", preset).eval()

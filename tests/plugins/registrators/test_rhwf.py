@@ -47,7 +47,7 @@ def test_dead_convolution_of_one_scale_is_counted():
 
 
 @pytest.mark.parametrize("name", ["rhwf", "rhwf1"])
-@pytest.mark.parametrize(("patch", "preset"), [(64, "quick"), (128, "tiny"), (32, "tiny")])
+@pytest.mark.parametrize(("patch", "preset"), [(64, "hour"), (64, "quick"), (128, "tiny"), (32, "tiny")])
 def test_presets_estimate_once_an_iteration(name, patch, preset):
     torch.manual_seed(0)
     network = build(name, patch, "cpu", preset=preset).eval()

@@ -73,7 +73,7 @@ def test_published_schedule():
 def test_the_student_of_the_paper_is_the_default_and_short_presets_augment():
     assert CoLRegConfig().student == "literal"
     assert {name: preset["student"] for name, preset in CoLRegConfig.presets.items()} == dict.fromkeys(
-        ("quick", "smoke", "tiny"), "augmented"
+        ("hour", "quick", "smoke", "tiny"), "augmented"
     )
 
 

@@ -72,7 +72,7 @@ def test_the_published_training_of_redfeat_is_settings():
 
 
 def test_the_step_schedule_falls_at_every_budget_or_is_refused():
-    for budget in ("smoke", "quick", "short", "full"):
+    for budget in ("smoke", "quick", "hour", "short", "full"):
         recipe = built("schedule=step", budget)
         rate = recipe.objective(Context(), lambda batch, shared: {}).lr
         assert rate(recipe.steps - 1) < rate(0)

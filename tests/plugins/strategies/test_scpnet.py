@@ -164,7 +164,7 @@ def test_the_published_registrator_estimates_once_at_every_size():
     component = registry().get("registrator", "scpnet-net")
     assert registry().get("strategy", "scpnet").published["registrator"] == {"scpnet-net"}
     source, target = torch.rand(2, 2, 3, 64, 64).unbind()
-    for preset in ("quick", "smoke", "tiny"):
+    for preset in ("hour", "quick", "smoke", "tiny"):
         network = component.load()(build_config(component, {"preset": preset}), PairInfo(64, 16)).eval()
         found = network(source, target)
         assert found.displacements.shape[0] == 1

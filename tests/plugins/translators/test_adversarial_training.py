@@ -51,12 +51,13 @@ def run(name: str, pack, folder, kill_at: int | None = None) -> dict[str, torch.
     return {key: value.clone() for key, value in ctx.translator().state_dict().items()}
 
 
+@pytest.mark.parametrize("preset", ["quick", "hour"])
 @each
-def test_short_budgets_show_every_translator_as_many_images(name):
+def test_short_budgets_show_every_translator_as_many_images(name, preset):
     """CoLReg's Table 5 compares translators that have seen the same; what UNSB draws a second time is not counted."""
 
     def images(name: str) -> int:
-        config = build_config(registry().get("translator", name), {"preset": "quick"})
+        config = build_config(registry().get("translator", name), {"preset": preset})
         return config.steps * config.batch
 
     assert images(name) == images("mimgcd")

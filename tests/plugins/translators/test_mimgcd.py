@@ -40,7 +40,7 @@ def groups(network: torch.nn.Module) -> list[tuple[int, int]]:
     return [(m.num_channels, m.num_groups) for m in network.modules() if isinstance(m, torch.nn.GroupNorm)]
 
 
-@pytest.mark.parametrize("preset", ["small", "quick", "smoke", "tiny"])
+@pytest.mark.parametrize("preset", ["small", "hour", "quick", "smoke", "tiny"])
 def test_narrow_networks_have_no_group_of_fewer_than_four_channels(preset):
     c = MIMGCDConfig(**MIMGCDConfig.presets[preset])
     with torch.device("meta"):

@@ -51,6 +51,7 @@ def register_registrators(register: Register) -> None:
         "regbench_matchers.rift:RIFT",
         summary="phase congruency keypoints, maximum index map descriptor, upright",
         paper="Li, Hu and Ai, RIFT, TIP 2020",
+        control="no-training",
     )
     register(
         "rift2",
@@ -64,6 +65,7 @@ def register_registrators(register: Register) -> None:
         "regbench_matchers.sift:SIFT",
         summary="SIFT keypoints, ratio test, homography by MAGSAC++ (OpenCV)",
         paper="Lowe, IJCV 2004; Barath et al., MAGSAC++, CVPR 2020",
+        control="no-training",
     )
     register(
         "superpoint-superglue",

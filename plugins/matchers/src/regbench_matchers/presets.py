@@ -8,6 +8,7 @@ from typing import Any
 Presets = Mapping[str, Mapping[str, Any]]
 
 REDFEAT_PRESETS: Presets = {
+    "hour": {"width": 2, "dim": 64, "samples": 1024},
     "quick": {"width": 1, "dim": 32, "samples": 512},
     "smoke": {"width": 1, "dim": 16, "samples": 128},
     "tiny": {"width": 1, "dim": 8, "samples": 64},

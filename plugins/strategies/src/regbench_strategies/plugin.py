@@ -26,6 +26,14 @@ def register_strategies(register: Register) -> None:
         control="no-translator",
     )
     register(
+        "contrast-randomised",
+        "regbench_strategies.contrast_randomised:ContrastRandomised",
+        summary="a no-translator control: self-pairs of both modalities, each image under a random contrast",
+        paper="after SynthMorph (Hoffmann et al., IEEE TMI 2022), without its label maps",
+        requires=_TRAINS,
+        control="no-translator",
+    )
+    register(
         "translate",
         "regbench_strategies.translate:Translate",
         summary="a translator trained alone, put before a registrator that knows the target modality only",

@@ -19,6 +19,7 @@ def register_translators(register: Register) -> None:
         "regbench_translators.copy_target:CopyTarget",
         summary="the unaligned target as it is: the control for translations that leak the target's geometry",
         provides=("unpaired_training",),
+        control="no-translation",
     )
     register(
         "mimgcd",

@@ -51,7 +51,6 @@ class ProjectingDecoder(nn.Module):
 
     def __init__(self, inputs: int, width: int, pools: int, groups: int, before: int = 0) -> None:
         super().__init__()
-        self.width = width
         self.project = nn.Conv2d(inputs, width, 1)
         self.before = nn.ModuleList(layer(width, width, groups) for _ in range(before))
         self.layers = nn.ModuleList(layer(width, width, groups, halves=True) for _ in range(pools))
@@ -60,7 +59,7 @@ class ProjectingDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
         layers = (*self.before, *self.layers)
-        if fast.usable(x, self.width):
+        if fast.usable(x):
             return corners_of_cells(self.head(fast.decoder_layers(x, layers, self.project)))
         x = self.project(x)
         for apply in layers:
@@ -79,7 +78,6 @@ class HalvingDecoder(nn.Module):
 
     def __init__(self, inputs: int, width: int, pools: int) -> None:
         super().__init__()
-        self.width = width
         groups = width // 8
         self.layers = nn.ModuleList(
             layer(inputs if i == 0 else width, width, groups, halves=True) for i in range(pools)
@@ -90,7 +88,7 @@ class HalvingDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs, h, w)`` to ``(B, 4, 2)`` full-resolution pixels."""
         layers = (*self.layers, self.last)
-        if fast.usable(x, self.width):
+        if fast.usable(x):
             return corners_of_cells(self.head(fast.decoder_layers(x, layers)))
         for apply in layers:
             x = apply(x)

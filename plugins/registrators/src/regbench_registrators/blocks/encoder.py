@@ -47,7 +47,6 @@ class ResidualEncoder(nn.Module):
         self._factors = tuple(after // earlier for earlier, after in zip(before, self.strides, strict=False))
         self._pool = pool
         widths = (stem, *levels.values())
-        self._widest = max(widths)
         self.levels = nn.ModuleList(
             nn.Sequential(
                 ResidualBlock(inputs, outputs, 1 if pool else factor),
@@ -79,6 +78,6 @@ class ResidualEncoder(nn.Module):
         return features
 
     def _stem_map(self, image: Tensor) -> Tensor:
-        if fast.usable(image, self._widest):
+        if fast.usable(image):
             return F.relu(fast.normalised_convolution(image, self.stem))
         return F.relu(F.instance_norm(self.stem(image)))
