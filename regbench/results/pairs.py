@@ -155,7 +155,7 @@ def read_pairs(path: Path, facts: Mapping[str, str] | None = None, *, bound: boo
             said, sha256 = json.loads(file.attrs.get("facts", "{}")), file.attrs.get("sha256")
             if not isinstance(said, dict):
                 raise ValueError("its facts are none")
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+    except (OSError, LookupError, ValueError, ArithmeticError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is truncated or broken ({reason}); evaluate the run again") from error
     if sha256 is not None and sha256 != _sha256(fields, said):

@@ -146,7 +146,7 @@ class Measure(_Record):
 
 
 _NUMBER = (int, float)
-_TYPES: Mapping[str, tuple[type, ...]] = {
+_TYPES: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("timing.register_ms", "training.seconds", "training.parameters"), _NUMBER),
     **dict.fromkeys(("training.peak_memory_mb", "training.peak_gpu_memory_mb"), _NUMBER),
     **dict.fromkeys(("training.pairs", "training.ranges", "training.translation"), (dict,)),
@@ -155,7 +155,12 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "timing.device": (str,),
 }
 """What the known entries of the open blocks of a result are, where they are there."""
-_IN_WORDS = {_NUMBER: "a finite number", (dict,): "an object", (list,): "a list of objects", (str,): "a text"}
+_IN_WORDS: Mapping[tuple[Any, ...], str] = {
+    _NUMBER: "a finite number",
+    (dict,): "an object",
+    (list,): "a list of objects",
+    (str,): "a text",
+}
 
 
 class Result(_Record):
