@@ -45,6 +45,8 @@ class StageCache:
             if stage.deploys or not {name.partition(".")[0] for name in stage.modules} <= set(self.translators):
                 break  # it depends on more than translators, and so does every stage after it
             chain = f"{chain}|{stage.name},{stage.steps},{stage.batch},{stage.views},{stage.updated},{stage.train}"
+            if stage.repeat_pairs is not None:
+                chain += f",{stage.repeat_pairs}"
             self.keys.append(hashlib.sha256(chain.encode()).hexdigest()[:20])
 
     def load(self, number: int) -> float | None:
