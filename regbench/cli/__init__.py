@@ -18,6 +18,7 @@ from regbench import __version__
 from regbench.cli._output import echo, stdout_for_json
 from regbench.distributed.rank import this_rank
 from regbench.errors import PluginError, RegbenchError, UsageError
+from regbench.threads import wait_asleep
 
 VERBS = {
     "run": "train (if a strategy is named) and judge one combination",
@@ -99,6 +100,7 @@ def app(debug: bool) -> None:
 
 def main() -> None:
     """Entry point: an error becomes one line, with exit code 2 for wrong usage and 1 for a failed job."""
+    wait_asleep()
     debug = "--debug" in sys.argv or bool(os.environ.get("REGBENCH_DEBUG"))
     if "--debug" in sys.argv[2:]:  # accepted anywhere on the line
         sys.argv.remove("--debug")
