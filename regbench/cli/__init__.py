@@ -19,6 +19,7 @@ from regbench.cli._output import echo, stdout_for_json
 from regbench.disk import in_words
 from regbench.distributed.rank import this_rank
 from regbench.errors import InterruptedRun, PluginError, RegbenchError, UsageError
+from regbench.threads import wait_asleep
 
 VERBS = {
     "run": "train (if a strategy is named) and judge one combination",
@@ -103,6 +104,7 @@ def main() -> None:
 
     Exit codes: 1 for a failed job, 2 for wrong usage, those of :mod:`regbench.interrupts` where a signal ended it.
     """
+    wait_asleep()
     with interrupts.caught():
         try:
             _main()

@@ -12,6 +12,7 @@ import torch
 
 from regbench.data.packs.prepare import data_dir
 from regbench.plugins.registry import ENV_LOAD, registry
+from regbench.threads import load
 from regbench.weights.unpickling import LEAST_TORCH, torch_is_safe
 
 
@@ -25,8 +26,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, torch, OpenCV, plugins and the data folder."""
-    return [_python(), _torch(), _opencv(), *_plugins(), _data()]
+    """Look at Python, torch, how busy the machine is, OpenCV, plugins and the data folder."""
+    return [_python(), _torch(), _load(), _opencv(), *_plugins(), _data()]
 
 
 def _python() -> Finding:
@@ -39,6 +40,17 @@ def _torch() -> Finding:
     found = f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices) or 'no GPU'}"
     least = ".".join(map(str, LEAST_TORCH))
     return Finding("torch", torch_is_safe(), found if torch_is_safe() else f"{found}; {least} or newer is needed")
+
+
+def _load() -> Finding:
+    found = load()
+    if found is None:
+        return Finding("load", True, "not counted on this system")
+    wanting, cores = found
+    detail = f"{wanting:.1f} processes want {cores} core{'s' if cores > 1 else ''}"
+    if wanting > cores:
+        detail += ": busy. Runs take longer than the docs say, and timings mislead; start fewer runs at once"
+    return Finding("load", True, detail)  # a busy machine is no fault of the installation
 
 
 def _opencv() -> Finding:

@@ -272,7 +272,7 @@ class Trainer:
         self, stage: Stage, objectives: list[ObjectiveState], step: int, not_finite: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
-        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
+        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views, stage.repeat_pairs)
         return take_step(stage, objectives, batch, not_finite, self.world)
 
     def timed_steps(self, stage: Stage) -> Callable[[], None]:
