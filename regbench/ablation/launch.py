@@ -151,11 +151,16 @@ class Local:
 
     @classmethod
     def on_this_machine(cls, jobs: int, device: str) -> Local:
-        """``jobs`` slots for each GPU where ``device`` is ``auto`` or ``cuda``, else ``jobs`` slots in all."""
+        """``jobs`` slots for each GPU where ``device`` is ``auto`` or ``cuda``, else ``jobs`` slots in all.
+
+        GPUs are those this process may see: where ``CUDA_VISIBLE_DEVICES`` lists some, a slot has one of that list.
+        """
         import torch
 
         count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-        return cls(jobs, [str(number) for number in range(count)])
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = given.split(",") if given else [str(number) for number in range(count)]
+        return cls(jobs, [name.strip() for name in names[:count]])
 
     def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
         """Keep every slot busy until no cell is left."""
