@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REGBENCH := $(BIN)/regbench
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-gpu contract lint types boards format clean
+.PHONY: demo test test-slow test-gpu faults contract lint types boards format clean
 
 $(STAMP): requirements.txt constraints.txt pyproject.toml datasets/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
@@ -33,6 +33,11 @@ test-slow: $(STAMP)
 
 test-gpu: $(STAMP)
 	$(BIN)/python -m pytest -m gpu
+
+# Every fault on purpose: kills, full disks, damage, hostile files, forged boards, bad inputs. Prints the table of
+# docs/reliability.md.
+faults: $(STAMP)
+	$(BIN)/python -m tests.faults
 
 contract: $(STAMP)
 	$(REGBENCH) plugins check

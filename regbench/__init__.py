@@ -1,9 +1,9 @@
 """regbench: how well does (translator x registrator x strategy) align this pair of modalities, and how sure are we?
 
-This module is the public door. Everything a plugin author needs is imported from here: ``hookimpl`` to register
-components, the base classes of the roles with what they hand each other, ``ComponentConfig`` for settings, the errors
-to raise, and the modules ``geometry``, ``ops``, ``schedules`` and ``whole_batch``. What is not listed in ``__all__`` is
-internal and may change without notice.
+This module is the public door. ``align`` and ``load`` align two images of one's own (``docs/align.md``). Everything a
+plugin author needs is imported from here too: ``hookimpl`` to register components, the base classes of the roles with
+what they hand each other, ``ComponentConfig`` for settings, the errors to raise, and the modules ``geometry``, ``ops``,
+``schedules`` and ``whole_batch``. What is not listed in ``__all__`` is internal and may change without notice.
 
 Everything heavy is imported on first use, so that ``import regbench`` (which every plugin does when it is discovered)
 costs no torch import.
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from regbench import geometry as geometry
     from regbench import ops as ops
     from regbench import schedules as schedules
+    from regbench.alignment.aligner import Aligner as Aligner
+    from regbench.alignment.aligner import align as align
+    from regbench.alignment.aligner import load as load
+    from regbench.alignment.types import Alignment as Alignment
     from regbench.api.config import ComponentConfig as ComponentConfig
     from regbench.api.config import Steps as Steps
     from regbench.api.dataset import Card as Card
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
     from regbench.api.translator import Estimate as Estimate
     from regbench.api.translator import Translator as Translator
     from regbench.api.types import Batch as Batch
+    from regbench.api.types import Matches as Matches
     from regbench.api.types import Pair as Pair
     from regbench.api.types import PairInfo as PairInfo
     from regbench.api.types import Registration as Registration
@@ -59,6 +64,8 @@ API_VERSION = 1
 hookimpl = pluggy.HookimplMarker("regbench")
 
 _CLASSES = {
+    "Aligner": "regbench.alignment.aligner",
+    "Alignment": "regbench.alignment.types",
     "Batch": "regbench.api.types",
     "Card": "regbench.api.dataset",
     "ComponentConfig": "regbench.api.config",
@@ -66,6 +73,7 @@ _CLASSES = {
     "DataError": "regbench.errors",
     "Dataset": "regbench.api.dataset",
     "Estimate": "regbench.api.translator",
+    "Matches": "regbench.api.types",
     "Objective": "regbench.api.stage",
     "Pair": "regbench.api.types",
     "PairErrors": "regbench.metrics.types",
@@ -85,6 +93,8 @@ _CLASSES = {
     "Translator": "regbench.api.translator",
     "Unpaired": "regbench.api.types",
     "UsageError": "regbench.errors",
+    "align": "regbench.alignment.aligner",
+    "load": "regbench.alignment.aligner",
     "module_named": "regbench.api.stage",
 }
 _MODULES = {

@@ -276,6 +276,12 @@ def is_convex(displacement: Tensor, size: Size) -> Tensor:
     return (turn > 0).all(dim=-1)
 
 
+def is_usable(displacement: Tensor, size: Size) -> Tensor:
+    """``(...,)`` bool: displacements that are finite and whose homographies are not singular, folded or mirrored."""
+    # Double, because products of large corners overflow.
+    return displacement.isfinite().all(dim=-1).all(dim=-1) & is_convex(displacement.double(), size)
+
+
 def corner_error(estimate: Tensor, truth: Tensor) -> Tensor:
     """Average corner error per pair, ``(B,)`` pixels: mean Euclidean distance over the four corners."""
     difference = _at_least_float32(estimate) - _at_least_float32(truth)

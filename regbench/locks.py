@@ -36,10 +36,11 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
     Raises:
         HeldError: another process holds it, and ``wait`` is not set.
-        OSError: the file cannot be made for another reason, such as a full disk.
+        OSError: the file cannot be made for another reason, such as a full disk, or it is a link.
     """
     try:
-        file = path.open("w")
+        # Neither followed, where the path is a link that a stranger's folder brought, nor emptied.
+        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+b")
     except OSError as error:
         if error.errno not in _CANNOT_BE_WRITTEN:
             raise

@@ -74,7 +74,7 @@ def parse_value(text: str) -> Any:
     """A value as JSON if it parses, else the text itself."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # no JSON, or numbers and nesting that no setting has
         return str(text)
 
 

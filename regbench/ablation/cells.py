@@ -20,10 +20,11 @@ from regbench.ablation.recipe import Recipe, RecipeRow, Sets
 from regbench.data.packs.prepare import ensure
 from regbench.errors import DataError
 from regbench.results import Result, load_result
-from regbench.results.layout import CELL_RECORD, RESULT, SHARED_STAGES
+from regbench.results.layout import CELL_RECORD, CONFIG, RESULT, SHARED_STAGES
 from regbench.results.store import write_json
 from regbench.runs.request import Request
 from regbench.settings import parse_sets, write_value
+from regbench.texts import is_folder_name
 
 _LONGEST_NAME = 120  # of a cell's folder, in characters: file systems allow 255 bytes
 _OF_TRAINING = ("pairing", "oversample", "frozen_augment")  # settings of the protocol that test pairs do not depend on
@@ -67,7 +68,7 @@ class Cell:
             if run is None:
                 raise DataError(f"{self.name} needs the run of {self.needed_cell}, which is not finished")
             needed_run = [self.needed_option, str(run)]
-        share = ["--set", f"run.share={out / SHARED_STAGES}"] if self.arguments[0] == "run" else []
+        share = ["--set", f"run.share={out.parent / SHARED_STAGES}"] if self.arguments[0] == "run" else []
         return [*self.arguments, *needed_run, *share, "--out", str(out / self.name)]
 
     def result(self, out: Path) -> Result | None:
@@ -106,9 +107,24 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def recorded_run(folder: Path) -> Path | None:
-    """The run directory that a cell's record names; None where it holds no result."""
-    run = folder / str(read_record(folder).get("run"))
-    return run if (run / RESULT).is_file() else None
+    """The run directory that a cell's record names; None where it holds no result, or is none of the cell's folder."""
+    name = str(read_record(folder).get("run"))
+    run = folder / name
+    return run if is_folder_name(name) and not run.is_symlink() and (run / RESULT).is_file() else None
+
+
+def attempted_run(folder: Path) -> Path | None:
+    """The run directory of the last attempt at a cell; None if its process has not made one.
+
+    A cell's folder holds a run for each set of settings that was tried. The run of this attempt has the newest
+    ``config.json``, which is written when the run begins and therefore after the record that says ``running``.
+    """
+    try:
+        began = (folder / CELL_RECORD).stat().st_mtime_ns
+        written = max(((path.stat().st_mtime_ns, path.parent) for path in folder.glob(f"*/{CONFIG}")), default=None)
+    except OSError:  # somebody is writing them
+        return None
+    return written[1] if written is not None and written[0] >= began else None
 
 
 def finished_run(folder: Path) -> Path | None:

@@ -21,10 +21,12 @@ from regbench.data.pairs import check_fits
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import pair_info
 from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.plugins.blame import at_fault, exited
 from regbench.runs.build import check_trained
 from regbench.runs.context import RunContext
 from regbench.runs.plan import check_batches
 from regbench.runs.request import Request, Resolved, protocol_on, resolve
+from regbench.runs.strategies import deployed_of, stages_of, strategy_of, supervision_of
 
 BUILDING_SECONDS = 8.0
 """Networks are built as long as this; the rest of the rows is left unbuilt, and counted."""
@@ -154,8 +156,11 @@ def _build(cells: Sequence[Cell], resolved: Mapping[str, _Checked], findings: Fi
         findings.built.add(row)
         try:
             _networks(resolved[cell.name])
+        except SystemExit as error:
+            reasons[row] = exited(error)
         except Exception as error:  # a plugin's constructor may raise anything
-            reasons[row] = str(error) if isinstance(error, RegbenchError) else f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}{at_fault(error)}"
+            reasons[row] = str(error) if isinstance(error, RegbenchError) else said
     for cell in cells:
         if cell.name in resolved and (reason := reasons.get(cell.row.name)):
             findings.problems[cell.name] = reason
@@ -172,9 +177,10 @@ def _networks(cell: _Checked) -> None:
     if cell.teacher is not None:
         teacher = RunContext(info, torch.device("cpu"), cell.teacher.words.components, cell.request.seed)
         context.given_teacher = teacher.registrator()
-    built = strategy.component.load()(strategy.config)
-    built.build(context)
-    stages = built.stages(context)
+    built = strategy_of(strategy)
+    supervision_of(built, strategy)
+    deployed_of(built, context, strategy)
+    stages = stages_of(built, context, strategy)
     check_batches(stages, 1)
     if cell.teacher is not None and not context.teacher_used:
         raise UsageError(f"{strategy.component.name} learns from no finished run; drop its teacher")

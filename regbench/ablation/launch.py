@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,9 +18,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from regbench.ablation.cells import Cell, waves
+from regbench.ablation.cells import Cell, attempted_run, waves
 from regbench.errors import DataError, UsageError
-from regbench.results.layout import CELL_LOG, CELL_RECORD, CELL_STDOUT, CONFIG, JOBS, RESULT
+from regbench.results.layout import CELL_LOG, CELL_STDOUT, JOBS, RESULT
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
+"""Environment variables that limit the threads of a process, of PyTorch and of OpenCV."""
 
 CellEnded = Callable[[Cell], None]
 """Called with each cell that has ended, after its record was written."""
@@ -29,27 +33,41 @@ class Launcher(Protocol):
     """Runs cells that do not need each other, and returns when all of them have ended."""
 
     def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
-        """Run all cells; a failed cell becomes a record, not an exception."""
+        """Run all cells; a failed cell becomes a record, not an exception. A cell that is left for later is none."""
 
 
-def run_cells(cells: Sequence[Cell], out: Path, launcher: Launcher, on_ended: CellEnded) -> None:
+def run_cells(cells: Sequence[Cell], out: Path, launcher: Launcher, on_ended: CellEnded) -> list[Cell]:
     """Run every cell that is not finished, in waves. A cell whose needed cell failed is recorded as failed.
 
     Args:
         cells: as :func:`regbench.ablation.cells.cells_of` returns them; skipped cells are ignored.
         out: folder of the ablation.
         launcher: where the cells run.
-        on_ended: called with every cell, also with those that were finished before.
+        on_ended: called with every cell that has ended, also with those that were finished before.
+
+    Returns:
+        The cells that the launcher left for later, and those that need one of them.
     """
+    ended: set[str] = set()
+    left: dict[str, Cell] = {}
+
+    def on_one_ended(cell: Cell) -> None:
+        ended.add(cell.name)
+        on_ended(cell)
+
     for wave in waves([cell for cell in cells if cell.skip_reason is None]):
         open_cells = []
         for cell in wave:
-            if _needs_no_process(cell, out):
-                on_ended(cell)
+            if cell.needed_cell in left:
+                left[cell.name] = cell
+            elif _needs_no_process(cell, out):
+                on_one_ended(cell)
             else:
                 open_cells.append(cell)
         if open_cells:
-            launcher.run(open_cells, out, on_ended)
+            launcher.run(open_cells, out, on_one_ended)
+        left |= {cell.name: cell for cell in open_cells if cell.name not in ended}
+    return list(left.values())
 
 
 def _needs_no_process(cell: Cell, out: Path) -> bool:
@@ -77,9 +95,13 @@ def run_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None
 
 
 def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Start a cell's process: stderr is appended to ``log.txt``, the result goes as JSON to ``stdout.json``."""
-    cell.record(out, "running")
-    command = [sys.executable, "-m", "regbench", *cell.command(out), "--json"]
+    """Start a cell's process: stderr is appended to ``log.txt``, the result goes as JSON to ``stdout.json``.
+
+    The cell ends with this process, whose number its record holds.
+    """
+    cell.record(out, "running", pid=os.getpid(), host=socket.gethostname(), since=round(time.time()))
+    # -P: the working folder is not searched for modules, so that no file in it is run in place of a library.
+    command = [sys.executable, "-P", "-m", "regbench", *cell.command(out), "--json"]
     folder = out / cell.name
     with (folder / CELL_LOG).open("ab") as log, (folder / CELL_STDOUT).open("wb") as stdout:
         return subprocess.Popen(
@@ -105,8 +127,8 @@ def finish_cell(cell: Cell, out: Path, code: int) -> None:
             cell.record(out, "ok", run=run)
         return
     reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / CELL_LOG)
-    run = _attempted_run(folder)
-    cell.record(out, "failed", reason=reason, **({"run": run} if run else {}))
+    attempt = attempted_run(folder)
+    cell.record(out, "failed", reason=reason, **({"run": attempt.name} if attempt else {}))
 
 
 def _printed_run(folder: Path) -> str | None:
@@ -116,17 +138,6 @@ def _printed_run(folder: Path) -> str | None:
     except (OSError, ValueError, KeyError):
         return None
     return next((path.parent.name for path in folder.glob(f"*/{RESULT}") if path.parent.name.endswith(run_id)), None)
-
-
-def _attempted_run(folder: Path) -> str | None:
-    """Name of the run directory of the ended process; None if the process ended before it made one.
-
-    A cell's folder holds a run for each set of settings that was tried. The run of this attempt has the newest
-    ``config.json``, which is written when the run begins and therefore after the record that says ``running``.
-    """
-    began = (folder / CELL_RECORD).stat().st_mtime_ns
-    written = max(((path.stat().st_mtime_ns, path.parent.name) for path in folder.glob(f"*/{CONFIG}")), default=None)
-    return written[1] if written is not None and written[0] >= began else None
 
 
 def _last_line(log: Path) -> str:
@@ -142,15 +153,28 @@ def _end_with_parent() -> None:
 
 
 class Local:
-    """Processes of this machine, as many at once as there are slots."""
+    """Processes of this machine, as many at once as there are slots.
 
-    def __init__(self, jobs: int = 1, devices: Sequence[str] = ()) -> None:
-        """Make ``jobs`` slots, or ``jobs`` for each of ``devices`` (values of ``CUDA_VISIBLE_DEVICES``)."""
+    Args:
+        jobs: slots, or slots for each of ``devices``.
+        devices: values of ``CUDA_VISIBLE_DEVICES``.
+        environment: variables of the processes, beside those of this one.
+        may_start: whether a cell may be started now; one that may not is left for later.
+    """
+
+    def __init__(
+        self,
+        jobs: int = 1,
+        devices: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        may_start: Callable[[Cell], bool] = lambda cell: True,
+    ) -> None:
         names: Iterable[str | None] = devices or [None]
         self.slots = [name for _ in range(jobs) for name in names]
+        self.environment, self.may_start = dict(environment or {}), may_start
 
     @classmethod
-    def on_this_machine(cls, jobs: int, device: str) -> Local:
+    def on_this_machine(cls, jobs: int, device: str, **more: Any) -> Local:
         """``jobs`` slots for each GPU where ``device`` is ``auto`` or ``cuda``, else ``jobs`` slots in all.
 
         GPUs are those this process may see: where ``CUDA_VISIBLE_DEVICES`` lists some, a slot has one of that list.
@@ -160,7 +184,7 @@ class Local:
         count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
         given = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = given.split(",") if given else [str(number) for number in range(count)]
-        return cls(jobs, [name.strip() for name in names[:count]])
+        return cls(jobs, [name.strip() for name in names[:count]], **more)
 
     def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
         """Keep every slot busy until no cell is left."""
@@ -169,8 +193,12 @@ class Local:
         try:
             while waiting or busy:
                 while waiting and free:
-                    cell, slot = waiting.pop(0), free.pop(0)
-                    busy.append((cell, start_cell(cell, out, {"CUDA_VISIBLE_DEVICES": slot} if slot else None), slot))
+                    cell = waiting.pop(0)
+                    if not self.may_start(cell):
+                        continue
+                    slot = free.pop(0)
+                    own = {"CUDA_VISIBLE_DEVICES": slot} if slot else {}
+                    busy.append((cell, start_cell(cell, out, self.environment | own), slot))
                 ended = [entry for entry in busy if entry[1].poll() is not None]
                 for cell, process, slot in ended:
                     busy.remove((cell, process, slot))
@@ -194,7 +222,10 @@ class Cluster:
         UsageError: submitit is not installed, or the cluster's commands are not there.
     """
 
-    def __init__(self, out: Path, kind: str = "slurm", **parameters: Any) -> None:
+    def __init__(
+        self, out: Path, kind: str = "slurm", environment: Mapping[str, str] | None = None, **parameters: Any
+    ) -> None:
+        self.environment = environment
         try:
             from submitit import AutoExecutor
         except ImportError:
@@ -208,7 +239,7 @@ class Cluster:
     def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
         """Submit all cells, then wait for each."""
         with self.executor.batch():
-            jobs = [(cell, self.executor.submit(run_cell, cell, out)) for cell in cells]
+            jobs = [(cell, self.executor.submit(run_cell, cell, out, self.environment)) for cell in cells]
         for cell, job in jobs:
             try:
                 job.result()

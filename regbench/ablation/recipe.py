@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from regbench.contained import safe_name
 from regbench.data.protocol import Pairing, Protocol
 from regbench.errors import UsageError, unknown_name
 from regbench.plugins.compatibility import incompatible
@@ -103,6 +104,17 @@ class Recipe(BaseModel):
     budget: str
     seeds: tuple[int, ...]
     rows: tuple[RecipeRow, ...]
+
+    @model_validator(mode="after")
+    def _contained(self) -> Recipe:
+        """Names that become those of files are no paths."""
+        safe_name(self.board_name, "board")
+        for paper in self.papers:
+            safe_name(paper, "paper")
+        for row in self.rows:
+            if "run" in row.set and "share" in row.set["run"]:
+                raise ValueError(f"row {row.name!r}: run.share is the grid's own folder and cannot be set")
+        return self
 
     @model_validator(mode="after")
     def _names(self) -> Recipe:

@@ -36,6 +36,8 @@ set keeps its protocol, but for the ``source`` of that set.
 ``published`` holds settings of a component as a paper trained it, by role. They replace the component's defaults, so
 that budgets act on them: step counts are multiplied by the budget's factor, and what the budget's preset sets is the
 preset's. ``set`` overrides both and is taken as it is. A text is read as on the command line: ``"null"`` is no value.
+
+A recipe may be a stranger's. It names nothing beyond its folder and the one it is used in: no ``..``, no ``~``.
 """
 
 from __future__ import annotations
@@ -49,11 +51,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regbench.ablation.recipe import ROLES, Recipe, RecipeRow, Sets, incompatibility, merge_sets
+from regbench.contained import stays_inside
 from regbench.data.protocol import Pairing
 from regbench.errors import DataError, UsageError
 from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
 from regbench.settings import first_line
+
+_WORDS = ("title", "description", "notes", "papers")  # the last are checked to be plain names
 
 
 class Grid(BaseModel):
@@ -130,9 +135,10 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, numbers of too many digits, nested too deeply
         raise DataError(f"{path} is not TOML: {error}") from error
     try:
+        _check_contained(raw, path.parent)
         file = _RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
         return Recipe(
             name=path.stem,
@@ -145,6 +151,29 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
         raise UsageError(f"{path}: {first_line(error)}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _check_contained(raw: Mapping[str, Any], folder: Path) -> None:
+    """Raise UsageError where a recipe, which may be a stranger's, names something beyond its folder."""
+    for where, value in raw.items():
+        for text in _texts(value) if where not in _WORDS else ():
+            if not stays_inside(text) and not Path(text).resolve().is_relative_to(folder.resolve()):
+                raise UsageError(
+                    f"{where}: {text!r} lies beyond the recipe's folder, where it names nothing; give data on the "
+                    "command line (--root NAME=DIR, --dataset), or put the file below that folder"
+                )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value of TOML that can mean a path: all but names of rows."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from (name, *_texts(inner)) if name != "name" else ()
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:

@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar, final
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from regbench import geometry
 from regbench.api.config import ComponentConfig
 from regbench.api.types import PairInfo, Registration
+from regbench.errors import PluginError
 from regbench.ops.sequence_loss import sequence_loss
 
 
@@ -31,7 +33,7 @@ class Registrator(nn.Module, ABC):
             settings do not fit the pairs.
         ``loss(registration, displacement, weight)``: for networks; by default the sequence loss of IHN.
         ``features(image)``: dense features, for strategies that compare them.
-        ``any_size``, ``published_keys``: class attributes, described below.
+        ``any_size``, ``any_scale``, ``published_keys``: class attributes, described below.
 
     What must hold:
         Displacements are pixels at the corners TL, TR, BL, BR of the source, x then y: where a corner of the source
@@ -72,6 +74,8 @@ class Registrator(nn.Module, ABC):
     Config: ClassVar[type[ComponentConfig]] = ComponentConfig
     any_size: ClassVar[bool] = False
     """True for methods that take images of any size as they are (matchers)."""
+    any_scale: ClassVar[bool] = False
+    """True for methods to which it does not matter that one image shows things several times as large."""
     published_keys: ClassVar[Sequence[tuple[str, str]]] = ()
     """Renames the keys of a published checkpoint for this class: (regular expression, replacement), in order."""
 
@@ -114,7 +118,8 @@ class Registrator(nn.Module, ABC):
         """Estimate the homography between images of any size, in their own pixels.
 
         Checks the input, resizes to the network's patch where the method needs it, and rescales the homography
-        exactly. Estimates that are not finite are marked as failed.
+        exactly. An estimate is an answer only if its corners are finite and stay a convex quadrilateral of the same
+        orientation: one that is singular, folds or mirrors is marked as failed, here and so everywhere.
 
         Args:
             source: ``(B, 3, H, W)`` (or one channel) float32 in [0, 1].
@@ -125,6 +130,7 @@ class Registrator(nn.Module, ABC):
 
         Raises:
             ValueError: wrong shape or dtype.
+            PluginError: :meth:`forward` gave something else than agreed.
         """
         source, target = _as_three_channels("source", source), _as_three_channels("target", target)
         if source.shape[0] != target.shape[0]:
@@ -132,16 +138,39 @@ class Registrator(nn.Module, ABC):
         native = (self.info.patch, self.info.patch)
         source_size, target_size = _size(source), _size(target)
         if self.any_size or (source_size == native and target_size == native):
-            registration = self(source, target)
+            registration = self._checked(self(source, target), source)
         else:
-            resized = self(_resized(source, native), _resized(target, native))
+            small = _resized(source, native)
+            resized = self._checked(self(small, _resized(target, native)), small)
             h = geometry.homography_from_displacement(resized.displacements.double(), native)
             h = geometry.rescale(h, (native, source_size), (native, target_size))
             displacements = geometry.displacement_from_homography(h, source_size)
             registration = Registration(displacements.to(resized.displacements.dtype), source_size, resized.ok)
-        finite = registration.displacement.isfinite().all(dim=-1).all(dim=-1)
-        ok = finite if registration.ok is None else registration.ok & finite
-        return Registration(registration.displacements, registration.size, ok)
+        usable = geometry.is_usable(registration.displacement, registration.size)
+        ok = usable if registration.ok is None else registration.ok & usable
+        return Registration(registration.displacements, registration.size, ok, registration.matches)
+
+    def _checked(self, found: object, source: Tensor) -> Registration:
+        """What :meth:`forward` gave for a source, as it is; nothing is read from the device."""
+        wrong = ""
+        if not isinstance(found, Registration):
+            wrong = f"a {type(found).__name__}, no regbench.Registration"
+        elif not found.displacements.is_floating_point():
+            wrong = f"displacements of {found.displacements.dtype}, no floats"
+        elif found.displacements.shape[0] < 1 or found.displacements.shape[1] != len(source):
+            wrong = (
+                f"displacements {tuple(found.displacements.shape)} for {len(source)} pairs, no (K, {len(source)}, 4, 2)"
+            )
+        elif found.displacements.device != source.device:
+            wrong = f"displacements on {found.displacements.device} for images on {source.device}"
+        elif tuple(found.size) != _size(source):
+            wrong = f"a size {tuple(found.size)} for a source of {_size(source)}"
+        elif found.ok is not None and (found.ok.dtype != torch.bool or found.ok.device != source.device):
+            wrong = f"ok of {found.ok.dtype} on {found.ok.device}, no bool on {source.device}"
+        if wrong:
+            raise PluginError(f"{type(self).__module__}.{type(self).__name__}.forward gave {wrong}")
+        assert isinstance(found, Registration)
+        return found
 
 
 def _size(image: Tensor) -> geometry.Size:

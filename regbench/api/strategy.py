@@ -19,7 +19,8 @@ from regbench.api.types import PairInfo
 class Context(Protocol):
     """What a strategy may know about its run, and the factories of its networks.
 
-    It holds no label, no seed of labels and no aligned pair, so a strategy without supervision cannot reach one.
+    It holds no label, no seed of labels and no aligned pair: a strategy without supervision is not handed one. That
+    guards against mistakes, not against malice (``docs/trust.md``).
 
     Attributes:
         info: what networks may know of the pairs: patch size, range, channels and names of the modalities.
@@ -66,8 +67,9 @@ class TrainingStrategy(ABC):
     interruption and distributes over processes. Everything named below is imported from ``regbench``.
 
     Implement:
-        ``supervision``: class attribute. With ``"none"`` the strategy never sees a true displacement; with
-            ``"homography"`` the view ``pair`` carries it. Every result is labelled by it.
+        ``supervision``: class attribute. With ``"none"`` the strategy is not handed a true displacement; with
+            ``"homography"`` the view ``pair`` carries it. Every result is labelled by it. It is one of these two
+            words, a plain ``str``.
         ``build(ctx)``: makes the networks and returns the registrator that is evaluated and deployed.
         ``stages(ctx)``: says what is trained. It is called after ``build``, on the same object.
 

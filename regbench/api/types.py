@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from regbench import geometry
@@ -39,6 +41,28 @@ class PairInfo:
 
 
 @dataclass(frozen=True)
+class Matches:
+    """Points of a source image matched with points of a target image.
+
+    Attributes:
+        source: ``(N, 2)`` float64 pixels, x then y.
+        target: ``(N, 2)``, matched with ``source`` row by row.
+        inliers: ``(N,)`` bool, which of them agree with the homography.
+    """
+
+    source: NDArray[np.float64]
+    target: NDArray[np.float64]
+    inliers: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        """Check shapes; raises ValueError."""
+        n = len(self.source)
+        if self.source.shape != (n, 2) or self.target.shape != (n, 2) or self.inliers.shape != (n,):
+            shapes = [array.shape for array in (self.source, self.target, self.inliers)]
+            raise ValueError(f"matches must be (N, 2), (N, 2) and (N,), got {shapes}")
+
+
+@dataclass(frozen=True)
 class Registration:
     """An estimated homography per sample, as corner displacements.
 
@@ -46,11 +70,13 @@ class Registration:
         displacements: ``(K, B, 4, 2)`` pixels, one estimate per iteration; the last is the answer.
         size: ``(height, width)`` of the source the displacements refer to.
         ok: ``(B,)`` bool, False where the method found no answer. ``None`` means all succeeded.
+        matches: for methods that match points, those of each pair (None for a pair without); nothing for the others.
     """
 
     displacements: Tensor
     size: tuple[int, int]
     ok: Tensor | None = None
+    matches: tuple[Matches | None, ...] = ()
 
     def __post_init__(self) -> None:
         """Check shapes; raises ValueError."""
@@ -58,6 +84,8 @@ class Registration:
             raise ValueError(f"displacements must be (K, B, 4, 2), got {tuple(self.displacements.shape)}")
         if self.ok is not None and self.ok.shape != (self.displacements.shape[1],):
             raise ValueError(f"ok must be (B,), got {tuple(self.ok.shape)}")
+        if self.matches and len(self.matches) != self.displacements.shape[1]:
+            raise ValueError(f"matches must be of each of the {self.displacements.shape[1]} pairs, or none")
 
     @property
     def displacement(self) -> Tensor:

@@ -17,7 +17,7 @@ import click
 from regbench import __version__
 from regbench.cli._output import echo, stdout_for_json
 from regbench.distributed.rank import this_rank
-from regbench.errors import RegbenchError, UsageError
+from regbench.errors import PluginError, RegbenchError, UsageError
 
 VERBS = {
     "run": "train (if a strategy is named) and judge one combination",
@@ -50,7 +50,9 @@ class LazyGroup(click.Group):
             return command
         for component in _plugin_commands():
             if component.name == name:
-                loaded: click.Command = component.load()
+                loaded = component.load()
+                if not isinstance(loaded, click.Command):
+                    raise PluginError(f"command {name!r} of {component.distribution}: {component.target} is no command")
                 return loaded
         return None
 
@@ -80,9 +82,17 @@ def _plugin_commands() -> list[Any]:
     return registry().all("command")
 
 
+def _set_plugins_timeout(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Hand the option on, also to the processes this one starts."""
+    if value is not None:
+        os.environ["REGBENCH_PLUGINS_TIMEOUT"] = value
+
+
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="regbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--plugins-timeout", metavar="SECONDS", expose_value=False, is_eager=True, callback=_set_plugins_timeout,
+              help="Give up a plugin that takes longer to load; 0 waits for ever.  [default: 30]")  # fmt: skip
 def app(debug: bool) -> None:
     """How well does (translator x registrator x strategy) align this pair of modalities, and how sure are we?"""
 
@@ -109,15 +119,28 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
+    except SystemExit as error:  # nothing here exits by itself
+        if debug:
+            raise
+        from regbench.plugins.blame import exited
+
+        _fail(exited(error), 1)
     except Exception as error:
         if debug:
             raise
-        _fail(f"{type(error).__name__}: {' '.join(str(error).split())[:1000]} (--debug shows where)", 1)
+        from regbench.plugins.blame import at_fault
+
+        said = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
+        _fail(f"{said}{at_fault(error)} (--debug shows where)", 1)
 
 
 def _wait_for_first_rank() -> None:
     """Let the first process report an error that all have: torchrun ends the others when it exits."""
-    if this_rank().number:
+    try:
+        later = this_rank().number > 0
+    except UsageError:  # which is the error at hand
+        return
+    if later:
         time.sleep(10)
 
 

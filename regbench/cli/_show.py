@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regbench.cli._output import echo, echo_json
+from regbench.errors import DataError
 
 if TYPE_CHECKING:
     from regbench.results.schema import Measure, Result
@@ -27,6 +28,15 @@ def print_result(result: Result, folder: Path, as_json: bool) -> None:
     if as_json:
         echo_json(result.model_dump_json(indent=1))
         return
+    try:
+        _print_words(result)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{folder}: its result lacks what is shown here ({type(error).__name__}: {error})") from error
+    echo(f"  {folder}")
+
+
+def _print_words(result: Result) -> None:
+    """All but the run directory."""
     identity, protocol = result.identity, result.identity.protocol
     echo(
         f"\n{' x '.join(identity.component_names)} on {identity.test_dataset.name} "
@@ -38,7 +48,6 @@ def print_result(result: Result, folder: Path, as_json: bool) -> None:
         _print_label_free(result)
     else:
         _print_errors(result)
-    echo(f"  {folder}")
 
 
 def _print_errors(result: Result) -> None:
@@ -57,6 +66,11 @@ def _print_errors(result: Result) -> None:
         f"{result.training['parameters']:,} parameters  {result.timing['register_ms']:.1f} ms/pair  "
         f"trained {result.training['seconds']:.0f} s"
     )
+    if "aurc" in metrics:
+        echo(
+            f"  confidence: AURC {interval(metrics['aurc'])} px (MACE where it tells nothing), "
+            f"{interval(metrics['excess_aurc'])} above the best order; 0.5 or more for {interval(metrics['trusted'])} %"
+        )
     _print_stage_scores(result.training.get("deploys", []))
     _print_translation(result.training.get("translation"))
 
@@ -73,6 +87,8 @@ def _print_label_free(result: Result) -> None:
         f"overlap {interval(metrics['overlap'])}  failed {interval(metrics['failed'])} %  "
         f"{result.timing['register_ms']:.1f} ms/pair"
     )
+    if "trusted" in metrics:
+        echo(f"  confidence of 0.5 or more for {interval(metrics['trusted'])} % of the pairs")
     echo("  compare with other methods on the same pairs: regbench consistency RUN RUN")
 
 

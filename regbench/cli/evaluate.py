@@ -15,6 +15,7 @@ from regbench.cli._options import RunType, WeightsType, run_options
 @click.option("--weights", type=WeightsType(), help="Weights file from `regbench weights import`.")
 @click.option("--run", "finished", type=RunType(), help="Judge what a finished run deploys.")
 @click.option("--budget", default=None, help="Budget whose protocol and sizes to use; default: full, or the run's.")
+@click.option("--confidence", is_flag=True, help="Also store how sure one can be of each estimate (0.1 s a pair).")
 @run_options
 def command(
     sets: tuple[str, ...],

@@ -16,11 +16,12 @@ from regbench.cli._options import RunType, WeightsType, run_options
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]),
               help="Training pairs: fixed offsets (default), new ones at each visit, or really unaligned.")  # fmt: skip
 @click.option("--budget", default="quick", show_default=True,
-              help="smoke, quick, hour, short, full (the published schedule and size) or a factor on full.")  # fmt: skip
+              help="smoke, quick, hour, short, full (published schedule and size) or a factor on full.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--teacher", type=RunType(), metavar="RUN",
               help="Directory of a finished run, for strategies that learn from one.")  # fmt: skip
 @click.option("--weights", type=WeightsType(), help="Start the registrator from a weights file.")
+@click.option("--confidence", is_flag=True, help="Also store how sure one can be of each estimate (0.1 s a pair).")
 @run_options
 def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **request: Any) -> None:
     """Train (if a strategy is named) and judge one combination.

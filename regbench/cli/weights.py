@@ -14,7 +14,7 @@ from regbench.cli._output import echo, echo_json
 
 @click.group("weights")
 def command() -> None:
-    """Import published checkpoints as safetensors; export registrators as ONNX."""
+    """Fetch and import published checkpoints; export registrators as ONNX."""
 
 
 @command.command("import")
@@ -69,6 +69,35 @@ def _run_or_name(what: str) -> str:
     """The directory of a finished run where a text is a path, else the text."""
     path = os.path.expanduser(what)
     return str(RunType().convert(path, None, None)) if os.sep in path or os.path.isdir(path) else what
+
+
+@command.command("fetch")
+@click.argument("name", required=False)
+@click.option("--sha256", metavar="HASH", help="What the file must be; needed where its publisher states none.")
+@click.option("--out", type=PathType(), help="Folder or file to write; default: torch.hub's cache, where methods look.")
+def fetch_(name: str | None, sha256: str | None, out: Path | None) -> None:
+    """Download published weights: a file by name, or by its address. Without NAME, list what is known.
+
+    \b
+    regbench weights fetch
+    regbench weights fetch vgg16
+    regbench weights fetch loftr-outdoor --sha256 HASH
+    """
+    from regbench.tools.fetch_weights import CATALOGUE, fetch
+
+    if name is None:
+        for entry in CATALOGUE.values():
+            echo(f"{entry.name}: {entry.use}\n  {entry.url}" + ("" if entry.sha256 else "\n  needs --sha256"))
+        return
+    last = [-1]
+
+    def tell(done: int, total: int | None) -> None:
+        tenths = 10 * done // total if total else done // 2**24
+        if tenths != last[0]:
+            last[0] = tenths
+            echo(f"{done / 1e6:.0f} MB" + (f" of {total / 1e6:.0f}" if total else ""), err=True)
+
+    echo(str(fetch(name, sha256=sha256, out=out, progress=tell)))
 
 
 @command.command("info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from regbench.data.image_files.decode import Image as Image
 from regbench.data.image_files.decode import decode
-from regbench.data.image_files.refused import Refused
+from regbench.data.image_files.refused import MAX_BYTES, Refused
 from regbench.data.packs.sources import note_read
 from regbench.errors import DataError
 
@@ -31,7 +32,7 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
             read; names it.
     """
     try:
-        data = path.read_bytes()
+        data = _bytes_of(path)
         note_read(path, data)
         image = decode(data)
     except FileNotFoundError:
@@ -43,6 +44,16 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
     if size is not None and image.shape[:2] != size:
         raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, expected {size[1]}x{size[0]}")
     return image
+
+
+def _bytes_of(path: Path) -> bytes:
+    """A file's content; raises Refused for one that has no end or is too large to be an image."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused("is a folder" if stat.S_ISDIR(status.st_mode) else "is no file but a device or a pipe")
+    if status.st_size > MAX_BYTES:
+        raise Refused(f"is larger than {MAX_BYTES // 2**30} GiB; make it smaller first")
+    return path.read_bytes()
 
 
 def read_aligned(a: Path, b: Path) -> tuple[Image, Image]:

@@ -5,8 +5,8 @@ in batches. All randomness is drawn on the CPU from seeds hashed of (run seed, p
 regenerated, a resume needs no generator state, and CPU and GPU see the same data. Processes that share a batch all draw
 the whole of it, and cut their own samples.
 
-The firewall. A strategy without supervision gets views that hold neither the hidden displacement nor anything it can
-be computed from:
+The firewall. A strategy without supervision is handed views that hold neither the hidden displacement nor anything it
+follows from. This guards against mistakes; a plugin that means to can draw the labels again (``docs/trust.md``).
 
 * ``pair`` has no mask, and its windows never leave the image.
 * ``self_source`` and ``self_target`` are made of the very patches of ``pair``: no image of A is ever shown at the

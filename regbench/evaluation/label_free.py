@@ -24,6 +24,7 @@ from regbench import geometry
 from regbench.data.test_pairs import TestPairs
 from regbench.errors import UsageError
 from regbench.evaluation.evaluator import BATCH, Evaluator
+from regbench.metrics.selective import TRUSTED
 from regbench.metrics.summary import entry_of, mean_of
 from regbench.metrics.uncertainty import Images
 from regbench.ops.edges import edge_agreement, edge_field
@@ -52,7 +53,8 @@ def assess(
     Returns:
         ``edge_agreement``, ``identity_edge_agreement`` and ``edge_gain`` (their paired difference), all in [-1, 1];
         ``overlap``, the share of the target that is covered; ``cycle_error`` in px, of pairs that failed neither way;
-        ``failed`` in percent. Each ``{"value", "ci95", "n"}``.
+        ``failed`` in percent; where ``pairs`` have confidences, ``trusted``, the percent of pairs with 0.5 or more.
+        Each ``{"value", "ci95", "n"}``.
     """
     agreement, before, overlap = _edges(test_pairs, pairs, batch)
     backward, ok = Evaluator(test_pairs, batch).estimates(registrator, backward=True)
@@ -66,6 +68,8 @@ def assess(
         "overlap": _entry(overlap, pairs.image),
         "failed": _entry(100.0 * (~usable).astype(np.float64), pairs.image),
     }
+    if pairs.confidence is not None:
+        entries["trusted"] = _entry(100.0 * (pairs.confidence >= TRUSTED).astype(np.float64), pairs.image)
     return entries | {"cycle_error": _entry(cycle[closed], pairs.image[closed])}
 
 

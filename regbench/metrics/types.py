@@ -24,31 +24,43 @@ class PairErrors:
     A pair has failed when the method found no answer or its error is not finite. A failed pair leaves the images as
     they were: it scores identity's error in means and medians, scores 0 in AUC, and counts in ``failed``.
 
+    The arrays cannot be written to.
+
     Attributes:
         error: ``(N,)`` average corner error (ACE) of the estimate in pixels; may be inf or nan.
         identity: ``(N,)`` ACE of the zero displacement in pixels, finite.
         ok: ``(N,)`` False where the method found no answer.
         image: ``(N,)`` number of the test image from which the pair was cut; intervals resample images.
+        confidence: ``(N,)`` how sure one can be of each answer, in [0, 1]; None where it was not computed.
 
     Raises:
-        ValueError: lengths differ, there is no pair, or an identity error is not finite.
+        ValueError: lengths differ, there is no pair, an identity error is not finite, or a confidence is no number.
     """
 
     error: Floats
     identity: Floats
     ok: Bools
     image: Ints
+    confidence: Floats | None = None
 
     def __post_init__(self) -> None:
         """Bring every field to its dtype and check them against each other."""
         dtypes = {"error": np.float64, "identity": np.float64, "ok": np.bool_, "image": np.int64}
         for name, dtype in dtypes.items():
-            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=dtype))
+            array = np.asarray(getattr(self, name), dtype=dtype).view()
+            array.setflags(write=False)  # a metric judges and changes nothing
+            object.__setattr__(self, name, array)
         shapes = {name: getattr(self, name).shape for name in dtypes}
         if len(self.error.shape) != 1 or len(set(shapes.values())) != 1 or not self.error.size:
             raise ValueError(f"pair errors must be arrays of one common length N >= 1, got {shapes}")
         if not np.isfinite(self.identity).all():
             raise ValueError("identity errors must be finite")
+        if self.confidence is not None:
+            confidence = np.asarray(self.confidence, dtype=np.float64).view()
+            confidence.setflags(write=False)
+            object.__setattr__(self, "confidence", confidence)
+            if self.confidence.shape != self.error.shape or not np.isfinite(self.confidence).all():
+                raise ValueError("confidences must be finite, one for each pair")
 
     def __len__(self) -> int:
         return len(self.error)
@@ -68,11 +80,20 @@ class PairErrors:
         """``(N,)`` ACE in pixels, inf where the pair failed."""
         return np.where(self.failed, np.inf, self.error)
 
+    def copy(self) -> PairErrors:
+        """The same errors in memory of their own."""
+        own = {name: getattr(self, name).copy() for name in ("error", "identity", "ok", "image")}
+        return PairErrors(**own, confidence=None if self.confidence is None else self.confidence.copy())
+
     def subset(self, index: ArrayLike) -> PairErrors:
         """The pairs at ``index`` (integers, repeats allowed, or a mask)."""
         index = np.asarray(index)
         return PairErrors(
-            error=self.error[index], identity=self.identity[index], ok=self.ok[index], image=self.image[index]
+            error=self.error[index],
+            identity=self.identity[index],
+            ok=self.ok[index],
+            image=self.image[index],
+            confidence=None if self.confidence is None else self.confidence[index],
         )
 
 

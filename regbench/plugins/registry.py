@@ -4,31 +4,36 @@ Every algorithm comes in through the entry point group ``regbench``. Each entry 
 broken plugin is a row that says why and never stops the host. Components are named by strings and imported on first
 use: listing them costs no torch import. :mod:`regbench.plugins.compatibility` says what works together.
 
-``REGBENCH_LOAD_PLUGINS`` names the distributions to load, separated by commas; empty loads the harness alone.
+``REGBENCH_LOAD_PLUGINS`` names the distributions to load, separated by commas; empty loads the harness alone, which is
+the way out where one hangs or ends the process. One that is not official is given up after
+``REGBENCH_PLUGINS_TIMEOUT`` seconds.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
-import re
-import sys
 from collections.abc import Iterable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pluggy
 
 from regbench import API_VERSION
-from regbench.errors import PluginError, unknown_name
+from regbench.errors import PluginError, UsageError, unknown_name
+from regbench.installed import CORE, Offer, canonical, offers
 from regbench.plugins import hookspecs
+from regbench.plugins.guard import guarded
 from regbench.plugins.register import Control
-from regbench.texts import one_line
+from regbench.texts import is_folder_name, one_line
 
-GROUP = "regbench"
+ENV_LOAD, ENV_TIMEOUT = "REGBENCH_LOAD_PLUGINS", "REGBENCH_PLUGINS_TIMEOUT"
+SECONDS = 30
+"""How long a plugin may take to load, unless somebody says otherwise."""
 ROLES = ("translator", "registrator", "strategy", "dataset", "metric", "command")
 _HOOKS = {
     "register_translators": "translator",
@@ -66,12 +71,13 @@ class Component:
         """Import the class or function; raises PluginError naming the plugin and the reason."""
         module, _, attribute = self.target.partition(":")
         try:
-            with redirect_stdout(sys.stderr):  # a library that greets must not be taken for a verb's output
+            with guarded():
                 return getattr(import_module(module), attribute)
-        except (Exception, SystemExit) as error:  # a module may even call sys.exit on import
+        except Exception as error:
+            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             raise PluginError(
                 f"{self.role} {self.name!r} of {self.distribution} cannot be imported from {self.target}: "
-                f"{type(error).__name__}: {one_line(str(error))}"
+                f"{one_line(reason)}"
             ) from error
 
 
@@ -121,24 +127,34 @@ class Registry:
         """The components that are registered as this control, sorted by name."""
         return [c for role in _CONTROLS for c in self.all(role) if c.control == control]
 
-    def load_plugin(self, entry: EntryPoint) -> None:
-        """Import one plugin and add everything that it registers; nothing, if any of it is wrong."""
-        distribution = entry.dist.name if entry.dist else "?"
-        version = entry.dist.version if entry.dist else "?"
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What components can be."""
+        return ROLES
+
+    def load_plugin(self, offer: Offer, seconds: float | None = None) -> None:
+        """Import one plugin and add everything that it registers; nothing, if any of it is wrong.
+
+        Args:
+            offer: an entry point, or a distribution that cannot be read, which becomes a failed row.
+            seconds: how long it may take.
+        """
+        entry, where = offer.entry, (offer.distribution, offer.version)
+        name, module = (entry.name, entry.value) if entry else (offer.distribution, "?")
         try:
-            with redirect_stdout(sys.stderr):
-                components = _components_of(entry, distribution, version)
+            if entry is None or offer.problem:
+                raise PluginError(offer.problem)
+            with guarded(seconds):
+                components = _components_of(entry, *where)
             for component in components:
                 self._check_name(component)
             for component in components:
                 self.add(component)
             names = tuple((c.role, c.name) for c in components)
-            row = PluginRow(entry.name, distribution, version, entry.value, "ok", components=names)
-        except BaseException as error:  # a plugin may even call sys.exit on import
-            if isinstance(error, KeyboardInterrupt):
-                raise
+            row = PluginRow(name, *where, module, "ok", components=names)
+        except Exception as error:
             reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            row = PluginRow(entry.name, distribution, version, entry.value, "failed", one_line(reason))
+            row = PluginRow(name, *where, module, "failed", one_line(reason))
         self.plugins.append(row)
 
     def _check_name(self, component: Component) -> None:
@@ -185,10 +201,13 @@ class _Collector:
         published: Mapping[str, Iterable[str]] | None = None,
         control: Control | None = None,
     ) -> None:
-        if not isinstance(name, str) or not name.strip() or name != one_line(name):
-            raise PluginError(f"{self.role} {name!r}: a name is one line of printable text")
+        if not isinstance(name, str) or not is_folder_name(name) or name != one_line(name):
+            raise PluginError(
+                f"{self.role} {name!r}: a name is one line of printable text without separators of folders"
+            )
         if not isinstance(target, str) or target.count(":") != 1:
             raise PluginError(f"{self.role} {name!r}: the target must be 'package.module:Name', got {target!r}")
+        self._check_types(name, {"summary": summary, "paper": paper}, provides, requires, published, config)
         if any(c.role == self.role and c.name == name for c in self.components):
             raise PluginError(f"{self.role} {name!r} is registered twice")
         if unknown := {*(requires or {}), *(published or {})} - {"registrator", "translator"}:
@@ -215,26 +234,56 @@ class _Collector:
         )
         self.components.append(component)
 
+    def _check_types(
+        self, name: str, words: Mapping[str, Any], provides: Any, requires: Any, published: Any, config: Any
+    ) -> None:
+        """Raise PluginError for a value of another type than :class:`regbench.Register` says; names it."""
+        wrong = next((key for key, word in words.items() if not isinstance(word, str)), None)
+        if wrong is not None:
+            raise PluginError(f"{self.role} {name!r}: {wrong} must be a text, got {words[wrong]!r}")
+        named = {"provides": {"": provides}, "requires": requires or {}, "published": published or {}}
+        for key, lists in named.items():
+            if not isinstance(lists, Mapping):
+                raise PluginError(f"{self.role} {name!r}: {key} must be a mapping of roles to names, got {lists!r}")
+            for listed in lists.values():
+                if isinstance(listed, str) or not all(isinstance(word, str) for word in listed):
+                    raise PluginError(f"{self.role} {name!r}: {key} lists names, such as ('train',), got {listed!r}")
+        try:
+            if not isinstance(config or {}, Mapping):
+                raise TypeError(f"{type(config).__name__} is no mapping")
+            json.dumps(dict(config or {}), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise PluginError(f"{self.role} {name!r}: config must be settings that JSON can hold: {error}") from None
 
-def _is_selected(entry: EntryPoint, names: str | None) -> bool:
+
+def _is_selected(offer: Offer, names: str | None) -> bool:
     """Whether ``REGBENCH_LOAD_PLUGINS`` (None where it is not set) lets a plugin in; the harness's own always is."""
-    distribution = canonical(entry.dist.name) if entry.dist else ""
-    return names is None or distribution == "regbench" or distribution in {canonical(n) for n in names.split(",")}
+    chosen = None if names is None else {canonical(name) for name in names.split(",")}
+    return chosen is None or offer.entry is CORE or canonical(offer.distribution) in chosen
 
 
-def canonical(distribution: str) -> str:
-    """The name of a distribution in the form that package indexes compare: ``my-plugin`` for ``My_Plugin``."""
-    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+def time_limit() -> float | None:
+    """Seconds a plugin may take to load, from ``REGBENCH_PLUGINS_TIMEOUT``; None for no limit.
+
+    Raises:
+        UsageError: it is no number of seconds.
+    """
+    text = os.environ.get(ENV_TIMEOUT) or str(SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"{ENV_TIMEOUT}={text!r} (--plugins-timeout): write seconds, such as 10, or 0 for no limit")
+    return seconds or None
 
 
 @cache
 def registry() -> Registry:
     """The registry of this process, filled on first use."""
-    names = os.environ.get("REGBENCH_LOAD_PLUGINS")
+    names, seconds = os.environ.get(ENV_LOAD), time_limit()
     filled = Registry()
-    entries = sorted(entry_points(group=GROUP), key=lambda e: (e.dist.name if e.dist else "", e.name))
-    # The harness first: a plugin must not be able to take the name of one of its components.
-    for entry in sorted(entries, key=lambda e: not (e.dist and e.dist.name == "regbench")):
-        if _is_selected(entry, names):
-            filled.load_plugin(entry)
+    for offer in offers():
+        if _is_selected(offer, names):
+            filled.load_plugin(offer, None if offer.official else seconds)
     return filled

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from regbench.contained import refuse_links, safe_name
 from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
@@ -165,9 +166,11 @@ def load_board(folder: Path) -> Board:
     """Read a board.
 
     Raises:
-        DataError: a file is broken, or runs that share a manifest hold different pairs.
+        DataError: a file is broken or a link, or runs that share a manifest hold different pairs.
+        UsageError: ``board.toml`` names a paper by a path.
     """
     runs = []
+    refuse_links(folder)
     for path in sorted(folder.glob("*.json")):
         result = load_result(path, committed=True)
         pairs = read_pairs(path.with_suffix(".pairs.h5")) if result.status == "ok" else None
@@ -189,7 +192,7 @@ def load_board(folder: Path) -> Board:
         settings=settings,
         sections=sections_of(current),
         stale=stale,
-        papers=[load_paper(recipes / name) for name in settings.papers],
+        papers=[load_paper(recipes / safe_name(name, "paper")) for name in settings.papers],
     )
 
 
@@ -260,5 +263,5 @@ def _read_settings(path: Path) -> BoardSettings:
         return BoardSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (tomllib.TOMLDecodeError, ValidationError, RecursionError) as error:
         raise DataError(f"{path} is not a board description: {' '.join(str(error).split())}") from error

@@ -6,7 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from regbench.metrics.corner import verdict
+from regbench.metrics.selective import at_coverage, aurc, excess_aurc, trusted, trusted_mace
+from regbench.metrics.uncertainty import Images
 from regbench.plugins.registry import registry
 from regbench.report.board import Board
 from regbench.report.ranking import RankedRow, Ranking
@@ -15,6 +19,8 @@ from regbench.results.provenance import without_folders
 
 METRICS_WITH_INTERVALS = {"mace": "MACE", "auc@3": "AUC@3", "auc@5": "AUC@5", "auc@10": "AUC@10", "auc@20": "AUC@20"}
 """Metrics that are shown with their intervals, and their heads."""
+COVERAGES = (1.0, 0.8, 0.6, 0.4, 0.2)
+"""Shares of the pairs, the most confident ones, of which MACE is shown."""
 VERDICTS = ("aligned", "collapsed", "diverged")
 """In ascending order of MACE over identity's MACE."""
 
@@ -55,6 +61,26 @@ def seed_table(ranking: Ranking) -> Table | None:
             ]
             rows.append([str(n), str(ranked.names), str(len(ranked.row.finished)), *cells])
     heads = ["#", "row", "seeds", *METRICS_WITH_INTERVALS.values()]
+    return Table(heads, [False, True, *[False] * (len(heads) - 2)], rows) if rows else None
+
+
+def confidence_table(ranking: Ranking) -> Table | None:
+    """Risk over coverage of the rows whose runs all have confidences, means over seeds; None where none has."""
+    rows = []
+    for n, ranked in enumerate(ranking.rows, 1):
+        errors = [run.pairs.errors for run in ranked.row.finished if run.pairs is not None]
+        if not errors or any(e.confidence is None for e in errors):
+            continue
+        images = Images(errors[0].image)
+        bounds = images.metric(aurc, errors[0]) if len(errors) == 1 else None
+        risks = [number(float(np.mean([at_coverage(e, share) for e in errors]))) for share in COVERAGES]
+        found = with_interval(float(np.mean([aurc(e) for e in errors])), bounds)
+        scores = (np.mean([metric(e) for e in errors]) for metric in (excess_aurc, trusted, trusted_mace))
+        excess, share, mace = (float(score) for score in scores)
+        told = [found, number(excess), number(share, 1), DASH if np.isnan(mace) else number(mace)]
+        rows.append([str(n), str(ranked.names), *risks, *told])
+    heads = ["#", "row", *(f"MACE of {100 * share:.0f} %" for share in COVERAGES)]
+    heads += ["AURC", "above best order", "trusted %", "MACE of trusted"]
     return Table(heads, [False, True, *[False] * (len(heads) - 2)], rows) if rows else None
 
 

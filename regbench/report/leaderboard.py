@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from regbench.contained import refuse_link, refuse_links, safe_name
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
 from regbench.report.board import BoardRow, load_board
@@ -26,7 +27,6 @@ from regbench.results.layout import PAIRS, RESULT
 from regbench.results.lineage import hidden_supervision
 from regbench.results.pairs import corner_error
 from regbench.results.remeasure import same_measure
-from regbench.texts import is_folder_name
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene
@@ -47,7 +47,11 @@ def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
     results = root / "results"
     if not results.is_dir():
         raise DataError(f"{results} does not exist; point --root at the folder of the leaderboards")
-    known = sorted(path.name for path in results.iterdir() if path.is_dir() and not path.name.startswith("."))
+    known = sorted(
+        path.name
+        for path in results.iterdir()
+        if path.is_dir() and not (path.is_symlink() or path.name.startswith("."))
+    )
     wanted = list(names)
     for name in wanted:
         if name not in known:
@@ -57,8 +61,7 @@ def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
 
 def check_name(name: str) -> None:
     """Raise UsageError for a name that no board can have: it is the name of a folder and of a page."""
-    if not is_folder_name(name):
-        raise UsageError(f"board {name!r}: a board's name is one plain folder name, such as my-board")
+    safe_name(name, "board")
 
 
 def render(root: Path, name: str) -> str:
@@ -106,6 +109,10 @@ def verify(folder: Path) -> list[str]:
     metrics, intervals and verdict from the errors. No file may be too large or belong to no result.
     """
     problems = []
+    try:
+        refuse_links(folder)
+    except DataError as error:
+        return [str(error)]
     paths = sorted(folder.glob("*.json"))
     for path in paths:
         try:
@@ -135,8 +142,11 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, re
             plain folder name.
     """
     check_name(name)
+    refuse_link(root / "results" / name)
     taken = []
     for run in runs:
+        if run.is_dir():
+            refuse_links(run)
         result = load_result(run / RESULT)
         if result.truth != "labels":
             truth = "tie points" if result.truth == "tie points" else "no truth"

@@ -15,10 +15,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from regbench.contained import refuse_link
 from regbench.errors import DataError
 from regbench.results import Identity
 from regbench.results.schema import Component
 
+PAPER_FILES = ("paper.csv", "paper.toml")
 METRICS = ("MACE", "AUC@3", "AUC@5", "AUC@10", "AUC@20", "time_ms")
 ALL_DATASETS = "all"
 """Stands in the data set column for a number that belongs to no data set, such as a time."""
@@ -73,8 +75,10 @@ def load_paper(folder: Path) -> Paper:
     """Read ``paper.csv`` and ``paper.toml``.
 
     Raises:
-        DataError: a file is missing or broken.
+        DataError: a file is missing, broken or a link.
     """
+    for name in PAPER_FILES:
+        refuse_link(folder / name)
     names = _read_names(folder / "paper.toml")
     values_by_line: dict[tuple[str, ...], dict[str, str]] = {}
     for row in _read_numbers(folder / "paper.csv"):
@@ -149,7 +153,7 @@ def _read_names(path: Path) -> _PaperNames:
         names = _PaperNames.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; it says what the paper's names stand for") from error
-    except (tomllib.TOMLDecodeError, ValidationError) as error:
+    except (tomllib.TOMLDecodeError, ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} does not say what the paper's names are: {' '.join(str(error).split())}") from error
     for method, pattern in names.methods.items():
         for key in pattern:
@@ -176,6 +180,8 @@ def _read_numbers(path: Path) -> list[dict[str, str]]:
             rows = list(csv.DictReader(file))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is no CSV in UTF-8: {error}") from error
     for number, row in enumerate(rows, 2):
         if missing := [name for name in needed if not row.get(name)]:
             raise DataError(f"{path}, line {number}: no {', '.join(missing)}; every number needs its source and table")

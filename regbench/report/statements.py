@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from regbench.installed import is_official
 from regbench.metrics.agreement import ENOUGH, Agreement, agreement
 from regbench.metrics.uncertainty import LEAST_IMAGES
 from regbench.report.board import Section
@@ -27,6 +29,10 @@ LEGEND = (
     " counts, and only the supported statements order two rows. A verdict names all that its interval reaches, and is"
     " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
     " of the run, training included."
+)
+CONFIDENCE_NOTE = (
+    "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"
+    " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on."
 )
 STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above."
 
@@ -132,6 +138,35 @@ def unpublished_combinations(ranking: Ranking) -> str:
     """Which rows cannot be compared with a printed number, because no paper reports their combination."""
     rows = [str(number) for number, ranked in enumerate(ranking.rows, 1) if ranked.row.unpublished_combination]
     return f"Of combinations no paper reports: row {', '.join(rows)}." if rows else ""
+
+
+def third_party(ranking: Ranking) -> str:
+    """Which rows were made with components, or beside plugins, that are not this project's."""
+    said = []
+    for row, ranked in enumerate(ranking.rows, 1):
+        used: dict[str, None] = {}
+        beside: dict[str, None] = {}
+        for run in ranked.row.runs:
+            identity, provenance = run.result.identity, run.result.provenance
+            hashes = provenance.get("third_party")
+            for part in (identity.translator, identity.registrator, identity.strategy):
+                if part is not None and not is_official(part.distribution):
+                    sha256 = _hash_of(hashes, part.distribution)
+                    used[f"{part.name} of {part.distribution} {part.version}{sha256}"] = None
+            installed = provenance.get("distributions")
+            for name, version in installed.items() if isinstance(installed, Mapping) else ():
+                if not is_official(str(name)) and not any(f" of {name} " in text for text in used):
+                    beside[f"{name} {version}"] = None
+        if used or beside:
+            also = f"made beside {', '.join(beside)}" if beside else ""
+            said.append(f"row {row}: {'; '.join([*used, also] if also else used)}")
+    return f"With code of others, which this project does not know: {'. '.join(said)}." if said else ""
+
+
+def _hash_of(hashes: Any, distribution: str) -> str:
+    """`` (sha256 0123456789ab)`` of the files of a distribution, where the result has it."""
+    sha256 = hashes.get(distribution) if isinstance(hashes, Mapping) else None
+    return f" (sha256 {sha256[:12]})" if isinstance(sha256, str) else ""
 
 
 def _machine(result: Result) -> str:

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 CONFIG = "config.json"
-"""The identity of the run and its run id; written when the run begins."""
+"""The identity of the run, its run id, and name and steps of its stages; written when the run begins."""
 RESULT = "result.json"
 """The record of the run (:mod:`regbench.results.schema`)."""
 PAIRS = "pairs.h5"
@@ -35,7 +35,7 @@ CELL_LOG = "log.txt"
 CELL_STDOUT = "stdout.json"
 """In a cell's folder: what its process wrote to stdout, the result as JSON."""
 SHARED_STAGES = "shared"
-"""In a grid's folder: the stages that several cells have in common."""
+"""Beside the folders of grids: the stages that several cells have in common."""
 JOBS = "jobs"
 """In a grid's folder: what submitit writes, a folder a job."""
 

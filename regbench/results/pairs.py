@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from regbench.contained import check_hdf5
 from regbench.errors import DataError
 from regbench.metrics.types import PairErrors
 from regbench.results.store import write_bytes
 
 FORMAT, VERSION = "regbench-pairs", 1
 _CORNERS = {"displacement": "f4", "estimate": "f4"}
+_OPTIONAL = {"confidence": "f4"}
+"""Fields that a file may lack; readers that do not know them pass them over, so the version stays."""
 _SCALARS = {"error": "f8", "identity_error": "f8", "ok": "?", "image": "i4"}
 
 
@@ -32,6 +35,8 @@ class Pairs:
         identity_error: ``(N,)`` float64 px, likewise for the zero displacement.
         ok: ``(N,)`` bool, False where the method found no answer.
         image: ``(N,)`` int32 number of the test image.
+        confidence: ``(N,)`` float32 in [0, 1], how sure one can be of the estimate (``docs/confidence.md``), 0 where
+            the method found no answer; None where it was not asked for.
     """
 
     displacement: NDArray[np.float32]
@@ -40,6 +45,7 @@ class Pairs:
     identity_error: NDArray[np.float64]
     ok: NDArray[np.bool_]
     image: NDArray[np.int32]
+    confidence: NDArray[np.float32] | None = None
 
     @classmethod
     def of(
@@ -74,7 +80,13 @@ class Pairs:
     @property
     def errors(self) -> PairErrors:
         """The errors, in the form that metrics take."""
-        return PairErrors(error=self.error, identity=self.identity_error, ok=self.ok, image=self.image.astype(np.int64))
+        return PairErrors(
+            error=self.error,
+            identity=self.identity_error,
+            ok=self.ok,
+            image=self.image.astype(np.int64),
+            confidence=None if self.confidence is None else self.confidence.astype(np.float64),
+        )
 
 
 def corner_error(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -91,7 +103,8 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
     """
     import h5py
 
-    fields = _checked({name: getattr(pairs, name) for name in (*_CORNERS, *_SCALARS)})
+    given = [name for name in _OPTIONAL if getattr(pairs, name) is not None]
+    fields = _checked({name: getattr(pairs, name) for name in (*_CORNERS, *_SCALARS, *given)})
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
@@ -112,24 +125,32 @@ def read_pairs(path: Path) -> Pairs:
         raise DataError(f"{path} does not exist; it must lie beside its result")
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
+            if not _is(file.attrs.get("format"), FORMAT):
                 raise DataError(f"{path} is not a {FORMAT} file")
-            if file.attrs["version"] > VERSION:
-                raise DataError(
-                    f"{path} has version {file.attrs['version']}, this regbench reads {VERSION}; upgrade it"
-                )
-            return Pairs(**_checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS)}))
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+            if (version := int(file.attrs["version"])) > VERSION:
+                raise DataError(f"{path} has version {version}, this regbench reads {VERSION}; upgrade it")
+            check_hdf5(path, file)
+            given = [name for name in _OPTIONAL if name in file]
+            return Pairs(**_checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS, *given)}))
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is truncated or broken ({reason}); evaluate the run again") from error
+
+
+def _is(value: object, text: str) -> bool:
+    return isinstance(value, str) and value == text
 
 
 def _checked(fields: dict[str, Any]) -> dict[str, NDArray[Any]]:
     n = len(fields["ok"])
     checked = {}
-    for name, dtype in {**_CORNERS, **_SCALARS}.items():
+    for name, dtype in {**_CORNERS, **_SCALARS, **_OPTIONAL}.items():
+        if name not in fields:
+            continue
         checked[name] = np.ascontiguousarray(fields[name], dtype=dtype)
         shape = (n, 4, 2) if name in _CORNERS else (n,)
         if checked[name].shape != shape:
             raise ValueError(f"{name} has shape {checked[name].shape}, expected {shape}")
+        if name in _OPTIONAL and not ((checked[name] >= 0) & (checked[name] <= 1)).all():
+            raise ValueError(f"{name} lies outside of 0 to 1")
     return checked

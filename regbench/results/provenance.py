@@ -8,9 +8,11 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+
+from regbench.installed import versions
 
 _LIBRARIES = {
     "torch": ("torch",),
@@ -97,8 +99,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _distributions() -> dict[str, str]:
-    owners = {point.dist.name: point.dist.version for point in entry_points(group="regbench") if point.dist}
-    return dict(sorted(owners.items()))
+    return dict(sorted(versions().items()))
 
 
 def _os() -> str:

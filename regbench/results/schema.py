@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -144,6 +145,19 @@ class Measure(_Record):
     """Number of test pairs."""
 
 
+_NUMBER = (int, float)
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("timing.register_ms", "training.seconds", "training.parameters"), _NUMBER),
+    **dict.fromkeys(("training.peak_memory_mb", "training.peak_gpu_memory_mb"), _NUMBER),
+    **dict.fromkeys(("training.pairs", "training.ranges", "training.translation"), (dict,)),
+    **dict.fromkeys(("provenance.git", "provenance.cpu", "provenance.distributions"), (dict,)),
+    **dict.fromkeys(("training.deploys", "training.health", "training.stages", "provenance.gpu"), (list,)),
+    "timing.device": (str,),
+}
+"""What the known entries of the open blocks of a result are, where they are there."""
+_IN_WORDS = {_NUMBER: "a finite number", (dict,): "an object", (list,): "a list of objects", (str,): "a text"}
+
+
 class Result(_Record):
     """One run. A run that is ``ok`` has metrics and a verdict; any other has a ``reason``."""
 
@@ -170,7 +184,22 @@ class Result(_Record):
     of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
     paper reports this combination of components; more keys are allowed."""
     provenance: dict[str, Any] = {}
-    """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything."""
+    """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything;
+    ``third_party``: hashes of the files of components that are not this project's, by distribution."""
+
+    @model_validator(mode="after")
+    def _blocks(self) -> Result:
+        """What the open blocks hold has the types that readers expect."""
+        for name, kinds in _TYPES.items():
+            block, _, key = name.partition(".")
+            value = getattr(self, block).get(key)
+            if value is None:
+                continue
+            inner = value if isinstance(value, list) else ()
+            right = isinstance(value, kinds) and not isinstance(value, bool) and all(isinstance(x, dict) for x in inner)
+            if not right or (isinstance(value, float) and not math.isfinite(value)):
+                raise ValueError(f"{name} is {type(value).__name__}, not {_IN_WORDS[kinds]}")
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> Result:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from regbench.errors import DataError
 from regbench.results.layout import RESULT
 from regbench.results.schema import SCHEMA_VERSION, Result, run_id_of
+from regbench.texts import one_line
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -76,8 +77,8 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON ({error}); run the job again or delete it") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} is not valid JSON ({one_line(str(error))}); run the job again or delete it") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise DataError(f"{path} has schema_version {version}, this regbench reads {SCHEMA_VERSION}; upgrade regbench")
@@ -88,11 +89,15 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
         where = ".".join(map(str, first["loc"])) or "the record"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise DataError(f"{path} is not a result: {where}: {first['msg']}{more}") from error
-    expected = run_id_of(raw["identity"])
+    try:
+        expected = run_id_of(raw["identity"])
+        ancestors = {name: run_id_of(identity) for name, identity in raw.get("lineage", {}).items()}
+    except ValueError as error:
+        raise DataError(f"{path} is not a result: an identity holds a number that is not finite") from error
     if result.run_id != expected:
         raise DataError(f"{path}: run_id {result.run_id} is not the hash of the identity, {expected}; was it edited?")
-    for name, identity in raw.get("lineage", {}).items():
-        if name != run_id_of(identity):
+    for name, found in ancestors.items():
+        if name != found:
             raise DataError(f"{path}: the ancestor {name} is not the hash of the identity it is given; was it edited?")
     if committed and path.stem != result.run_id:
         raise DataError(f"{path} holds run {result.run_id}; rename it to {result.run_id}.json")

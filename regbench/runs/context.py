@@ -62,7 +62,8 @@ class ConfiguredComponent:
             raise UsageError(f"{self.component.role} {self.component.name!r}: {error}") from error
         if not isinstance(network, expected):
             raise PluginError(
-                f"{self.component.role} {self.component.name!r}: {self.component.target} is no {expected.__name__}"
+                f"{self.component.role} {self.component.name!r} of {self.component.distribution}: "
+                f"{self.component.target} is no {expected.__name__}"
             )
         return network
 
@@ -75,7 +76,7 @@ class RunContext:
         info: what networks may know of the pairs.
         device: where modules are built.
         components: registrator and translator of the run, by role.
-        seed: of the run. Only a hash of it is kept, from which the seeds of hidden labels cannot be derived.
+        seed: of the run. Only a hash of it is kept, so that nobody uses it for hidden labels by mistake.
         precision: ``fp32`` or ``bf16``, for the objectives of the strategy.
         weights: file the registrator starts from, under every role name; None starts it from its seed.
         modules: every module of the run by role name.

@@ -14,10 +14,12 @@ import torch
 
 from regbench import __version__
 from regbench.api.translator import Translator
+from regbench.contained import refuse_links
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
 from regbench.data.value_ranges import same_range
-from regbench.errors import DataError, InterruptedRun, RegbenchError
+from regbench.errors import DataError, InterruptedRun, PluginError, RegbenchError, UsageError
+from regbench.evaluation.confidence import with_confidence
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
 from regbench.evaluation.stage_scores import StageScores
@@ -25,6 +27,8 @@ from regbench.evaluation.translation import assess_translation
 from regbench.locks import HeldError, locked
 from regbench.metrics import METRIC_VERSION
 from regbench.metrics.memory import peak_mb
+from regbench.plugins.blame import at_fault, exited
+from regbench.plugins.others import third_party
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
 from regbench.results.layout import CONFIG, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
@@ -35,12 +39,14 @@ from regbench.results.remeasure import remeasure
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
 from regbench.runs.plan import Plan
+from regbench.runs.request import ROLES
+from regbench.texts import one_line
 from regbench.training.checkpoint import TrainingState
 from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.health import Health
 from regbench.training.progress import Reporter
 from regbench.training.seen import stage_record
-from regbench.training.stage_cache import StageCache
+from regbench.training.stage_cache import StageCache, code_hash
 from regbench.training.trainer import Trainer
 from regbench.weights.files import module_tensors, read_metadata, write_weights
 from regbench.weights.used import file_sha256, known_weights_only
@@ -79,6 +85,7 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         plan.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RegbenchError(f"cannot write to {plan.folder}: {error.strerror}; choose another --out") from error
+    refuse_links(plan.folder)
     with _locked(plan.folder):
         path = plan.folder / RESULT
         if force:
@@ -86,18 +93,29 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         if path.is_file() and (earlier := load_result(path)).status == "ok":
             if earlier.run_id != plan.run_id:
                 raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
+            if plan.confidence and read_pairs(plan.folder / PAIRS).confidence is None:
+                raise UsageError(
+                    f"{path} was made without --confidence; add --force to run it again, or leave --confidence out"
+                )
             reporter.say(f"already done: {path} (--force runs it again)")
             return _of_present_metrics(plan, earlier, path)
-        write_json(plan.folder / CONFIG, json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id})
+        stages = [{"name": stage.name, "steps": stage.steps} for stage in plan.stages]
+        config = json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id, "stages": stages}
+        write_json(plan.folder / CONFIG, config)
         try:
             result = _run(plan, reporter, train)
         except KeyboardInterrupt as error:
             _record_failure(plan, path, "interrupted", "interrupted before the first step")
             raise InterruptedRun("interrupted; run the same command again") from error
+        except SystemExit as error:  # a plugin's, for nothing here exits
+            _record_failure(plan, path, "failed", exited(error))
+            raise PluginError(exited(error)) from error
         except Exception as error:
             reason = str(error) if isinstance(error, RegbenchError) else f"{type(error).__name__}: {error}"
+            if not isinstance(error, RegbenchError):
+                reason += at_fault(error)
             status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
-            _record_failure(plan, path, status, " ".join(reason.split()))
+            _record_failure(plan, path, status, one_line(reason))
             raise
         write_result(path, result)
         return result
@@ -132,6 +150,9 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
     weights_sha256 = _keep_weights(plan)
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
+    if plan.confidence:
+        reporter.say("confidence of each test pair")
+        pairs = with_confidence(test_pairs, plan.deployed, pairs)
     metrics, verdict = _judge(plan, test_pairs, pairs)
     write_pairs(plan.folder / PAIRS, pairs)
     timing = evaluator.time(plan.deployed)
@@ -165,6 +186,8 @@ def _keep_weights(plan: Plan) -> str | None:
         path,
         plan.context.modules,
         component=plan.identity.registrator.name,
+        config=json.dumps(dict(plan.identity.registrator.config)),
+        patch=str(plan.context.info.patch),
         run_id=plan.run_id,
         supervision=plan.identity.supervision,
         **{f"range_{side}": text for side, text in learned_ranges(plan).items()},
@@ -209,7 +232,8 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
     if plan.trainer.share is None:
         return None
     identity = plan.identity.model_dump(mode="json")
-    settings = ("translator", "strategy", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    settings = ("translator", "train_dataset", "protocol", "seed", "budget", "ancestors", "supervision")
+    translators = [module for module in plan.context.modules.values() if isinstance(module, Translator)]
     computed_by = {
         "pairs": asdict(plan.context.info),
         "precision": plan.context.precision,
@@ -217,13 +241,14 @@ def stage_cache_of(plan: Plan) -> StageCache | None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "regbench": __version__,
+        "code": code_hash("regbench", *(type(m).__module__.partition(".")[0] for m in translators)),
     }
     if plan.context.device.type != "cpu":
         computed_by["tf32"] = tf32()
     if plan.context.world.processes > 1:
         computed_by["processes"] = plan.context.world.processes
     basis = {name: identity[name] for name in settings} | computed_by
-    return StageCache(plan.trainer.share, basis, plan.stages, plan.context.modules)
+    return StageCache(plan.trainer.share, basis, identity["strategy"], plan.stages, plan.context.modules)
 
 
 def _judge(plan: Plan, test_pairs: TestPairs, pairs: Pairs) -> tuple[dict[str, dict[str, Any]], Any]:
@@ -263,9 +288,13 @@ def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
 
 
 def _provenance(plan: Plan) -> dict[str, Any]:
-    """Code, machine, device, and under ``strategy`` what the strategy adds, if anything."""
+    """Code, machine, device; ``strategy``: what the strategy adds; ``third_party``: hashes of the code of others."""
     facts = dict(plan.strategy.provenance()) if plan.strategy else {}
-    return collect(device=plan.context.device.type) | ({"strategy": facts} if facts else {})
+    parts = {role: getattr(plan.identity, role) for role in ROLES}
+    names = {role: part.name for role, part in parts.items() if part} | {"dataset": plan.pack.name}
+    used = [component for role, name in names.items() if (component := registry().find(role, name)) is not None]
+    more = {"strategy": facts, "third_party": third_party([*used, *registry().all("metric")])}
+    return collect(device=plan.context.device.type) | {name: value for name, value in more.items() if value}
 
 
 def learned_ranges(plan: Plan) -> dict[str, str]:

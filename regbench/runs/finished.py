@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from regbench.api.config import ComponentConfig
 from regbench.api.registrator import Registrator
 from regbench.api.types import PairInfo, Registration
+from regbench.contained import refuse_links
 from regbench.errors import DataError, RegbenchError
 from regbench.plugins.registry import registry
 from regbench.results.layout import RESULT, WEIGHTS
@@ -21,6 +23,8 @@ from regbench.results.schema import Component, Result
 from regbench.results.store import load_result
 from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.runs.request import ROLES
+from regbench.runs.strategies import deployed_of, strategy_of
+from regbench.settings import first_line
 from regbench.weights.files import load_modules, module_tensors, read_tensors
 from regbench.weights.used import file_sha256
 
@@ -94,16 +98,22 @@ def open_run(folder: Path, device: torch.device | str = "cpu") -> FinishedRun:
     path = folder / RESULT
     if not path.is_file():
         raise DataError(f"{folder}: no {RESULT}, so no finished run; name a run directory")
+    refuse_links(folder)
     result = load_result(path)
     if result.status != "ok":
         raise DataError(f"{folder}: this run is {result.status} ({result.reason}); run it again first")
     identity = result.identity
-    components = {role: _configured(role, getattr(identity, role)) for role in ROLES}
-    info = PairInfo(**result.training["pairs"])
+    components = {role: _configured(role, getattr(identity, role), path) for role in ROLES}
+    try:
+        info = PairInfo(**result.training["pairs"])
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{path}: training.pairs does not say what the networks know of their pairs ({error})"
+        ) from error
     teacher = MissingTeacher(ComponentConfig(), info)
     context = RunContext(info, torch.device(device), components, identity.seed, given_teacher=teacher)
     strategy = components["strategy"]
-    deployed = context.registrator() if strategy is None else strategy.component.load()(strategy.config).build(context)
+    deployed = context.registrator() if strategy is None else deployed_of(strategy_of(strategy), context, strategy)
     if module_tensors(context.modules):
         _load_kept(folder / WEIGHTS, result, context.modules)
     run = FinishedRun(result, deployed.eval(), context.modules, info, components)
@@ -127,10 +137,15 @@ def _load_kept(path: Path, result: Result, modules: Mapping[str, nn.Module]) -> 
     load_modules(modules, tensors, path)
 
 
-def _configured(role: str, recorded: Component | None) -> ConfiguredComponent | None:
-    """The installed component of a record, with the recorded settings."""
+def _configured(role: str, recorded: Component | None, path: Path) -> ConfiguredComponent | None:
+    """The installed component of a record, with the recorded settings; raises DataError where it refuses them."""
     if recorded is None:
         return None
     component = registry().get(role, recorded.name)
     settings = component.load().Config
-    return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))
+    try:
+        return ConfiguredComponent(component, settings.model_validate({**settings.formerly, **recorded.config}))
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: {role} {recorded.name!r} has settings that the installed one refuses: {first_line(error)}"
+        ) from error

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from regbench.api.registrator import Registrator
 from regbench.api.stage import Stage
@@ -28,13 +28,11 @@ from regbench.runs.build import check_trained
 from regbench.runs.context import Ancestor, ConfiguredComponent, RunContext
 from regbench.runs.finished import open_run
 from regbench.runs.request import Request, device_of, pack_of, resolve, resolve_data
+from regbench.runs.strategies import SUPERVISION, Supervision, deployed_of, stages_of, strategy_of, supervision_of
 from regbench.settings import Budget, budget_of
 from regbench.training.trainer import TrainerConfig
 from regbench.weights.files import read_metadata
 from regbench.weights.used import Hashes, add_file, file_sha256, weights_used
-
-Supervision = Literal["none", "homography"]
-_SUPERVISION: tuple[Supervision, ...] = ("none", "homography")  # weakest first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +56,8 @@ class Plan:
     unpublished_combination: bool = False
     """Whether no paper reports the strategy with these components."""
     strategy: TrainingStrategy | None = None
+    confidence: bool = False
+    """Whether to store how sure one can be of each estimate, which changes no estimate and so no run id."""
 
 
 def make_plan(request: Request, progress: Progress | None = None, world: World = ALONE) -> Plan:
@@ -104,10 +104,10 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         own: Supervision = "none"
     else:
         with weights_used() as read:
-            built = strategy.component.load()(strategy.config)
-            assert built is not None
-            deployed, own = built.build(context), built.supervision
-            stages = built.stages(context)
+            built = strategy_of(strategy)
+            own = supervision_of(built, strategy)
+            deployed = deployed_of(built, context, strategy)
+            stages = stages_of(built, context, strategy)
         for file in built.weight_files():
             add_file(read, file)
         context.files["strategy"] = read
@@ -131,7 +131,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         budget=resolved.budget.name,
         ancestors=[ancestor.run_id for ancestor in context.ancestors],
         metric_version=METRIC_VERSION,
-        supervision=max([own, weights_supervision, *ancestors_supervision], key=_SUPERVISION.index),
+        supervision=max([own, weights_supervision, *ancestors_supervision], key=SUPERVISION.index),
         precision="bf16" if strategy is not None and request.precision == "bf16" else "fp32",
     )
     run_id = run_id_of(identity)
@@ -151,6 +151,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         labels=own == "homography",
         unpublished_combination=unpublished_combination(*components),
         strategy=built,
+        confidence=request.confidence,
     )
 
 
@@ -211,6 +212,7 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         stages=(),
         deployed=run.registrator,
         labels=False,
+        confidence=request.confidence,
     )
 
 

@@ -46,6 +46,8 @@ class Request:
     out: Path = Path("runs")
     weights: Path | None = None
     teacher: Path | None = None
+    confidence: bool = False
+    """Also store how sure one can be of each estimate."""
     force: bool = False
     """Prepare the data set again where its pack is damaged or its files have changed."""
 

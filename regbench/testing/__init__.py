@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from regbench.errors import RegbenchError, unknown_name
-from regbench.plugins.registry import canonical, registry
+from regbench.installed import canonical
+from regbench.plugins.registry import registry
 
 DISTRIBUTION = "REGBENCH_CHECK"
 """Environment variable that restricts the suite to the components of one distribution."""

@@ -11,7 +11,8 @@ from importlib.metadata import packages_distributions
 import torch
 
 from regbench.data.packs.prepare import data_dir
-from regbench.plugins.registry import registry
+from regbench.plugins.registry import ENV_LOAD, registry
+from regbench.weights.unpickling import LEAST_TORCH, torch_is_safe
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,17 @@ def _python() -> Finding:
 
 def _torch() -> Finding:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return Finding(
-        "torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices) or 'no GPU'}"
-    )
+    found = f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices) or 'no GPU'}"
+    least = ".".join(map(str, LEAST_TORCH))
+    return Finding("torch", torch_is_safe(), found if torch_is_safe() else f"{found}; {least} or newer is needed")
 
 
 def _opencv() -> Finding:
     # Several wheels own the module cv2; with two installed, which one is imported is chance.
-    wheels = sorted(set(packages_distributions().get("cv2", [])))
+    try:
+        wheels = sorted({name for name in packages_distributions().get("cv2", []) if isinstance(name, str)})
+    except Exception:  # a distribution without metadata, which another finding names
+        wheels = []
     if len(wheels) > 1:
         return Finding("opencv", False, f"{' and '.join(wheels)} both own cv2; uninstall all but one")
     import cv2
@@ -51,15 +55,27 @@ def _opencv() -> Finding:
     return Finding("opencv", ok, f"{cv2.__version__} from {', '.join(wheels) or 'an unknown wheel'}")
 
 
+_WAY_OUT = (
+    f"where one hangs or ends the process, {ENV_LOAD}= starts without any, {ENV_LOAD}=NAME,NAME with those named, and "
+    "--plugins-timeout SECONDS (or REGBENCH_PLUGINS_TIMEOUT) gives up on one that takes longer"
+)
+
+
 def _plugins() -> list[Finding]:
-    return [
+    """Each plugin, the broken ones with what to do, then how to start without them."""
+    found = [
         Finding(
             f"plugin {p.name}",
             p.status == "ok",
-            p.reason or f"{len(p.components)} components of {p.distribution} {p.version}",
+            f"{p.reason}; update, repair or uninstall {p.distribution} {p.version}"
+            if p.reason
+            else f"{len(p.components)} components of {p.distribution} {p.version}",
         )
         for p in registry().plugins
     ]
+    chosen = os.environ.get(ENV_LOAD)
+    loaded = "all that are installed" if chosen is None else f"{chosen or 'none'}, as {ENV_LOAD} says"
+    return [*found, Finding("plugins loaded", True, f"{loaded}; {_WAY_OUT}")]
 
 
 def _data() -> Finding:

@@ -69,6 +69,7 @@ def import_checkpoint(
         {"registrator": network},
         component=name,
         config=json.dumps(configured.config.model_dump(mode="json")),
+        patch=str(network.info.patch),
         origin=file.name,
         origin_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         supervision=supervision,

@@ -62,7 +62,7 @@ def measures(displacement: Tensor, ok: Tensor, size: geometry.Size) -> dict[str,
         ``magnitude``, mean length in pixels; ``spread``, standard deviation over pairs in pixels, mean over
         coordinates; ``overlap``, mean share of the target that the warped source covers. All zero where none is valid.
     """
-    valid = ok & displacement.isfinite().all(dim=-1).all(dim=-1) & geometry.is_convex(displacement, size)
+    valid = ok & geometry.is_usable(displacement, size)
     estimates = displacement[valid].double()
     if not len(estimates):
         return {"valid": 0.0, "magnitude": 0.0, "spread": 0.0, "overlap": 0.0}

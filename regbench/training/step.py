@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from regbench.api.stage import Objective, Stage
 from regbench.api.types import Batch
 from regbench.distributed.processes import World
-from regbench.errors import RegbenchError
+from regbench.errors import PluginError, RegbenchError
 
 class ObjectiveState:
     """What one objective keeps while its stage is trained: parameters, optimiser, moving average."""
@@ -29,14 +29,16 @@ class ObjectiveState:
         self.optimiser = _fused(objective.optimiser(self.parameters))
         self.average = [p.detach().clone() for p in self.parameters] if objective.ema else None
 
-    def update(self, loss: Tensor, step: int, keep_graph: bool, world: World) -> None:
-        """One gradient step on these parameters alone, the same in every process."""
+    def update(self, loss: Tensor, step: int, keep_graph: bool, world: World) -> Tensor:
+        """One gradient step on these parameters alone, the same in every process; gives the gradient's norm."""
         lr = self.objective.lr(step)
         self.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss, inputs=self.parameters, retain_graph=keep_graph)
         world.average_gradients(self.parameters)
         if self.objective.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.objective.clip)
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.objective.clip)
+        else:
+            norm = norm_of([p.grad for p in self.parameters if p.grad is not None], loss.device)
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.optimiser.step()
@@ -48,6 +50,7 @@ class ObjectiveState:
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], 1 - decay)
         if self.objective.after is not None:
             self.objective.after()
+        return norm
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -89,7 +92,7 @@ def take_step(
         stage: the stage being trained.
         objectives: its objectives, in order.
         batch: of this step.
-        not_finite: scalar bool on the device, True once a loss was not finite.
+        not_finite: scalar bool on the device, True once a loss or a gradient was not finite.
         world: the processes that share the batch.
 
     Returns:
@@ -101,11 +104,12 @@ def take_step(
     logged: dict[str, Tensor] = {}
     for i, state in enumerate(objectives):
         with torch.autocast(device, torch.bfloat16, enabled=state.objective.precision == "bf16"):
-            losses = dict(state.objective.loss(batch, shared))
-        loss = losses["loss"]
-        not_finite = not_finite | ~torch.isfinite(loss.detach())
+            losses = state.objective.loss(batch, shared)
+        loss = _checked(losses, stage, state.objective)
         keep_graph = i + 1 < len(objectives) and _holds_graph(shared)
-        state.update(loss, batch.step, keep_graph, world)
+        norm = state.update(loss, batch.step, keep_graph, world)
+        # A finite loss can have a gradient that is none, such as that of sqrt at zero.
+        not_finite = not_finite | ~(torch.isfinite(loss.detach()) & torch.isfinite(norm))
         prefix = "" if len(objectives) == 1 else "+".join(state.objective.updates) + "/"
         logged |= {prefix + name: value.detach() for name, value in losses.items()}
     return not_finite, logged
@@ -133,6 +137,39 @@ def _holds_graph(shared: Any) -> bool:
     if isinstance(shared, Mapping):
         return any(_holds_graph(value) for value in shared.values())
     return isinstance(shared, list | tuple) and any(_holds_graph(value) for value in shared)
+
+
+def norm_of(tensors: Sequence[Tensor], device: torch.device | str) -> Tensor:
+    """The norm of all these tensors together, a scalar on the device: not finite where any entry is not."""
+    if not tensors:
+        return torch.zeros((), device=device)
+    return torch.linalg.vector_norm(torch.stack([norm.float() for norm in torch._foreach_norm(list(tensors))]))
+
+
+def all_finite(modules: Mapping[str, nn.Module]) -> Tensor:
+    """Scalar bool on the device: no parameter is NaN or infinite, and no buffer NaN; some buffers hold infinity."""
+    parameters = [p.detach() for m in modules.values() for p in m.parameters() if p.is_floating_point()]
+    buffers = [b for m in modules.values() for b in m.buffers() if b.is_floating_point()]
+    device = next(iter([*parameters, *buffers]), torch.zeros(())).device
+    fine = torch.isfinite(norm_of(parameters, device))
+    for buffer in buffers:
+        fine = fine & ~torch.isnan(buffer).any().to(device)
+    return fine
+
+
+def _checked(losses: Any, stage: Stage, objective: Objective) -> Tensor:
+    """The loss to minimise of what an objective returned; raises PluginError where that is not as agreed."""
+    where = f"stage {stage.name!r}: the loss of {', '.join(objective.updates)}"
+    if not isinstance(losses, Mapping) or "loss" not in losses:
+        raise PluginError(f"{where} must return a dict with the key 'loss', got {type(losses).__name__}")
+    for name, value in losses.items():
+        if not isinstance(value, Tensor) or value.numel() != 1:
+            what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise PluginError(f"{where} must return scalar tensors, but {name!r} is {what}")
+    loss = losses["loss"]
+    if not loss.requires_grad:
+        raise PluginError(f"{where} does not depend on what it updates: 'loss' has no gradient")
+    return loss.reshape(())
 
 
 def _copy(into: Sequence[Tensor], values: Sequence[Tensor]) -> None:

@@ -3,8 +3,9 @@
 Within a step (:mod:`regbench.training.step`) the objectives run in order. Each takes the gradient for the parameters it
 updates and no others, so "frozen" needs no toggling of ``requires_grad``. The learning rate is a pure function of the
 step, and every step's randomness is seeded by (run seed, stage, step), so a killed run continues from its checkpoint to
-the same numbers. No value is read back from the device inside a step: a loss that is not finite sets a flag on the
-device, which is read when progress is reported, and a checkpoint is only written after such a look. After each step the
+the same numbers. No value is read back from the device inside a step: a loss or a gradient that is not finite sets a
+flag on the device, which is read when progress is reported. A checkpoint is only written after such a look, and after
+one at the weights themselves. After each step the
 processes of a run (:mod:`regbench.distributed.processes`) agree, on the host, on whether to save and to stop.
 """
 
@@ -36,7 +37,7 @@ from regbench.training.progress import Reporter, Tick
 from regbench.training.seen import counting_pairs
 from regbench.training.signals import stop_on_signals
 from regbench.training.stage_cache import StageCache
-from regbench.training.step import ObjectiveState, averaged, take_step
+from regbench.training.step import ObjectiveState, all_finite, averaged, take_step
 
 
 class TrainerConfig(BaseModel):
@@ -117,7 +118,7 @@ class Trainer:
         """Train every stage that is not done yet.
 
         Raises:
-            DivergedError: a loss is not finite; the last good checkpoint is kept.
+            DivergedError: a loss, a gradient or a weight is not finite; the last good checkpoint is kept.
             InterruptedRun: a signal arrived; everything up to it is in the checkpoint.
             RegbenchError: the disk is full, a broken checkpoint, a broken stage.
         """
@@ -269,13 +270,13 @@ class Trainer:
         """Read the device, the only place that waits for it: log the losses and return them.
 
         Raises:
-            DivergedError: a loss was not finite after step ``since``.
+            DivergedError: a loss or a gradient was not finite after step ``since``.
         """
         (diverged,) = self.world.any(bool(not_finite))
         if diverged:
             self.reporter.close()
             raise DivergedError(
-                f"stage {stage.name}: the loss is not finite between steps {since} and {self.state.step}; "
+                f"stage {stage.name}: loss or gradient is not finite between steps {since} and {self.state.step}; "
                 "nothing after the last checkpoint was kept. Lower the learning rate or clip the gradient"
             )
         values = self.world.mean(logged)
@@ -306,6 +307,13 @@ class Trainer:
             append_json(self.folder / LOG, entry)
 
     def _save(self, objectives: Sequence[ObjectiveState]) -> None:
+        (diverged,) = self.world.any(not bool(all_finite(self.modules)))
+        if diverged:
+            self.reporter.close()
+            raise DivergedError(
+                f"weights are not finite after step {self.state.step} of stage {self.state.stage + 1}; nothing after "
+                "the last checkpoint was kept. Lower the learning rate or clip the gradient"
+            )
         if self.world.first:
             optimisers, averages = [o.optimiser for o in objectives], [o.average for o in objectives]
             save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages, self.bound)

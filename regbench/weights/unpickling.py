@@ -19,10 +19,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
+from packaging.version import Version
 
 from regbench.errors import DataError
 from regbench.weights.kinds import TORCH, kind_of
 
+LEAST_TORCH = (2, 11)
+"""``weights_only`` of older ones can be got round (CVE-2025-32434, CVE-2026-24747)."""
+_UNFOLDS, _LARGEST_PICKLE, _MOST_ENTRIES = 20, 2**28, 10**6
 _PLAIN_MODULES = ("datetime", "pathlib", "decimal", "fractions", "uuid", "ipaddress")
 _PLAIN = {
     "collections": {"OrderedDict", "Counter", "defaultdict", "deque", "UserDict", "ChainMap"},
@@ -63,6 +67,11 @@ class _Nothing:
         pass
 
 
+def torch_is_safe(version: str = torch.__version__) -> bool:
+    """Whether this torch, or one of another version, reads checkpoints without running what is in them."""
+    return Version(version).release[:2] >= LEAST_TORCH
+
+
 def load(file: Path) -> Any:
     """The content of a file that torch.save wrote; objects that are no tensors or containers are stand-ins.
 
@@ -72,6 +81,9 @@ def load(file: Path) -> Any:
     kind = kind_of(file)
     if kind is not TORCH:
         raise DataError(f"{file}: {kind.words}")
+    if not torch_is_safe():
+        least = ".".join(map(str, LEAST_TORCH))
+        raise DataError(f"{file}: torch {torch.__version__} does not read it safely; install torch {least} or newer")
     named: set[tuple[str, str]] = set()
     try:
         named = _named_by(file)
@@ -98,9 +110,21 @@ def _named_by(file: Path) -> set[tuple[str, str]]:
         with file.open("rb") as content:  # magic number, protocol, system, the object, keys of its storages
             return {found for _ in range(5) for found in _globals(content, file)}
     with zipfile.ZipFile(file) as archive:
+        _check_archive(archive, file)
         (name, *_) = [name for name in archive.namelist() if name == "data.pkl" or name.endswith("/data.pkl")]
         with archive.open(name) as content:
             return _globals(content, file)
+
+
+def _check_archive(archive: zipfile.ZipFile, file: Path) -> None:
+    """Raise DataError for an archive that unfolds to far more than it is; torch.save compresses nothing."""
+    entries = archive.infolist()
+    unfolded, size = sum(entry.file_size for entry in entries), file.stat().st_size
+    pickles = sum(entry.file_size for entry in entries if entry.filename.endswith(".pkl"))
+    if unfolded > _UNFOLDS * size or pickles > _LARGEST_PICKLE or len(entries) > _MOST_ENTRIES:
+        raise DataError(
+            f"{file}: an archive of {size} bytes that unfolds to {unfolded} in {len(entries)} files is not read"
+        )
 
 
 def _globals(pickled: IO[bytes], file: Path) -> set[tuple[str, str]]:

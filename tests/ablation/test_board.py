@@ -41,3 +41,28 @@ def test_a_board_says_what_was_left_out_and_why(tmp_path):
     assert told["notes"] == ["a note", 'of "quotes" and × on vedai was not run: data set vedai is not here']
     assert told["papers"] == []
     assert "was not run: data set vedai is not here" in page.read_text()
+
+
+def test_of_a_paper_its_two_files_are_copied_and_nothing_else(tmp_path):
+    paper = tmp_path / "recipes" / "paper"
+    paper.mkdir(parents=True)
+    for name in ("paper.csv", "paper.toml", "__init__.py", "evil.sh"):
+        (paper / name).write_text(name)
+    copy_papers(RECIPE, tmp_path / "recipes", tmp_path / "boards")
+    assert sorted(p.name for p in (tmp_path / "boards" / "recipes" / "paper").iterdir()) == ["paper.csv", "paper.toml"]
+
+
+@pytest.mark.parametrize("what", ["paper", "paper/paper.csv"])
+def test_a_paper_that_is_a_link_is_refused(tmp_path, what):
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "paper.csv").write_text("secret")
+    (tmp_path / "recipes").mkdir()
+    if what == "paper":
+        (tmp_path / "recipes" / "paper").symlink_to(secret)
+    else:
+        (tmp_path / "recipes" / "paper").mkdir()
+        (tmp_path / "recipes" / "paper" / "paper.csv").symlink_to(secret / "paper.csv")
+    with pytest.raises(DataError, match="is a link"):
+        copy_papers(RECIPE, tmp_path / "recipes", tmp_path / "boards")
+    assert not (tmp_path / "boards").exists()

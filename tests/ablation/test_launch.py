@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from regbench.ablation.cells import Cell, read_record
-from regbench.ablation.launch import finish_cell
+from regbench.ablation.cells import Cell, read_record, recorded_run
+from regbench.ablation.launch import finish_cell, start_cell
 from regbench.ablation.recipe import RecipeRow
 from regbench.results.layout import CELL_LOG, CELL_RECORD, CONFIG, RESULT
 
@@ -65,3 +65,25 @@ def test_a_cell_that_ended_well_without_a_result_failed(tmp_path):
     CELL.record(tmp_path, "running")
     finish_cell(CELL, tmp_path, 0)
     assert "left no result" in read_record(tmp_path / CELL.name)["reason"]
+
+
+def test_a_cell_imports_nothing_from_the_folder_it_is_started_in(tmp_path, monkeypatch):
+    """Whatever lies there, such as what a recipe brought, is no module."""
+    (tmp_path / "click.py").write_text("open('code_ran', 'w')")
+    monkeypatch.chdir(tmp_path)
+    cell = Cell("cell", CELL.row, "synthetic", ("--version",))
+    monkeypatch.setattr(Cell, "command", lambda self, out: ["--version"])
+    assert start_cell(cell, tmp_path).wait() != 99
+    assert not (tmp_path / "code_ran").exists()
+
+
+@pytest.mark.parametrize("run", ["../elsewhere", "/elsewhere", "..", "link"])
+def test_the_run_a_record_names_lies_in_the_cells_folder(tmp_path, run):
+    for folder in (tmp_path / "elsewhere", tmp_path / "cell" / "own"):
+        folder.mkdir(parents=True)
+        (folder / RESULT).write_text("{}")
+    (tmp_path / "cell" / "link").symlink_to(tmp_path / "elsewhere")
+    CELL.record(tmp_path, "ok", run="own")
+    assert recorded_run(tmp_path / "cell") == tmp_path / "cell" / "own"
+    CELL.record(tmp_path, "ok", run=run.replace("/elsewhere", f"{tmp_path}/elsewhere") if run[0] == "/" else run)
+    assert recorded_run(tmp_path / "cell") is None

@@ -317,3 +317,50 @@ def test_a_student_waits_for_its_teacher_and_a_transfer_for_its_run(tmp_path):
     assert "c-synthetic-0-on-vedai" in third
     with pytest.raises(DataError, match="needs the run of d-synthetic-0, which is not finished"):
         by_name["c-synthetic-0"].command(tmp_path)
+
+
+@pytest.mark.parametrize("paper", ["../../click", "/tmp/click", "a/b", "..", ".", "", ".hidden", "a\\b", "x\n"])
+def test_a_paper_is_a_name_and_no_path(tmp_path, paper):
+    text = TABLE.replace("{controls}", "false").replace("[set]", f"papers = [{paper!r}]\n[set]", 1)
+    with pytest.raises(UsageError, match=r"table\.toml: paper "):
+        read_recipe(written(tmp_path, text.replace("'", '"')))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'datasets = ["/data/evil.h5"]',
+        'transfer = ["../evil.h5"]',
+        'data.folder.pairs = "../../secret.csv"',
+        'set.strategy.weights = "~/weights.pth"',
+        'set.strategy.list = ["a", "/etc/passwd"]',
+        'published.registrator.x = {y = "..\\\\x"}',
+        'teacher = "../x"',
+        'budget = "/x"',
+    ],
+)
+def test_a_recipe_names_nothing_beyond_its_folder(tmp_path, line):
+    top, row = (line, "") if line.startswith(("datasets", "transfer", "data", "budget")) else ("", line)
+    text = f'title = "T"\ncontrols = false\n{top}\n[[row]]\nname = "/A/../B"\nregistrator = "identity"\n{row}\n'
+    with pytest.raises(UsageError, match=r"table\.toml: .* lies beyond the recipe's folder"):
+        read_recipe(written(tmp_path, text))
+
+
+def test_a_recipe_does_not_choose_where_stages_are_shared(tmp_path):
+    text = 'title = "T"\ncontrols = false\nset.run.share = "x"\n[[row]]\nname = "A"\nregistrator = "identity"\n'
+    with pytest.raises(UsageError, match=r"run\.share"):
+        read_recipe(written(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["...toml", ".toml"])
+def test_a_recipe_whose_file_gives_no_name_for_a_board_is_refused(tmp_path, name):
+    (tmp_path / name).write_text('title = "T"\ncontrols = false\n[[row]]\nname = "A"\nregistrator = "identity"\n')
+    with pytest.raises(UsageError, match="board"):
+        read_recipe(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [b"a = " + b"[" * 9000, b"a = " + b"9" * 9000, b"\xff\xfe\x00", b"a = {" * 5000])
+def test_what_is_no_toml_is_told_in_one_line(tmp_path, content):
+    (tmp_path / "table.toml").write_bytes(content)
+    with pytest.raises(DataError, match=r"table\.toml is not TOML"):
+        read_recipe(tmp_path / "table.toml")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from regbench.ablation.cells import Cell, cells_of
 from regbench.ablation.recipe_file import read_recipe
 from regbench.metrics import METRIC_VERSION
+from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
 from regbench.report.printed import load_paper, matches_method
 from regbench.results.schema import Component, Identity, TestData, TrainData
@@ -162,3 +163,63 @@ def test_the_photograph_of_googlemap_is_the_source_in_sshnets_tables():
             assert source == (None if trained_on_map == judged_on_map else "B" if judged_on_map else "A"), cell.name
         else:
             assert source == ("B" if judged_on_map else None), cell.name
+
+
+# --- the campaign
+
+
+def settings_by_row(name: str, **overrides: Any) -> dict[tuple[str, str], tuple[str, ...]]:
+    """Command lines without seeds, by row and data set."""
+    recipe = read_recipe(FOLDER / f"{name}.toml", **overrides)
+    found = {}
+    for cell in cells_of(recipe, {}, lambda name: True, "cpu"):
+        words = list(cell.arguments)
+        if "--seed" in words:
+            del words[words.index("--seed") : words.index("--seed") + 2]
+        found[cell.row.name, cell.dataset] = tuple(words)
+    return found
+
+
+def test_the_first_wave_of_the_campaign_has_every_method_and_control():
+    rows = {cell.row.name for cell in cells("campaign-1")}
+    assert {c.name for control in get_args(Control) for c in registry().controls(control)} - {"copy-target"} <= rows
+    assert {"CoLReg", "CoLReg, copy-target", "SSHNet", "SSHNet-D", "SCPNet", "AltO"} <= rows
+    assert {cell.dataset for cell in cells("campaign-1")} == {"synthetic", "vedai"}
+
+
+def test_the_second_wave_is_more_seeds_of_rows_of_the_first():
+    first, second = settings_by_row("campaign-1"), settings_by_row("campaign-2")
+    assert second.items() <= first.items()
+    assert read_recipe(FOLDER / "campaign-2.toml").seeds == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["campaign-1", "campaign-2", "campaign-3", "campaign-4", "campaign-4-map"])
+def test_registrators_of_the_campaign_take_as_many_steps_whatever_the_translator(name):
+    def steps(row: str) -> int:
+        c = config_of(name, row, "strategy")
+        return int(c.warm_up + c.self_steps + c.rounds * c.student_steps + (c.rounds - 1) * c.refine_steps)
+
+    rows = [cell.row for cell in cells(name) if cell.row.strategy == "colreg"]
+    compared = {row.name for row in rows if row.translator != "mimgcd" or row.name == "MIMGCD, one round"}
+    assert compared
+    colreg = steps("CoLReg, frozen" if name == "campaign-3" else "CoLReg")
+    assert {steps(row) for row in compared} == {colreg}
+
+
+def test_the_third_wave_repeats_no_row_of_the_first():
+    assert not set(settings_by_row("campaign-3").values()) & set(settings_by_row("campaign-1").values())
+
+
+@pytest.mark.parametrize("kind", ["nir", "thermal", "map", "depth"])
+def test_the_fourth_wave_has_the_other_embedded_kinds(kind):
+    for cell in cells(f"campaign-4-{kind}"):
+        assert cell.request().settings("dataset")["b"] == kind
+    rows = {cell.row.name for cell in cells(f"campaign-4-{kind}")}
+    assert {"identity", "sift", "rift", "supervised", "self-supervised", "contrast-randomised", "CoLReg"} < rows
+
+
+@pytest.mark.parametrize("path", [path for path in RECIPES if path.stem.startswith("campaign-")], ids=lambda p: p.stem)
+def test_pairs_of_the_campaign_are_drawn_online_unless_a_row_says_otherwise(path):
+    for cell in cells(path.stem):
+        if cell.arguments[0] == "run":
+            assert cell.request().pairing == ("frozen" if "frozen" in cell.row.name else "online")

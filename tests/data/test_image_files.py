@@ -1,6 +1,10 @@
 """Every kind of image file is opened rightly or refused with the kind of its pixels."""
 
 import io
+import os
+import struct
+import time
+import zlib
 
 import cv2
 import numpy as np
@@ -295,3 +299,72 @@ def test_a_flipped_byte_in_a_png_is_refused():
 def test_complex_pixels_are_refused_by_their_name():
     with pytest.raises(Refused, match="complex64"):
         decode(tiff(np.ones(SIZE, np.complex64)))
+
+
+def _png_header(width, height, depth=16):
+    def chunk(kind, body):
+        return len(body).to_bytes(4) + kind + body + zlib.crc32(kind + body).to_bytes(4)
+
+    head = width.to_bytes(4) + height.to_bytes(4) + bytes([depth, 2, 0, 0, 0])
+    rows = zlib.compress(bytes(1 + 6 * width))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def _jpeg_of(width, height):
+    data = pillow(Image.fromarray(PHOTO), "JPEG")
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + height.to_bytes(2) + width.to_bytes(2) + data[at + 4 :]
+
+
+def _many_scans():
+    data = pillow(Image.fromarray(PHOTO), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * 300 + b"\xff\xd9"
+
+
+BOMBS = {
+    "png": lambda: _png_header(20000, 20000),
+    "jpeg": lambda: _jpeg_of(60000, 60000),
+    "jpeg of many scans": _many_scans,
+    "bmp": lambda: (
+        pillow(Image.fromarray(PHOTO), "BMP")[:18]
+        + struct.pack("<ii", 30000, 30000)
+        + pillow(Image.fromarray(PHOTO), "BMP")[26:]
+    ),
+    "ppm": lambda: b"P6\n50000 50000\n255\n" + bytes(1000),
+    "tiff": lambda: tiff_of_size(60000, 60000),
+}
+
+
+def tiff_of_size(width, height):
+    """A TIFF of one small deflated strip that claims to be of this size."""
+    data = bytearray(tiff(PHOTO, compression="zlib", rowsperstrip=1000))
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        for tag, value in (("ImageWidth", width), ("ImageLength", height)):
+            found = file.pages[0].tags[tag]
+            form = "<H" if found.dtype == 3 else "<I"
+            struct.pack_into(form, data, found.valueoffset, value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS)
+def test_a_small_file_that_unfolds_to_a_huge_image_is_refused_unread(bomb):
+    data = bomb()
+    assert len(data) < 10**6
+    began = time.monotonic()
+    with pytest.raises(Refused, match=r"px, more than|scans|too large"):
+        decode(data)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
+    path = tmp_path / "image.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match=r"image\.png is (no file|a folder)"):
+        read_image(path)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from regbench.distributed.processes import ALONE, World
-from regbench.distributed.rank import Rank
+from regbench.distributed.rank import Rank, this_rank
+from regbench.errors import UsageError
 
 
 def two_processes() -> tuple[World, World, list[bool]]:
@@ -59,3 +60,12 @@ def test_nothing_is_broadcast_after_an_error():
 
 def test_one_process_leads_itself():
     assert ALONE.led_by_first(calls("own"), lambda word: word) == "led own"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORLD_SIZE", "abc"), ("WORLD_SIZE", "0"), ("RANK", "-1"), ("RANK", "2"), ("LOCAL_RANK", "1.5"), ("RANK", "")],
+)
+def test_what_torchrun_would_not_set_is_told_by_name(name, value):
+    with pytest.raises(UsageError, match=name):
+        this_rank({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", name: value})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -110,6 +111,58 @@ def test_the_dry_run_tells_what_fails_and_runs_nothing(inline, tmp_path):
     assert "synthetic: 6 training and 6 test pairs" in dry.out
     assert inline("ablate", recipe(tmp_path), "--dry-run").code == 0
     assert not (tmp_path / "runs").exists()
+
+
+def test_several_recipes_are_told_apart_and_their_state_is_read_from_files(inline, tmp_path):
+    go(inline, tmp_path)
+    other = tmp_path / "other.toml"
+    other.write_text(RECIPE.replace("A grid", "Another") + TRAINED.format(steps=3))
+    told = inline("ablate", recipe(tmp_path), str(other), "--status", "--json", "--device", "cpu")
+    assert told.code == 0, told.err
+    document = json.loads(told.out)
+    assert (document["cells"], document["done"], document["waiting"]) == (5, 2, 3)
+    first, second = document["recipes"]
+    assert {cell["cell"]: cell["state"] for cell in first["of_cells"]} == {
+        "nothing-synthetic-0": "done", "again-synthetic-0": "done"
+    }  # fmt: skip
+    assert second["of_cells"][2]["seconds_left"] is None
+    told = inline("ablate", recipe(tmp_path), str(other), "--status", "--device", "cpu")
+    assert "5 cells: 2 done, 3 waiting. Training left, one after another: 0:00, and that of 1 cells" in told.out
+    assert inline("ablate", recipe(tmp_path), recipe(tmp_path), "--status").code == 2
+    assert "--json goes with --status" in inline("ablate", recipe(tmp_path), "--json").err
+
+
+def test_no_cell_starts_when_time_is_up(inline, tmp_path):
+    done = inline("ablate", recipe(tmp_path), "--end-within", "0")
+    assert done.code == 0, done.err
+    assert "left for later: nothing-synthetic-0" in done.err
+    assert "2 of 2 cells are left for later; the same command goes on" in done.err
+    assert not list((tmp_path / "runs/grid-smoke").glob("*/cell.json"))
+    assert inline("ablate", recipe(tmp_path), "--end-within", "0", "--launcher", "slurm").code == 2
+
+
+@pytest.mark.slow
+def test_each_cell_is_on_the_board_before_the_next_ends(regbench):
+    """A cell that is killed later takes nothing away; one that the board refuses stops no other."""
+    path = recipe(regbench.folder, '[[row]]\nname = "sift"\nregistrator = "sift"\n')
+    done = regbench("ablate", path, "--board", "mine", "--threads", "1")
+    assert done.code == 0, done.err
+    board = regbench.folder / "leaderboards" / "results" / "mine"
+    (sift,) = [
+        p for p in board.glob("*.json") if json.loads(p.read_text())["identity"]["registrator"]["name"] == "sift"
+    ]
+    assert json.loads(sift.read_text())["provenance"]["cpu"]["threads"] == 1
+    assert not (regbench.folder / "leaderboards" / "results" / "grid-smoke").exists()
+    settings = board / "board.toml"
+    settings.write_text('title = "Mine"\n')
+    record = json.loads(sift.read_text())
+    record["metrics"]["failed"]["value"] += 1
+    sift.write_text(json.dumps(record))
+    again = regbench("ablate", path, "--board", "mine")
+    assert again.code == 1
+    assert "sift-synthetic-0 is not on the board mine: " in again.err
+    assert "holds other numbers under the id of" in again.err
+    assert settings.read_text() == 'title = "Mine"\n', "what a person wrote stays"
 
 
 def test_a_root_of_no_data_set_of_the_recipe_is_refused(inline, tmp_path):

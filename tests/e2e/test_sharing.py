@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from regbench.runs import execute
 from regbench.runs.execute import stage_cache_of
 from regbench.runs.plan import make_plan
 from regbench.runs.request import Request
@@ -48,11 +49,13 @@ def keys(packs, monkeypatch, tmp_path):
     """Of the stages a run could share."""
     monkeypatch.setenv("REGBENCH_DATA", str(packs))
 
-    def of(registrator: str = "dhn", seed: int = 0, pairing: str = "frozen", **strategy) -> list[str]:
+    def of(
+        registrator: str = "dhn", seed: int = 0, pairing: str = "frozen", strategy: dict | None = None, **translator
+    ) -> list[str]:
         sets = {
             "dataset": {"train": 6, "test": 6, "size": 112},
-            "strategy": {"rounds": 1},
-            "translator": strategy,
+            "strategy": {"rounds": 1} | (strategy or {}),
+            "translator": translator,
             "run": {"share": str(tmp_path)},
         }
         request = Request(registrator, "colreg", "mimgcd", budget="smoke", pairing=pairing, seed=seed, sets=sets)
@@ -65,8 +68,16 @@ def test_only_what_decides_the_stages_is_in_their_key(keys):
     mine = keys()
     assert len(mine) == 1
     assert keys(registrator="mhn") == mine
+    assert keys(strategy={"student": "literal"}) == mine, "the stage is the translator's, and knows no student"
+    assert keys(strategy={"rounds": 2})[:1] == mine
     others = [keys(seed=1), keys(pairing="online"), keys(steps=7), keys(mim="index")]
     assert len({key for other in others for key in other} | set(mine)) == 5
+
+
+def test_other_code_makes_another_key(keys, monkeypatch):
+    mine = keys()
+    monkeypatch.setattr(execute, "code_hash", lambda *packages: "other")
+    assert not set(keys()) & set(mine)
 
 
 @pytest.mark.slow

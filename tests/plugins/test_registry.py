@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import shutil
 import sys
 from pathlib import Path
 from typing import get_args
@@ -13,6 +14,7 @@ from regbench.plugins import hookspecs
 from regbench.plugins.compatibility import check_compatible, incompatible, unpublished_combination
 from regbench.plugins.register import Control
 from regbench.plugins.registry import Component, registry
+from regbench.results import provenance
 from tests.distributions import write_plugin
 
 HOOK = "from regbench import hookimpl\n@hookimpl\ndef register_registrators(register):\n    "
@@ -52,6 +54,26 @@ BROKEN = {
     "empty-name": (HOOK + "register('', 'mine:Mine')\n", "registrator '': a name is one line of printable text"),
     "name-of-two-lines": (HOOK + "register('a\\nb', 'mine:Mine')\n", "a name is one line of printable text"),
     "name-with-an-escape": (HOOK + "register('a\\x1b[2Jb', 'mine:Mine')\n", "a name is one line of printable text"),
+    "name-that-is-a-path": (HOOK + "register('../x', 'mine:Mine')\n", "without separators of folders"),
+    "name-of-no-text": (HOOK + "register(5, 'mine:Mine')\n", "registrator 5: a name is one line"),
+    "no-name": (HOOK + "register(None, 'mine:Mine')\n", "registrator None: a name is one line"),
+    "no-summary": (HOOK + "register('c', 'mine:Mine', summary=None)\n", "summary must be a text, got None"),
+    "paper-of-no-text": (HOOK + "register('c', 'mine:Mine', paper=5)\n", "paper must be a text, got 5"),
+    "config-of-no-json": (HOOK + "register('c', 'mine:Mine', config={'x': object})\n", "config must be settings"),
+    "config-of-nan": (HOOK + "register('c', 'mine:Mine', config={'x': float('nan')})\n", "config must be settings"),
+    "config-of-a-list": (HOOK + "register('c', 'mine:Mine', config=[1])\n", "list is no mapping"),
+    "provides-a-word": (HOOK + "register('c', 'mine:Mine', provides='train')\n", "provides lists names"),
+    "provides-a-number": (HOOK + "register('c', 'mine:Mine', provides=(1,))\n", "provides lists names"),
+    "requires-a-list": (HOOK + "register('c', 'mine:Mine', requires=['train'])\n", "must be a mapping"),
+    "requires-a-word": (
+        HOOK + "register('c', 'mine:Mine', requires={'registrator': 'train'})\n",
+        "requires lists names",
+    ),
+    "interrupts": ("raise KeyboardInterrupt\n", "KeyboardInterrupt"),
+    "interrupts-in-a-hook": (HOOK + "raise KeyboardInterrupt\n", "KeyboardInterrupt"),
+    "exits-in-a-hook": (HOOK + "raise SystemExit\n", "SystemExit"),
+    "ends-generators": ("raise GeneratorExit\n", "GeneratorExit"),
+    "recursion": ("def f():\n    f()\nf()\n", "RecursionError"),
     "registers-nothing": ("x = 1\n", "registers nothing"),
 }
 GOOD = HOOK + "register('fine-one', 'fine_parts:Fine', summary='works', provides=('train',))\n"
@@ -204,3 +226,98 @@ def test_what_a_plugin_prints_is_no_output(installed, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.split() == ["hello", "parts"]
+
+
+def test_a_plugin_that_hangs_is_given_up(installed, monkeypatch):
+    """Also one that catches every exception."""
+    monkeypatch.setenv("REGBENCH_PLUGINS_TIMEOUT", "0.3")
+    installed(
+        "hangs", "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except Exception:\n        pass\n"
+    )
+    installed("fine", GOOD)
+    assert rows()["hangs"].reason == "did not load within 0.3 s"
+    assert rows()["fine"].status == "ok"
+
+
+@pytest.mark.parametrize("seconds", ["-1", "x", "nan", "inf"])
+def test_a_time_limit_is_a_number_of_seconds(installed, monkeypatch, seconds):
+    monkeypatch.setenv("REGBENCH_PLUGINS_TIMEOUT", seconds)
+    with pytest.raises(UsageError, match="--plugins-timeout"):
+        registry()
+
+
+def test_ctrl_c_while_a_plugin_loads_is_ctrl_c(installed):
+    installed("pressed", "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(1)\n")
+    with pytest.raises(KeyboardInterrupt):
+        registry()
+
+
+def no_metadata(info: Path) -> None:
+    (info / "METADATA").unlink()
+
+
+def no_name(info: Path) -> None:
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nVersion: 1.0\n")
+
+
+def no_equals_sign(info: Path) -> None:
+    (info / "entry_points.txt").write_text("[regbench]\nwhatever\n")
+
+
+def no_text(info: Path) -> None:
+    (info / "entry_points.txt").write_bytes(b"[regbench]\nx = \xff\xfe\n")
+
+
+def folder_for_a_file(info: Path) -> None:
+    (info / "METADATA").unlink()
+    (info / "METADATA").mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage", [no_metadata, no_name, no_equals_sign, no_text, folder_for_a_file], ids=lambda f: f.__name__
+)
+def test_a_broken_distribution_is_a_row_and_stops_nothing(installed, damage):
+    """As an interrupted installation leaves it."""
+    folder = installed("aaa-broken", GOOD.replace("fine-one", "lost"))
+    damage(folder / "aaa_broken-1.0.dist-info")
+    installed("fine", GOOD)
+    row = rows()["aaa_broken" if "aaa_broken" in rows() else "aaa-broken"]
+    assert row.status == "failed"
+    assert "METADATA" in row.reason or "entry_points.txt" in row.reason
+    assert rows()["fine"].status == "ok"
+    assert registry().get("registrator", "mcnet").distribution == "regbench-registrators"
+    assert all(version for version in provenance.collect()["distributions"].values())
+
+
+def test_what_an_interrupted_update_left_hides_no_distribution(installed):
+    folder = installed("twice", GOOD)
+    rest = folder / "twice-0.9.dist-info"
+    shutil.copytree(folder / "twice-1.0.dist-info", rest)
+    (rest / "METADATA").unlink()
+    assert "ok" in [p.status for p in registry().plugins if p.distribution == "twice"]
+    assert registry().find("registrator", "fine-one") is not None
+
+
+def test_nobody_takes_the_name_of_an_official_component(installed):
+    """Whatever sorts before it by name."""
+    installed("aaa", HOOK + "register('mcnet', 'aaa:Mine')\n")
+    assert rows()["aaa"].reason == "registrator 'mcnet' is already registered by regbench-registrators"
+    assert registry().get("registrator", "mcnet").distribution == "regbench-registrators"
+    assert rows()["regbench-registrators"].status == "ok"
+
+
+@pytest.mark.parametrize("name", ["regbench", "Regbench"])
+def test_nobody_is_the_harness(installed, name):
+    installed(name, HOOK.replace("registrators", "datasets") + "register('synthetic', 'x:X')\n")
+    assert registry().get("dataset", "synthetic").target == "regbench.data.synthetic:Synthetic"
+    failed = [p for p in registry().plugins if p.status == "failed" and p.distribution == name]
+    assert [p.reason for p in failed] == ["calls itself regbench, which is the name of the harness"]
+
+
+def test_a_component_that_ends_the_program_is_an_error(installed, tmp_path):
+    installed("ends", HOOK + "register('ends', 'ends_parts:Ends')\n    register('stops', 'stops_parts:Ends')\n")
+    (tmp_path / "ends_parts.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "stops_parts.py").write_text("raise KeyboardInterrupt\n")
+    for name, said in (("ends", "SystemExit: 0"), ("stops", "KeyboardInterrupt")):
+        with pytest.raises(PluginError, match=rf"registrator '{name}' of ends cannot be imported.*{said}"):
+            registry().get("registrator", name).load()

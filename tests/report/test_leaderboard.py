@@ -24,7 +24,7 @@ from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import load_board
 from regbench.report.ranking import rank_rows, seed_interval
-from regbench.report.render.tables import escape
+from regbench.report.render.tables import comma_separated, escape, latex_comment
 from regbench.report.table import number, range_in_words
 from regbench.results import Pairs, load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
@@ -499,3 +499,48 @@ def test_a_board_description_of_another_encoding_is_told(root):
     path.write_bytes("title = 'Tränen'\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"board\.toml is not UTF-8 \(.* at byte 11\); save it as UTF-8"):
         leaderboard.render(root, "demo")
+
+
+def test_a_spreadsheet_runs_no_cell():
+    rows = [["=cmd|'/C calc'!A0", "+1", "-1", "@x", "\t=1", "a=b", -1.5, 7, None, "x\x1b[2Jy\nz"]]
+    (line,) = list(csv.reader(io.StringIO(comma_separated(["c"] * 10, rows))))[1:]
+    assert line == ["'=cmd|'/C calc'!A0", "'+1", "'-1", "'@x", "'=1", "a=b", "-1.5", "7", "", "x\\x1b[2Jy z"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\u2028", "\x85", "\x0b", "\x0c"])
+def test_no_text_ends_a_comment_of_latex(end):
+    text = latex_comment(f"data{end}\\input{{/etc/passwd}}")
+    assert len(text.splitlines()) == 1
+    assert text.startswith("% data")
+
+
+def test_failures_found_by_confidence(template, page, tmp_path):
+    """A table of the rows that have confidences, and none on a board without; the numbers are checked, too."""
+    assert "Failures found" not in page
+    root = shutil.copytree(template, tmp_path / "boards")
+    pairs = pairs_of(0.3, 90)
+    confidence = (1 / (1 + pairs.error)).astype(np.float32)
+    confidence[~pairs.ok] = 0
+    other = identity_of("ihn", seed=0)
+    result = save_run(tmp_path, other, dataclasses.replace(pairs, confidence=confidence))
+    leaderboard.add(root, "demo", [tmp_path / result.run_id])
+    leaderboard.build(root)
+    assert leaderboard.check(root) == []
+    text = leaderboard.render(root, "demo")
+    head, _, *rows = text[text.index("Failures found by confidence") :].split("\n\n")[1].split("\n")
+    assert [cell.strip() for cell in head.strip("|").split("|")][2:] == [
+        *(f"MACE of {n} %" for n in (100, 80, 60, 40, 20)),
+        *("AURC", "above best order", "trusted %", "MACE of trusted"),
+    ]
+    assert len(rows) == 1
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")]
+    assert cells[2] == number(result.metrics["mace"].value)
+    assert cells[7].startswith(number(result.metrics["aurc"].value) + " [")
+    risk = [float(cell) for cell in cells[2:7]]
+    assert risk == sorted(risk, reverse=True)
+    assert "failures found by confidence" in leaderboard.export(root, ["demo"], "latex")
+    leaderboard.write_html(root, ["demo"], tmp_path / "html", pictures=False)
+    assert "<h3>Failures found by confidence</h3>" in (tmp_path / "html" / "demo.html").read_text()
+    stored = root / "results" / "demo" / f"{result.run_id}.pairs.h5"
+    write_pairs(stored, dataclasses.replace(pairs, confidence=confidence[::-1].copy()))
+    assert any("aurc" in problem for problem in leaderboard.check(root))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import h5py
@@ -76,6 +77,23 @@ def test_pairs_come_back_small_and_to_the_byte(tmp_path):
         assert stored.dtype == given.dtype
         assert np.array_equal(stored, given)
     assert mace(stored_pairs.errors) == mace(pairs.errors)
+
+
+def test_confidences_are_optional(tmp_path):
+    """Files without them stay what they were, to the byte."""
+    plain, path = make_pairs(), tmp_path / "pairs.h5"
+    write_pairs(path, plain)
+    before = path.read_bytes()
+    assert read_pairs(path).confidence is None
+    assert read_pairs(path).errors.confidence is None
+    given = np.linspace(0, 1, len(plain.ok), dtype=np.float32)
+    write_pairs(path, dataclasses.replace(plain, confidence=given))
+    assert path.read_bytes() != before
+    assert np.array_equal(read_pairs(path).confidence, given)
+    with pytest.raises(ValueError, match="outside of 0 to 1"):
+        write_pairs(path, dataclasses.replace(plain, confidence=given + 0.5))
+    with pytest.raises(ValueError, match="has shape"):
+        write_pairs(path, dataclasses.replace(plain, confidence=given[1:]))
 
 
 def test_errors_are_those_of_the_corners():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from regbench.alignment.methods import method_of
 from regbench.errors import DataError, UsageError
 from regbench.results.layout import RESULT, WEIGHTS
 from regbench.results.pairs import read_pairs
@@ -17,7 +18,6 @@ from regbench.runs import finished
 from regbench.runs.execute import execute
 from regbench.runs.finished import open_run
 from regbench.runs.plan import make_plan
-from regbench.tools.register_files import method_for
 from regbench.weights.files import load_weights
 from tests.runs.place import TRAINED, Place
 
@@ -64,7 +64,8 @@ def test_it_comes_to_the_same_errors_again(place, kind, monkeypatch):
     torch.testing.assert_close(
         answer(opened, (source, target)), torch.from_numpy(before.estimate[: len(source)]), atol=1e-4, rtol=1e-5
     )
-    one, _ = method_for(plan.folder, None, "cpu").register(source[:1], target[:1])
+    found = method_of(plan.folder).find(*(x[0].permute(1, 2, 0).numpy() for x in (source, target)))
+    one = found.homography
     both = opened.register(source[:1], target[:1]).homography[0].detach().numpy()
     assert abs(one - both).max() < 1e-9
     taught = place.plan(**TRAINED | {"strategy": "sshnet-d", "teacher": plan.folder}, sets={"strategy": {"steps": 2}})
@@ -131,7 +132,7 @@ def test_weights_that_do_not_match_are_refused(place, kind, tmp_path, mischief, 
     with pytest.raises(DataError, match=message):
         place.transfer(folder)
     with pytest.raises(DataError, match=message):
-        method_for(folder, None, "cpu")
+        method_of(folder)
 
 
 def test_what_learned_nothing_keeps_nothing(place):

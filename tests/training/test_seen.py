@@ -80,3 +80,20 @@ def test_networks_are_left_without_a_hook(tmp_path, strategy):
     sampler = PairSampler(training.tiny_pack(), parts.PROTOCOL, seed=0, labels=strategy == "supervised")
     Trainer(stages, ctx.modules, sampler, seed=0, folder=tmp_path).fit()
     assert not [m for module in ctx.modules.values() for m in module.modules() if m._forward_hooks]
+
+
+@pytest.mark.parametrize("name", ["self-supervised", "contrast-randomised", "colreg", "sshnet", "alto", "scpnet"])
+def test_the_budget_hour_shows_every_registrator_as_many_pairs(name, tmp_path):
+    """Boards of that budget compare strategies that have learned from the same number of pairs."""
+    translator = {"colreg": "copy-target", "sshnet": "unet"}.get(name)
+    few = {"rounds": 1, "warm_up": 1, "self_steps": 1, "student_steps": 1} if name == "colreg" else {"steps": 1}
+    stages, ctx = planned(name, translator, **few, batch=2)
+    a_step = {kind: pairs / 2 for kind, (pairs, _) in recorded(tmp_path, stages, ctx).items()}  # in units of the batch
+    hour = build_config(registry().get("strategy", name), {"preset": "hour"})
+    if name == "colreg":
+        later = (hour.rounds - 1) * hour.refine_steps, hour.rounds * hour.student_steps
+        assert set(a_step.values()) == {1.0}
+        pairs = hour.batch * (hour.warm_up + hour.self_steps + sum(later))
+    else:
+        pairs = hour.steps * hour.batch * sum(a_step.values())
+    assert pairs == pytest.approx(64_000, rel=1e-3)

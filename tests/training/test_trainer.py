@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from regbench.errors import DataError, DivergedError, InterruptedRun, RegbenchError
+from regbench.errors import DataError, DivergedError, InterruptedRun, PluginError, RegbenchError
 from regbench.training.checkpoint import read_checkpoint
+from regbench.training.step import all_finite
 from tests.training import toy_run as toy
 
 
@@ -134,6 +135,83 @@ def test_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(tmp_pa
     assert kept is not None
     assert kept.state.step == 6
     assert all(v.isfinite().all() for v in kept.tensors.values() if v.is_floating_point())
+
+
+def _first_stage_with(m, loss, **changes):
+    """One objective, of the module b, and the stages it makes."""
+    stage = toy.stages(m)[1]
+    objective = dataclasses.replace(stage.objectives[0], **{"loss": loss, "clip": None, **changes})
+    return (dataclasses.replace(stage, objectives=(objective,), begin=None),)
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+@pytest.mark.parametrize("at", [7, 12])
+def test_a_gradient_that_is_not_finite_is_no_result(tmp_path, clip, at):
+    """The root of zero is finite, its derivative is not; 12 is the last step."""
+    m = toy.modules()
+    calls = 0
+
+    def loss(batch, shared):
+        nonlocal calls
+        calls += 1
+        value = m["b"](batch.pair.source).mean()
+        return {"loss": (value * 0).sqrt() if calls == at else value}
+
+    with pytest.raises(DivergedError, match=rf"not finite between steps {at - 1} and {at}"):
+        toy.trainer(tmp_path, m, stages=_first_stage_with(m, loss, clip=clip)).fit()
+    kept = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert kept is not None
+    assert kept.state.step == at - 1
+    assert all(v.isfinite().all() for v in kept.tensors.values() if v.is_floating_point())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, value):
+    """Whatever made them so: here what a strategy does after a step."""
+    m = toy.modules()
+    calls = 0
+
+    def after():
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            m["frozen"].weight.data.fill_(value)  # no loss uses it
+
+    def loss(batch, shared):
+        return {"loss": m["b"](batch.pair.source).mean()}
+
+    with pytest.raises(DivergedError, match="weights are not finite after step 5"):
+        toy.trainer(tmp_path, m, stages=_first_stage_with(m, loss, after=after)).fit()
+    kept = read_checkpoint(tmp_path / "checkpoint.safetensors")
+    assert kept is not None
+    assert kept.state.step == 4
+
+
+def test_a_buffer_may_hold_infinity_and_no_nan(tmp_path):
+    m = toy.modules()
+    m["b"].register_buffer("mask", torch.tensor([0.0, float("-inf")]))
+    assert bool(all_finite(m))
+    m["b"].mask[0] = float("nan")
+    assert not bool(all_finite(m))
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (lambda value: value, "must return a dict with the key 'loss', got Tensor"),
+        (lambda value: {"los": value}, "must return a dict with the key 'loss'"),
+        (lambda value: None, "must return a dict with the key 'loss', got NoneType"),
+        (lambda value: {"loss": 1.0}, "'loss' is float"),
+        (lambda value: {"loss": value.expand(3)}, r"'loss' is a tensor \(3,\)"),
+        (lambda value: {"loss": value, "other": "x"}, "'other' is str"),
+        (lambda value: {"loss": value.detach()}, "does not depend on what it updates"),
+    ],
+)
+def test_a_loss_of_another_form_is_told(tmp_path, returned, said):
+    m = toy.modules()
+    stages = _first_stage_with(m, lambda batch, shared: returned(m["b"](batch.pair.source).mean()))
+    with pytest.raises(PluginError, match=rf"stage 'second': the loss of b .*{said}"):
+        toy.trainer(tmp_path, m, stages=stages).fit()
 
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, monkeypatch):

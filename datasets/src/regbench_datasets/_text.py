@@ -15,6 +15,8 @@ def read_text(path: Path) -> str:
         DataError: it is missing, cannot be read or has another encoding; names the file and, of the encoding, the line.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no file")
         data = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None

@@ -139,7 +139,7 @@ def label_of(path: Path) -> NDArray[np.float64]:
         moved = np.array([[values[f"{corner}_u"], values[f"{corner}_v"]] for corner in CORNERS], np.float64)
         if not np.isfinite(moved).all():
             raise ValueError("a corner is not a finite number")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataError(
             f"{path} is truncated or no DLKFM label ({type(error).__name__}: {error}); expected "
             '{"location": [...]} with the u and v of four corners'

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.data.image_files.orientation import ORIENTATION, oriented
-from regbench.data.image_files.refused import damaged
+from regbench.data.image_files.refused import Refused, check_pixels, damaged
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 """A marker; neither a stuffed byte nor a restart within a scan."""
-_START, _END, _ALONE = 0xD8, 0xD9, 0x01
+_START, _END, _ALONE, _SCAN = 0xD8, 0xD9, 0x01, 0xDA
+MAX_SCANS = 200
+"""Scans of a progressive JPEG; each passes over all pixels, and cameras write about ten."""
 
 
 def decode_jpeg(data: bytes) -> NDArray[Any]:
@@ -31,8 +33,11 @@ def decode_jpeg(data: bytes) -> NDArray[Any]:
 
     if not is_whole(data):
         raise damaged(len(data))
+    if data.count(bytes([0xFF, _SCAN])) > MAX_SCANS and _scans(data) > MAX_SCANS:
+        raise Refused(f"is a JPEG of more than {MAX_SCANS} scans, which takes too long; save it again")
     try:
         picture: Any = JpegImageFile(BytesIO(data))
+        check_pixels(*picture.size)
         if picture.mode not in ("L", "RGB"):
             picture = picture.convert("RGB")
         image = np.asarray(picture)
@@ -50,13 +55,24 @@ def is_whole(data: bytes) -> bool:
 
     Segments are skipped by their length, so that the end marker of a thumbnail within one is not mistaken.
     """
-    at = 2
+    return _walk(data)[0]
+
+
+def _scans(data: bytes) -> int:
+    """Number of scans of a whole JPEG."""
+    return _walk(data)[1]
+
+
+def _walk(data: bytes) -> tuple[bool, int]:
+    """Whether the end marker is reached, and how many scans start before it."""
+    at, scans = 2, 0
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()
         if marker == _END:
-            return True
+            return True, scans
         if marker == _START:
-            return False
+            return False, scans
+        scans += marker == _SCAN
         if marker != _ALONE:
             at += int.from_bytes(data[at : at + 2])
-    return False
+    return False, scans

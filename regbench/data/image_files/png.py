@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from regbench.data.image_files.refused import damaged
+from regbench.data.image_files.refused import check_pixels, damaged
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
@@ -17,7 +17,7 @@ def without_extras(data: bytes) -> bytes:
     is returned as it is.
 
     Raises:
-        Refused: the file ends before its end marker, or a chunk of pixels fails its checksum.
+        Refused: it is too large, the file ends before its end marker, or a chunk of pixels fails its checksum.
     """
     if not data.startswith(SIGNATURE):
         return data
@@ -29,6 +29,8 @@ def without_extras(data: bytes) -> bytes:
         if kind in _NEEDED:
             if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
                 raise damaged(len(data))
+            if kind == b"IHDR" and end - at == 25:
+                check_pixels(int.from_bytes(data[at + 8 : at + 12]), int.from_bytes(data[at + 12 : at + 16]))
             parts.append(data[at:end])
         if kind == b"IEND":
             return b"".join(parts)

@@ -1,5 +1,10 @@
 """Why a file is not opened."""
 
+MAX_PIXELS = 2**28
+"""Pixels of the largest image that is decoded, 16384 x 16384: a small file can claim to be any size."""
+MAX_BYTES = 2**32
+"""Bytes of the largest file that is read as an image."""
+
 
 class Refused(Exception):
     """A file is not opened; the message continues a sentence that begins with its name."""
@@ -8,3 +13,9 @@ class Refused(Exception):
 def damaged(size: int) -> Refused:
     """The refusal of a file of ``size`` bytes whose content is no whole image."""
     return Refused(f"({size} bytes) is truncated or not an image")
+
+
+def check_pixels(width: int, height: int) -> None:
+    """Raise Refused for an image that is too large to be decoded, before it is."""
+    if width * height > MAX_PIXELS:
+        raise Refused(f"is {width}x{height} px, more than {MAX_PIXELS // 2**20} x 2^20; make it smaller first")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.data.image_files.orientation import ORIENTATION, oriented
-from regbench.data.image_files.refused import Refused, damaged
+from regbench.data.image_files.refused import Refused, check_pixels, damaged
 from regbench.data.image_files.with_opencv import decode_with_opencv
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
@@ -60,6 +60,7 @@ def _check(page: Any, size: int) -> None:
     """Raise Refused where the page cannot be right whatever decodes it."""
     if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
         raise damaged(size)
+    check_pixels(page.imagewidth, page.imagelength)
     if page.imagedepth > 1:
         raise Refused(f"holds a volume of {page.imagedepth} slices, not one image")
     if page.photometric not in (*_PLAIN, PALETTE, CMYK, YCBCR):

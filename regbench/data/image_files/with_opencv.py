@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
+from io import BytesIO
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regbench.data.image_files.refused import Refused, damaged
+from regbench.data.image_files.png import SIGNATURE
+from regbench.data.image_files.refused import Refused, check_pixels, damaged
+
+_HEADERS = ("BMP", "PPM", "WEBP", "JPEG2000", "SUN")
+"""Formats whose size is read from their header before they are decoded."""
 
 
 def decode_with_opencv(data: bytes) -> NDArray[Any]:
@@ -20,6 +26,7 @@ def decode_with_opencv(data: bytes) -> NDArray[Any]:
 
     if not data:
         raise damaged(0)
+    _check_size(data)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong is said by us, in one line
     try:
         image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
@@ -30,3 +37,20 @@ def decode_with_opencv(data: bytes) -> NDArray[Any]:
     if image is None:
         raise damaged(len(data))
     return np.asarray(image[..., ::-1] if image.ndim == 3 else image)
+
+
+def _check_size(data: bytes) -> None:
+    """Raise Refused for an image that is too large, by its header alone, which OpenCV does not tell."""
+    from PIL import Image
+
+    if data.startswith(SIGNATURE):
+        return  # it was looked at when its chunks were
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            size = Image.open(BytesIO(data), formats=_HEADERS).size
+    except Image.DecompressionBombError:
+        raise Refused("is too large to be decoded; make it smaller first") from None
+    except Exception:  # a format Pillow does not know; OpenCV has a limit of its own
+        return
+    check_pixels(*size)

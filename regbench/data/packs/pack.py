@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.api.dataset import Split
+from regbench.contained import check_hdf5
 from regbench.data.duplicates.exact import seen_in_training
 from regbench.data.packs.format import (
     BLOCK,
@@ -30,6 +31,7 @@ from regbench.data.packs.memo import remember, remembered
 from regbench.data.packs.sources import Files, from_json
 from regbench.data.value_ranges import ValueRange, recorded
 from regbench.errors import DataError
+from regbench.texts import is_folder_name, one_line
 
 if TYPE_CHECKING:
     import torch
@@ -209,6 +211,9 @@ def _checked_head(path: Path, file: Any) -> dict[str, Any]:
         raise DataError(f"{path} is a pack of version {version}, not {VERSION}; {_remedy(path)}")
     if "seal" in head and seal_of(head) != head["seal"]:
         raise DataError(f"{path} is damaged: its attributes were edited; {_remedy(path)}")
+    if not is_folder_name(str(head["dataset"])):
+        raise DataError(f"{path}: {one_line(str(head['dataset']))!r} is no name of a data set; {_remedy(path)}")
+    check_hdf5(path, file)
     return head
 
 

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from regbench.api.dataset import Dataset
+from regbench.contained import refuse_link
 from regbench.data.packs.format import SPLITS, Progress, pack_path
 from regbench.data.packs.memo import remember, remembered
 from regbench.data.packs.pack import Pack, read_head
 from regbench.data.packs.sources import below, changes, recorded_digest, times_digest
 from regbench.data.packs.writer import numbered_groups, write_pack
 from regbench.data.value_ranges import split_settings
-from regbench.errors import DataError, RegbenchError, UsageError
+from regbench.errors import DataError, PluginError, RegbenchError, UsageError
 from regbench.locks import locked
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
@@ -185,7 +186,10 @@ def _resolve(
         path, origin = made
         # Where its images are still there, they are compared; else it is used as it is.
         root = origin if origin is not None and origin.is_dir() else None
-    return component.load()(config, root), path, component.version, ranges
+    cls = component.load()
+    if not (isinstance(cls, type) and issubclass(cls, Dataset)):
+        raise PluginError(f"dataset {name!r} of {component.distribution}: {component.target} is no Dataset")
+    return cls(config, root), path, component.version, ranges
 
 
 def _usable(
@@ -307,5 +311,7 @@ def _lock_of(path: Path) -> Iterator[None]:
         raise DataError(
             f"packs cannot be written to {path.parent}: {error.strerror}; name another folder in REGBENCH_DATA"
         ) from error
-    with locked(path.parent / f".{path.name}.lock", wait=True):
+    lock = path.parent / f".{path.name}.lock"
+    refuse_link(lock)
+    with locked(lock, wait=True):
         yield

@@ -14,12 +14,13 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from regbench.report.board import Board, Section
-from regbench.report.columns import Column, columns_of, main_table, seed_table, stale_table
+from regbench.report.columns import Column, columns_of, confidence_table, main_table, seed_table, stale_table
 from regbench.report.figures.curves import LARGEST_ERROR, cumulative_percent
 from regbench.report.figures.overlay import Picture, Scene, best_median_worst
 from regbench.report.figures.style import line_style
 from regbench.report.ranking import RankedRow, Ranking, ranked_sections
 from regbench.report.statements import (
+    CONFIDENCE_NOTE,
     LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
@@ -29,6 +30,7 @@ from regbench.report.statements import (
     missing_controls,
     reported,
     supported,
+    third_party,
     title,
     unpublished_combinations,
     warnings,
@@ -89,8 +91,14 @@ def _section_variables(
             for n, ranked in enumerate(ranking.rows, 1)
         ],
         "seeds": seed_table(ranking),
+        "confidence": confidence_table(ranking),
+        "confidence_note": CONFIDENCE_NOTE,
         "supported": supported(ranking),
-        "notes": [note for note in (unpublished_combinations(ranking), machines(ranking), commits(ranking)) if note],
+        "notes": [
+            note
+            for note in (unpublished_combinations(ranking), third_party(ranking), machines(ranking), commits(ranking))
+            if note
+        ],
         "data": _data(finished, ranking),
         "ticks": [
             {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}

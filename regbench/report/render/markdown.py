@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from regbench.report.board import Board, Section
-from regbench.report.columns import main_table, seed_table, stale_table
+from regbench.report.columns import confidence_table, main_table, seed_table, stale_table
 from regbench.report.ranking import Ranking, ranked_sections
 from regbench.report.render import tables
 from regbench.report.render.tables import escape
 from regbench.report.statements import (
+    CONFIDENCE_NOTE,
     LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
@@ -17,6 +18,7 @@ from regbench.report.statements import (
     missing_controls,
     reported,
     supported,
+    third_party,
     title,
     unpublished_combinations,
     warnings,
@@ -48,9 +50,16 @@ def _section_parts(board: Board, section: Section, ranking: Ranking) -> list[str
     parts = [f"## {escape(title(section))}", facts(section, ranking) + lacking, tables.markdown(main_table(ranking))]
     if seeds := seed_table(ranking):
         parts += ["Over seeds (mean, 95 % t-interval of the mean):", tables.markdown(seeds)]
+    if found := confidence_table(ranking):
+        parts += [CONFIDENCE_NOTE, tables.markdown(found)]
     if lines := supported(ranking):
         parts += [_STATEMENTS, "\n".join(f"- {line}" for line in lines)]
-    parts += [unpublished_combinations(ranking), escape(machines(ranking)), commits(ranking)]
+    parts += [
+        unpublished_combinations(ranking),
+        escape(third_party(ranking)),
+        escape(machines(ranking)),
+        commits(ranking),
+    ]
     if printed := reported(board.papers, section.dataset, ranking):
         parts += ["### Reported", REPORTED_NOTE, tables.markdown(printed.table)]
         parts.append("\n".join(f"- {escape(line)}" for line in printed.sentences))

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from regbench.report.table import Table
+from regbench.texts import one_line
 
 
 def escape(text: object) -> str:
     """Text of unknown origin on one line, with every character escaped that markdown or its tables would interpret."""
-    return re.sub(r"([\\`*_\[\]<>|~#$])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_\[\]<>|~#$])", r"\\\1", one_line(str(text)))
 
 
 def markdown(table: Table) -> str:
@@ -27,16 +28,30 @@ def markdown(table: Table) -> str:
 def latex(table: Table) -> str:
     """A booktabs table; special characters are escaped."""
     align = _alignment(table) if table.rows else None
-    return tabulate(table.rows, table.heads, tablefmt="latex_booktabs", disable_numparse=True, colalign=align)
+    rows = [[one_line(cell) for cell in row] for row in table.rows]
+    return tabulate(rows, table.heads, tablefmt="latex_booktabs", disable_numparse=True, colalign=align)
+
+
+def latex_comment(text: str) -> str:
+    """A line that LaTeX ignores, whatever the text: nothing in it ends the line."""
+    return f"% {one_line(text)}"
 
 
 def comma_separated(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """CSV (RFC 4180 quoting, line ends ``\\n``)."""
+    """CSV (RFC 4180 quoting, line ends ``\\n``). A text that a spreadsheet would run as a formula begins with ``'``."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows([[_cell(value) for value in row] for row in rows])
     return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A value of a CSV; numbers stay."""
+    if not isinstance(value, str):
+        return value
+    text = one_line(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _alignment(table: Table) -> list[str]:

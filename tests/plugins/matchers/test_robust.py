@@ -30,7 +30,7 @@ def test_matches_thrown_at_random_are_explained_by_chance(count):
     for source, target in points:
         solved = robust_homography(source, target, RobustConfig())
         if solved is not None:
-            assert expected_by_chance(solved[1], count, 3.0, SIZE) > 0
+            assert expected_by_chance(solved.inliers, count, 3.0, SIZE) > 0
 
 
 def test_a_true_homography_among_as_many_false_matches_is_not():
@@ -39,4 +39,4 @@ def test_a_true_homography_among_as_many_false_matches_is_not():
     target = np.concatenate([source[:40] + np.array([3.0, -2.0]), generator.uniform(0, 63, (60, 2))])
     found = robust_homography(source, target, RobustConfig())
     assert found is not None
-    assert expected_by_chance(found[1], 100, 3.0, SIZE) < -5
+    assert expected_by_chance(found.inliers, 100, 3.0, SIZE) < -5

@@ -40,7 +40,7 @@ def test_four_scales_have_the_parameters_of_colreg():
 def test_strides_run_from_coarse_to_fine():
     assert MCNetConfig().strides == (4, 2, 1)
     assert MCNetConfig(scales=4).strides == (8, 4, 2, 1)
-    assert MCNetConfig(**MCNetConfig.presets["quick"]).strides == (8, 4)
+    assert MCNetConfig(**MCNetConfig.presets["quick"]).strides == (16, 8, 4)
 
 
 @pytest.mark.parametrize("patch", [64, 128, 256])

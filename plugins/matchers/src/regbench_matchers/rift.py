@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from regbench import Registration, Registrator
+from regbench import Matches, Registration, Registrator
 from regbench.ops.log_gabor import PAD
 from regbench.ops.phase_congruency import phase_congruency
 from regbench_matchers.blocks.index_map import histograms, main_orientations
-from regbench_matchers.blocks.nearest import euclidean, nearest
+from regbench_matchers.blocks.nearest import euclidean, match
 from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
-from regbench_matchers.blocks.robust import Points, RobustConfig, robust_homography
+from regbench_matchers.blocks.robust import Points, RobustConfig, Solution, robust_homography
 from regbench_matchers.presets import RIFT_PRESETS
 
 _BORDER = 4  # px at the rim without keypoints: FAST looks 3 px around
@@ -87,10 +87,10 @@ class RIFT(Registrator):
         """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography."""
         return register_each(source, target, self._estimate)
 
-    def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
+    def _estimate(self, source: Grey, target: Grey) -> Solution | None:
         if min(*source.shape, *target.shape) <= PAD:  # cannot be mirrored that far, and too small for a descriptor
             return None
-        homography, inliers = np.eye(3), 0
+        homography, found = np.eye(3), None
         target_detection = self._detect(target)
         target_features: dict[int, tuple[Points, NDArray[np.float32]]] = {}  # by patch size
         for turn, patch in enumerate(self.config.patches):
@@ -102,15 +102,15 @@ class RIFT(Registrator):
             if turn > 0:  # keypoints beyond the source's rim lie on reflected pixels
                 kept = _inside(points_s, homography, source)
                 points_s, descriptors_s = points_s[kept], descriptors_s[kept]
-            distances = euclidean(descriptors_s, descriptors_t)
-            i, j = nearest(distances, ratio=self.config.ratio, mutual=self.config.mutual)
+            i, j = match(descriptors_s, descriptors_t, euclidean, ratio=self.config.ratio, mutual=self.config.mutual)
             solution = robust_homography(points_s[i], points_t[j], self.config)
             if solution is None:
                 return None
-            homography, inliers = solution.homography @ homography, solution.inliers
+            before, homography = homography, solution.homography @ homography
             if not _usable(homography, source):
                 return None
-        return homography if inliers >= self.config.inliers else None
+            found = Solution(homography, _on_source(solution.matches, before))
+        return found if found is not None and found.inliers >= self.config.inliers else None
 
     def _detect(self, image: Grey) -> _Detection:
         with torch.inference_mode():
@@ -157,6 +157,12 @@ def _inside(points: Points, homography: Matrix, source: Grey) -> NDArray[np.bool
         return np.empty(0, bool)
     back = cv2.perspectiveTransform(points[None], np.linalg.inv(homography))[0]
     return np.asarray(((back >= 0) & (back <= np.array(source.shape[::-1]) - 1)).all(axis=1))
+
+
+def _on_source(matches: Matches, homography: Matrix) -> Matches:
+    """Matches of the source warped by a homography as matches of the source itself."""
+    points = cv2.perspectiveTransform(matches.source[None], np.linalg.inv(homography))[0]
+    return Matches(points, matches.target, matches.inliers)
 
 
 def _usable(homography: Matrix, source: Grey) -> bool:

@@ -23,6 +23,7 @@ class SIFT(KeypointMatcher):
     """SIFT (Lowe, IJCV 2004): nearest neighbours that pass the ratio test, homography by USAC_MAGSAC."""
 
     Config = SIFTConfig
+    any_scale = True
 
     def __init__(self, config: SIFTConfig, info: PairInfo) -> None:
         detector = cv2.SIFT.create(nfeatures=config.features, contrastThreshold=config.contrast)

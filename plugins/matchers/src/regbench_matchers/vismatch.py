@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import DataError, PairInfo, Registration, Registrator
-from regbench_matchers.blocks.opencv import Matrix, collect
-from regbench_matchers.blocks.robust import RobustConfig, robust_homography
+from regbench_matchers.blocks.opencv import collect
+from regbench_matchers.blocks.robust import RobustConfig, Solution, robust_homography
 
 _Match = Callable[[Tensor, Tensor], dict[str, Any]]
 
@@ -60,9 +60,8 @@ class Vismatch(Registrator):
                 raise DataError(f"vismatch cannot build {self.config.matcher!r}: {reason}") from error
         return self._built[device]
 
-    def _estimate(self, match: _Match, source: Tensor, target: Tensor) -> Matrix | None:
+    def _estimate(self, match: _Match, source: Tensor, target: Tensor) -> Solution | None:
         torch.manual_seed(0)
         matches = match(source, target)
         points = [np.asarray(matches[f"matched_kpts{side}"], np.float64).reshape(-1, 2) for side in (0, 1)]
-        solution = robust_homography(points[0], points[1], self.config)
-        return None if solution is None else solution.homography
+        return robust_homography(points[0], points[1], self.config)

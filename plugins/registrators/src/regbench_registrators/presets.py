@@ -38,12 +38,12 @@ MHN_PRESETS: Presets = {
     "tiny": {"widths": (8, 8, 16, 16)},
 }
 
-_MCNET = {"scales": 2, "finest": 4, "stem_stride": 2}
+_MCNET = {"scales": 3, "finest": 4, "stem_stride": 2}
 MCNET_PRESETS: Presets = {
-    "hour": {**_MCNET, "scales": 3, "widths": (16, 32, 48, 64), "dim": 48},
-    "quick": {**_MCNET, "widths": (16, 32, 48), "dim": 48},
+    "hour": {**_MCNET, "widths": (16, 32, 48, 64), "dim": 48},
+    "quick": {**_MCNET, "widths": (16, 24, 32, 48), "dim": 32},
     "smoke": {**_MCNET, "scales": 1, "widths": (16, 24, 32), "dim": 32, "decoder": 16, "iterations": 1},
-    "tiny": {**_MCNET, "stem": 8, "widths": (8, 12, 16), "dim": 16, "decoder": 16},
+    "tiny": {**_MCNET, "scales": 2, "stem": 8, "widths": (8, 12, 16), "dim": 16, "decoder": 16},
 }
 
 _IHN = {"finest": 4, "radius": 3, "stem_stride": 2, "decoder_widths": (32, 32)}

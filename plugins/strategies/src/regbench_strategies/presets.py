@@ -47,10 +47,10 @@ COLREG_PRESETS: Presets = {
         "student": "augmented",
     },
     "quick": {
-        "warm_up": 120,
-        "self_steps": 300,
+        "warm_up": 150,
+        "self_steps": 700,
         "student_steps": 275,
-        "refine_steps": 40,
+        "refine_steps": 100,
         "lr": 2e-3,
         "refine_lr": 5e-4,
         "student_lr": 1e-3,

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from regbench import PairInfo, Registration, Registrator
-from regbench_matchers.blocks.nearest import Distances, nearest
-from regbench_matchers.blocks.opencv import Grey, Matrix, register_each
-from regbench_matchers.blocks.robust import RobustConfig, robust_homography
+from regbench_matchers.blocks.nearest import Distances, match
+from regbench_matchers.blocks.opencv import Grey, register_each
+from regbench_matchers.blocks.robust import RobustConfig, Solution, robust_homography
 
 _LEAST = 8
 """Side of an image, px, below which no four keypoints can be told apart; OpenCV's pyramids fail on a pixel or two."""
@@ -55,15 +55,15 @@ class KeypointMatcher(Registrator):
         """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography."""
         return register_each(source, target, self._estimate)
 
-    def _estimate(self, source: Grey, target: Grey) -> Matrix | None:
+    def _estimate(self, source: Grey, target: Grey) -> Solution | None:
         if min(*source.shape, *target.shape) < _LEAST:
             return None
         keypoints_s, descriptors_s = self._detector.detectAndCompute(source, None)
         keypoints_t, descriptors_t = self._detector.detectAndCompute(target, None)
         if descriptors_s is None or descriptors_t is None:
             return None
-        i, j = nearest(self._distances(descriptors_s, descriptors_t), ratio=self._ratio, mutual=self._mutual)
+        i, j = match(descriptors_s, descriptors_t, self._distances, ratio=self._ratio, mutual=self._mutual)
         points_s = np.array([keypoints_s[k].pt for k in i], np.float64).reshape(-1, 2)
         points_t = np.array([keypoints_t[k].pt for k in j], np.float64).reshape(-1, 2)
         solution = robust_homography(points_s, points_t, self.config)
-        return solution.homography if solution is not None and solution.inliers >= self._inliers else None
+        return solution if solution is not None and solution.inliers >= self._inliers else None

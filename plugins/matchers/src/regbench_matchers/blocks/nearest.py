@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.intp]
 Distances = NDArray[np.float64]
+_MOST = 2**22
+"""Distances computed at a time where there are more: 32 MB, so that two large images do not take gigabytes."""
 
 
 def euclidean(source: NDArray[np.float32], target: NDArray[np.float32]) -> Distances:
@@ -49,4 +52,40 @@ def nearest(distances: Distances, *, ratio: float = 1.0, mutual: bool = False) -
         keep &= first < ratio * second
     if mutual:
         keep &= distances.argmin(axis=0)[j] == i
+    return i[keep], j[keep]
+
+
+def match(
+    source: NDArray[Any],
+    target: NDArray[Any],
+    distances: Callable[[Any, Any], Distances],
+    *,
+    ratio: float = 1.0,
+    mutual: bool = False,
+) -> tuple[Indices, Indices]:
+    """:func:`nearest` of descriptors ``(N, D)`` and ``(M, D)``, without ever holding all ``N x M`` distances.
+
+    Args:
+        source: of N keypoints.
+        target: of M keypoints.
+        distances: from descriptors to their distances, such as :func:`euclidean`.
+        ratio: as for :func:`nearest`.
+        mutual: as for :func:`nearest`.
+    """
+    n, m = len(source), len(target)
+    if n * m <= _MOST:
+        return nearest(distances(source, target), ratio=ratio, mutual=mutual)
+    rows = max(1, _MOST // m)
+    found: list[tuple[Indices, Indices]] = []
+    least, back = np.full(m, np.inf), np.zeros(m, np.intp)  # of each target descriptor, the nearest source
+    for start in range(0, n, rows):
+        block = distances(source[start : start + rows], target)
+        i, j = nearest(block, ratio=ratio)
+        found.append((i + start, j))
+        if mutual:
+            at = block.argmin(axis=0)
+            nearer = block[at, np.arange(m)] < least
+            least[nearer], back[nearer] = block[at, np.arange(m)][nearer], at[nearer] + start
+    i, j = (np.concatenate(part) for part in zip(*found, strict=True))
+    keep = back[j] == i if mutual else np.ones(len(i), bool)
     return i[keep], j[keep]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from regbench import DataError, PairInfo, Registration, Registrator
 from regbench.weights.published import hub_cache, read_published
-from regbench_matchers.blocks.opencv import Matrix, collect
-from regbench_matchers.blocks.robust import RobustConfig, robust_homography
+from regbench_matchers.blocks.opencv import collect
+from regbench_matchers.blocks.robust import RobustConfig, Solution, robust_homography
 
 _FLAT = 1 / 255  # an image whose values span less has no content
 
@@ -126,7 +126,7 @@ class PretrainedMatcher(Registrator):
         self._missing = None
         return keys
 
-    def _estimate(self, source: Tensor, target: Tensor) -> Matrix | None:
+    def _estimate(self, source: Tensor, target: Tensor) -> Solution | None:
         if any(image.amax() - image.amin() < _FLAT for image in (source, target)):
             return None  # in an image without content a network matches its own zero padding
         large = [_enlarged(image, self.config.upscale) for image in (source, target)]
@@ -137,7 +137,7 @@ class PretrainedMatcher(Registrator):
             # Pixel centres lie at whole numbers: the enlarged x is (x + 1/2) scale - 1/2.
             points.append((enlarged_points.double().cpu().numpy() + 0.5) / np.array(scale) - 0.5)
         solution = robust_homography(points[0], points[1], self.config)
-        return solution.homography if solution is not None and solution.inliers >= self.config.inliers else None
+        return solution if solution is not None and solution.inliers >= self.config.inliers else None
 
     def _find(self, file: PublishedFile) -> Path:
         given = None if self.config.weights is None else Path(self.config.weights).expanduser()

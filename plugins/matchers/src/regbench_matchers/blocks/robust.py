@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from regbench import ComponentConfig
-from regbench_matchers.blocks.opencv import Matrix
+from regbench import ComponentConfig, Matches
 
+Matrix = NDArray[np.float64]
 Points = NDArray[np.float64]
 
 
@@ -24,10 +24,15 @@ class RobustConfig(ComponentConfig):
 
 
 class Solution(NamedTuple):
-    """A homography ``(3, 3)`` of source pixels to target pixels, and the number of its inliers."""
+    """A homography ``(3, 3)`` of source pixels to target pixels, and the matches it was computed from."""
 
     homography: Matrix
-    inliers: int
+    matches: Matches
+
+    @property
+    def inliers(self) -> int:
+        """Number of matches that agree with the homography."""
+        return int(self.matches.inliers.sum())
 
 
 def robust_homography(source: Points, target: Points, config: RobustConfig) -> Solution | None:
@@ -39,7 +44,7 @@ def robust_homography(source: Points, target: Points, config: RobustConfig) -> S
         config: threshold and iterations.
 
     Returns:
-        The homography and its inliers; None for fewer than four correspondences or if there is no homography.
+        The homography and the matches; None for fewer than four correspondences or if there is no homography.
     """
     if len(source) < 4:
         return None
@@ -48,7 +53,9 @@ def robust_homography(source: Points, target: Points, config: RobustConfig) -> S
     homography, inliers = cv2.findHomography(
         source, target, cv2.USAC_MAGSAC, config.threshold, maxIters=config.iterations, confidence=0.999
     )
-    return None if homography is None else Solution(homography.astype(np.float64), int(inliers.sum()))
+    if homography is None:
+        return None
+    return Solution(homography.astype(np.float64), Matches(source, target, inliers.ravel() > 0))
 
 
 def expected_by_chance(inliers: int, matches: int, threshold: float, size: tuple[int, int]) -> float:

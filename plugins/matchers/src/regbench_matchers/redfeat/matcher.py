@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from regbench import PairInfo, Registration, Registrator, whole_batch
-from regbench_matchers.blocks.nearest import euclidean, nearest
-from regbench_matchers.blocks.opencv import Matrix, collect
-from regbench_matchers.blocks.robust import RobustConfig, expected_by_chance, robust_homography
+from regbench_matchers.blocks.nearest import euclidean, match
+from regbench_matchers.blocks.opencv import collect
+from regbench_matchers.blocks.robust import RobustConfig, Solution, expected_by_chance, robust_homography
 from regbench_matchers.presets import REDFEAT_PRESETS
 from regbench_matchers.published_keys import REDFEAT_KEYS
 from regbench_matchers.redfeat import loss as redfeat_loss
@@ -92,7 +92,11 @@ class ReDFeat(Registrator):
         )
         registration = _unmatched(source) if self.training else self._matched(source, target, maps)
         return DenseRegistration(
-            displacements=registration.displacements, size=registration.size, ok=registration.ok, maps=maps
+            displacements=registration.displacements,
+            size=registration.size,
+            ok=registration.ok,
+            matches=registration.matches,
+            maps=maps,
         )
 
     def loss(self, registration: Registration, displacement: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -130,7 +134,7 @@ class ReDFeat(Registrator):
         homographies = [None if flat[0][i] or flat[1][i] else self._match(maps, i) for i in range(len(source))]
         return collect(homographies, source)
 
-    def _match(self, maps: redfeat_loss.Maps, i: int) -> Matrix | None:
+    def _match(self, maps: redfeat_loss.Maps, i: int) -> Solution | None:
         """The homography of pair ``i``, or None."""
         c = self.config
         points, compared = [], []
@@ -138,14 +142,14 @@ class ReDFeat(Registrator):
             at = peaks(scores[i, 0], c.border, c.score, c.count)
             points.append(at.double().cpu().numpy())
             compared.append(descriptors[i][:, at[:, 1], at[:, 0]].T.cpu().numpy().astype(np.float32))
-        s, t = nearest(euclidean(compared[0], compared[1]), ratio=c.ratio, mutual=c.mutual)
+        s, t = match(compared[0], compared[1], euclidean, ratio=c.ratio, mutual=c.mutual)
         solution = robust_homography(points[0][s], points[1][t], c)
         if solution is None:
             return None
         size = (maps.images[1].shape[-2], maps.images[1].shape[-1])
         chance = expected_by_chance(solution.inliers, len(s), c.threshold, size)
         # Dense score maps give hundreds of matches for any two images, and a few of them always agree.
-        return solution.homography if c.false_alarms is None or chance < log10(c.false_alarms) else None
+        return solution if c.false_alarms is None or chance < log10(c.false_alarms) else None
 
 
 def _unmatched(source: Tensor) -> Registration:

@@ -1,0 +1,1 @@
+"""Faults on purpose; ``python -m tests.faults`` counts what survives and prints the table of docs/reliability.md."""

@@ -1,0 +1,79 @@
+"""What the name of a shared stage depends on."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+
+from regbench import ComponentConfig, Objective, Stage, Translator
+from regbench.testing.parts import INFO
+from regbench.training.stage_cache import StageCache, code_hash
+
+
+class Mine(Translator):
+    def __init__(self) -> None:
+        super().__init__(ComponentConfig(), INFO)
+        self.layer = nn.Conv2d(3, 3, 1)
+
+    def translate(self, source, target, *, generator=None):
+        return self.layer(source)
+
+    def loss(self, batch, shared, weight=1.0):
+        return {"loss": torch.zeros(())}
+
+
+class Strategy:
+    def loss(self, batch, shared):
+        return {"loss": torch.zeros(())}
+
+
+def keys(tmp_path, strategy: dict, loss, **more) -> list[str]:
+    objective = Objective(updates=("translator",), loss=loss, optimiser=torch.optim.SGD, lr=lambda step: 0.1)
+    stage = Stage(name="mine", steps=1, batch=1, views=("unpaired",), objectives=(objective,),
+                  modules={"translator": TRANSLATOR}, **more)  # fmt: skip
+    return StageCache(tmp_path, {"seed": 0}, strategy, [stage], {"translator": TRANSLATOR}).keys
+
+
+TRANSLATOR = Mine()
+FIRST, SECOND = {"config": {"student": "literal"}}, {"config": {"student": "exposed"}}
+
+
+@pytest.mark.parametrize("loss", [TRANSLATOR.loss, partial(TRANSLATOR.loss, weight=2.0)])
+def test_a_stage_of_the_translator_does_not_depend_on_the_strategy(tmp_path, loss):
+    assert len(keys(tmp_path, FIRST, loss)) == 1
+    assert keys(tmp_path, FIRST, loss) == keys(tmp_path, SECOND, loss)
+
+
+@pytest.mark.parametrize("loss", [Strategy().loss, partial(Strategy().loss), lambda batch, shared: {}, Mine().loss])
+def test_a_stage_of_anything_else_does(tmp_path, loss):
+    """Also of a translator that is none of this run's."""
+    assert not set(keys(tmp_path, FIRST, loss)) & set(keys(tmp_path, SECOND, loss))
+
+
+@pytest.mark.parametrize("hook", ["begin", "setup", "shared"])
+def test_a_strategys_callback_counts_as_well(tmp_path, hook):
+    more = {hook: lambda *batch: {}}
+    assert not set(keys(tmp_path, FIRST, TRANSLATOR.loss, **more)) & set(
+        keys(tmp_path, SECOND, TRANSLATOR.loss, **more)
+    )
+
+
+def test_the_code_of_a_package_is_its_sources(tmp_path, monkeypatch):
+    package = tmp_path / "mine_to_hash"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("mine_to_hash")
+    hashes = [code_hash("mine_to_hash")]
+    (package / "notes.txt").write_text("no source")
+    assert code_hash("mine_to_hash") == hashes[0]
+    (package / "__init__.py").write_text("x = 1")
+    hashes.append(code_hash("mine_to_hash"))
+    (package / "__init__.py").rename(package / "y.py")
+    hashes.append(code_hash("mine_to_hash"))
+    assert len(set(hashes)) == 3
+    assert code_hash("regbench", "mine_to_hash") not in hashes
