@@ -17,6 +17,7 @@ from regbench.api.types import Batch
 from regbench.distributed.processes import World
 from regbench.errors import PluginError, RegbenchError
 
+
 class ObjectiveState:
     """What one objective keeps while its stage is trained: parameters, optimiser, moving average."""
 
