@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ def save_checkpoint(
     optimisers: Sequence[Optimizer],
     averages: Sequence[Sequence[Tensor] | None],
     bound: Mapping[str, str] | None = None,
+    writer: Writer | None = None,
 ) -> None:
     """Write where a run stands, atomically.
 
@@ -78,6 +80,7 @@ def save_checkpoint(
         optimisers: of the stage's objectives, in order.
         averages: moving averages of their parameters; None for an objective without one.
         bound: facts about the run that a reader must share, see :func:`read_checkpoint`.
+        writer: writes the file while training goes on, for tensors that are not on the host; None writes it here.
 
     Raises:
         RegbenchError: the disk is full or the folder cannot be written; the old checkpoint is untouched.
@@ -103,7 +106,51 @@ def save_checkpoint(
         "optimiser_scalars": json.dumps(scalars),
         **(bound or {}),
     }
-    write_tensors(path, tensors, metadata)
+    held = on_host(tensors)
+    if writer is None:
+        write_tensors(path, held, metadata)
+    else:
+        writer.write(path, held, metadata)
+
+
+def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors in the host's memory, by one transfer for each device and type instead of one for each tensor.
+
+    Tensors that are on the host already stay what they are.
+    """
+    held = dict(tensors)
+    groups: dict[tuple[torch.device, torch.dtype], list[str]] = {}
+    for name, tensor in tensors.items():
+        if tensor.device.type != "cpu":
+            groups.setdefault((tensor.device, tensor.dtype), []).append(name)
+    for names in groups.values():
+        flat = torch.cat([tensors[name].detach().reshape(-1) for name in names]).cpu()
+        for name, part in zip(names, flat.split([tensors[name].numel() for name in names]), strict=True):
+            held[name] = part.view(tensors[name].shape)
+    return held
+
+
+class Writer:
+    """Writes checkpoints in a thread, one after the other, while training goes on.
+
+    What it is given must not change any more: copies of tensors on another device. A failure to write is raised by the
+    next call of either method.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._last: Future[None] | None = None
+
+    def write(self, path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+        """Begin to write a file, after the one before."""
+        self.wait()
+        self._last = self._thread.submit(write_tensors, path, tensors, metadata)
+
+    def wait(self) -> None:
+        """Return when the last file is whole; raises RegbenchError where it could not be written."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()
 
 
 @dataclass(frozen=True)
