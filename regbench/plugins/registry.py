@@ -26,11 +26,12 @@ from typing import Any
 
 import pluggy
 
-from regbench import API_VERSION
+from regbench import API_VERSION, __version__
 from regbench.errors import PluginError, UsageError, unknown_name
 from regbench.installed import CORE, Offer, canonical, is_official, offers
 from regbench.plugins import hookspecs
 from regbench.plugins.guard import guarded
+from regbench.plugins.official import distribution_of
 from regbench.plugins.register import Control
 from regbench.texts import is_folder_name, one_line
 
@@ -146,11 +147,19 @@ class Registry:
             return known[plain]
         if name not in known and (shared := self._shared.get((role, name))):
             raise UsageError(f"{role} {name!r} is registered by several plugins: write {' or '.join(shared)}")
+        if name not in known and (official := distribution_of(role, name)) and not self._has(official):
+            chosen = os.environ.get(ENV_LOAD)
+            told = f"is not installed: pip install {official}, or 'regbench[all]'"
+            told = told if chosen is None else f"{ENV_LOAD}={chosen} leaves out"
+            raise UsageError(f"{role} {name!r} is part of {official}, which {told}")
         if name not in known:
             broken = [f"{p.name} ({p.reason})" for p in self.plugins if p.status != "ok"]
             hint = f"Plugins that failed to load: {'; '.join(broken)}." if broken else ""
             raise unknown_name(role, name, known, hint)
         return known[name]
+
+    def _has(self, distribution: str) -> bool:
+        return any(canonical(plugin.distribution) == distribution for plugin in self.plugins)
 
     def find(self, role: str, name: str) -> Component | None:
         """Look a name up; None where no installed plugin registers it, or where several do."""
@@ -320,6 +329,18 @@ def time_limit() -> float | None:
     return seconds or None
 
 
+_IDENTITY = Component(
+    role="registrator",
+    name="identity",
+    target="regbench.evaluation.identity:Identity",
+    summary="no motion at all: the line every method must beat",
+    control="identity",
+    distribution="regbench",
+    version=__version__,
+)
+"""What the harness judges where ``regbench-registrators``, which has the same, is not there."""
+
+
 @cache
 def registry() -> Registry:
     """The registry of this process, filled on first use."""
@@ -328,4 +349,6 @@ def registry() -> Registry:
     for offer in offers():
         if _is_selected(offer, names):
             filled.load_plugin(offer, None if offer.official else seconds)
+    if filled.find(_IDENTITY.role, _IDENTITY.name) is None:
+        filled.add(_IDENTITY)
     return filled

@@ -10,10 +10,12 @@ from typing import get_args
 import pytest
 
 from regbench.errors import PluginError, UsageError
+from regbench.installed import CORE, OFFICIAL, offers
 from regbench.plugins import hookspecs
 from regbench.plugins.compatibility import check_compatible, incompatible, unpublished_combination
+from regbench.plugins.official import NAMES
 from regbench.plugins.register import Control
-from regbench.plugins.registry import Component, registry
+from regbench.plugins.registry import ROLES, Component, registry
 from regbench.results import provenance
 from tests.distributions import write_plugin
 
@@ -349,3 +351,33 @@ def test_a_component_that_ends_the_program_is_an_error(installed, tmp_path):
     for name, said in (("ends", "SystemExit: 0"), ("stops", "KeyboardInterrupt")):
         with pytest.raises(PluginError, match=rf"registrator '{name}' of ends cannot be imported.*{said}"):
             registry().get("registrator", name).load()
+
+
+def test_the_harness_alone_does_nothing_and_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("regbench.plugins.registry.offers", lambda: [o for o in offers() if o.entry is CORE])
+    registry.cache_clear()
+    try:
+        assert [c.name for c in registry().all("registrator")] == ["identity"]
+        assert registry().get("registrator", "identity").load().any_size
+        with pytest.raises(UsageError, match=r"part of regbench-registrators, which is not installed: pip install reg"):
+            registry().get("registrator", "mcnet")
+        with pytest.raises(UsageError, match=r"part of regbench-strategies, .*'regbench\[all\]'"):
+            registry().get("strategy", "colreg")
+        with pytest.raises(UsageError, match="unknown registrator 'mcnett'"):
+            registry().get("registrator", "mcnett")
+        monkeypatch.setenv("REGBENCH_LOAD_PLUGINS", "")
+        with pytest.raises(UsageError, match=r"part of regbench-registrators, which REGBENCH_LOAD_PLUGINS= leaves out"):
+            registry().get("registrator", "mcnet")
+    finally:
+        registry.cache_clear()
+
+
+def test_what_official_distributions_offer_is_known():
+    offered: dict[str, dict[str, set[str]]] = {}
+    for role in ROLES:
+        for component in registry().all(role):
+            if component.distribution in OFFICIAL:
+                offered.setdefault(component.distribution, {}).setdefault(role, set()).add(component.name)
+    assert {d: {role: set(names.split()) for role, names in roles.items()} for d, roles in NAMES.items()} == offered
+    committed = registry().get("registrator", "identity")
+    assert committed.distribution == "regbench-registrators", "run ids hold it"

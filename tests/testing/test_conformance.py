@@ -99,7 +99,8 @@ NAMES = ("inverted", "coupled", "scribbler", "forgetful", "deaf", "coarse", "bri
 
 
 def check(folder, *names, load):
-    env = os.environ | {"PYTHONPATH": str(folder), "REGBENCH_LOAD_PLUGINS": load, "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    env = os.environ | {"PYTHONPATH": path, "REGBENCH_LOAD_PLUGINS": load, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "regbench", "plugins", "check", *names],
         cwd=folder, env=env, capture_output=True, text=True, check=False,
