@@ -13,6 +13,7 @@ from regbench.ablation.expected_time import expected_seconds
 from regbench.ablation.launch import Launcher, run_cells
 from regbench.ablation.recipe import Recipe
 from regbench.ablation.recipe_file import read_recipe
+from regbench.ablation.shipped import recipe_path
 from regbench.data.packs.prepare import available
 from regbench.errors import RegbenchError, UsageError, unknown_name
 from regbench.results import load_result
@@ -60,7 +61,7 @@ def read_ablations(
     """Read recipes, in order.
 
     Args:
-        files: the TOML files.
+        files: the TOML files, or names of shipped recipes.
         out: folder of the folders of ablations.
         boards: folder of the leaderboards.
         roots: folders of data sets by name; a recipe takes those it uses.
@@ -70,6 +71,7 @@ def read_ablations(
     Raises:
         UsageError, DataError: a recipe is wrong, two share a folder, or no recipe has a data set of ``roots``.
     """
+    files = [recipe_path(file) for file in files]
     recipes = [read_recipe(file, **overrides) for file in files]
     known = {name for recipe in recipes for name in (*recipe.datasets, *recipe.transfer)}
     for name in roots:

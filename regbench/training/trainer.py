@@ -211,8 +211,6 @@ class Trainer:
             nonlocal said
             if self.state.step:
                 return False  # it has a part of the stage, which the other run may not have yet
-            if self._stop.is_set():
-                raise InterruptedRun(f"interrupted while another run trains stage {stage.name}; run it again to resume")
             if not said:
                 self.reporter.say(f"waiting for another run, which trains stage {stage.name}")
             said = True
