@@ -187,6 +187,8 @@ def _checked(fields: dict[str, Any]) -> dict[str, NDArray[Any]]:
     for name, dtype in {**_CORNERS, **_SCALARS, **_OPTIONAL}.items():
         if name not in fields:
             continue
+        if (kind := np.asarray(fields[name]).dtype).kind not in "biuf":
+            raise ValueError(f"{name} holds {kind}, no real numbers")
         checked[name] = np.ascontiguousarray(fields[name], dtype=dtype)
         shape = (n, 4, 2) if name in _CORNERS else (n,)
         if checked[name].shape != shape:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -146,6 +145,7 @@ class Measure(_Record):
 
 
 _NUMBER = (int, float)
+_LARGEST = 2.0**63
 _TYPES: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("timing.register_ms", "training.seconds", "training.parameters"), _NUMBER),
     **dict.fromkeys(("training.peak_memory_mb", "training.peak_gpu_memory_mb"), _NUMBER),
@@ -205,7 +205,7 @@ class Result(_Record):
                 continue
             inner = value if isinstance(value, list) else ()
             right = isinstance(value, kinds) and not isinstance(value, bool) and all(isinstance(x, dict) for x in inner)
-            if not right or (isinstance(value, float) and not math.isfinite(value)):
+            if not right or (isinstance(value, int | float) and not -_LARGEST < value < _LARGEST):
                 raise ValueError(f"{name} is {type(value).__name__}, not {_IN_WORDS[kinds]}")
         return self
 

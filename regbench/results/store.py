@@ -99,7 +99,7 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
         result = Result.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the record"
+        where = one_line(".".join(map(str, first["loc"]))) or "the record"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise DataError(f"{path} is not a result: {where}: {first['msg']}{more}") from error
     try:

@@ -212,7 +212,7 @@ def settings(inputs: Inputs) -> Try:
         value = inputs.text() if inputs.random.random() < 0.5 else json.dumps(inputs.odd())
         budget = inputs.random.choice(("smoke", "quick", "full", "0.1", inputs.text()))
         said = called(lambda: resolve(Request(**words, budget=budget, sets=parse_sets([f"{section}.{field}={value}"]))))
-        return said, (field, budget.strip() or "budget", name or section)
+        return said, (field, "unknown budget", "budget " + budget, name or section)
 
     return attempt
 
@@ -340,7 +340,7 @@ def label_files(inputs: Inputs) -> Try:
                 for key in dataset.keys(split):
                     dataset.read(split, key)
 
-        return called(read), ("pairs.csv", "ties.csv", ".png")
+        return called(read), ("pairs.csv", "ties.csv", ".png", "test_fraction")
 
     return attempt
 
