@@ -112,7 +112,7 @@ def on_host(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             groups.setdefault((tensor.device, tensor.dtype), []).append(name)
     for names in groups.values():
         flat = torch.cat([tensors[name].detach().reshape(-1) for name in names]).cpu()
-        for name, part in zip(names, flat.split([tensors[name].numel() for name in names]), strict=True):
+        for name, part in zip(names, torch.split(flat, [tensors[name].numel() for name in names]), strict=True):
             held[name] = part.view(tensors[name].shape)
     return held
 
