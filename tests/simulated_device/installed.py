@@ -67,7 +67,7 @@ def _replace_questions() -> None:
     cuda.is_current_stream_capturing = lambda: False
     cuda.synchronize = lambda *_: RECORDED.waits.update([here("synchronize")])
     cuda.current_device = lambda: Current.index
-    cuda.set_device = lambda device: setattr(Current, "index", _number(device))
+    cuda.set_device = _set_device
     cuda.device = _Entered
 
     import torch.cuda.amp.common as amp
@@ -154,6 +154,12 @@ class _Entered:
 
     def __exit__(self, *_: object) -> None:
         Current.index = self.before
+
+
+def _set_device(device: Any) -> None:
+    if not isinstance(device, int) and torch.device(device).index is None:
+        raise ValueError(f"expected a torch.device with a specified index or an integer, but got {device}")
+    Current.index = _number(device)
 
 
 def _number(device: Any) -> int:
