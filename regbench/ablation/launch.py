@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from regbench.ablation.cells import Cell, attempted_run, waves
 from regbench.errors import DataError, UsageError
+from regbench.interrupts import INTERRUPTED
 from regbench.results.layout import CELL_LOG, CELL_STDOUT, JOBS, RESULT
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
@@ -102,7 +103,7 @@ def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = No
 
 
 def finish_cell(cell: Cell, out: Path, code: int) -> None:
-    """Record the outcome of a cell whose process ended with exit code ``code`` (negative: a signal).
+    """Record the outcome of a cell whose process ended with exit code ``code`` (negative: a signal killed it).
 
     The record of a failed cell names the run directory of the failed attempt, if there is one.
     """
@@ -116,7 +117,8 @@ def finish_cell(cell: Cell, out: Path, code: int) -> None:
         return
     reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / CELL_LOG)
     attempt = attempted_run(folder)
-    cell.record(out, "failed", reason=reason, **({"run": attempt.name} if attempt else {}))
+    status = "interrupted" if code in INTERRUPTED else "failed"
+    cell.record(out, status, reason=reason, **({"run": attempt.name} if attempt else {}))
 
 
 def _printed_run(folder: Path) -> str | None:

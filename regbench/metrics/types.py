@@ -47,7 +47,7 @@ class PairErrors:
         """Bring every field to its dtype and check them against each other."""
         dtypes = {"error": np.float64, "identity": np.float64, "ok": np.bool_, "image": np.int64}
         for name, dtype in dtypes.items():
-            array = np.asarray(getattr(self, name), dtype=dtype).view()
+            array: NDArray[Any] = np.asarray(getattr(self, name), dtype=dtype).view()
             array.setflags(write=False)  # a metric judges and changes nothing
             object.__setattr__(self, name, array)
         shapes = {name: getattr(self, name).shape for name in dtypes}

@@ -82,6 +82,8 @@ def resolve(request: Request, world: World = ALONE) -> Resolved:
     for section in request.sets:
         if section not in SECTIONS:
             raise unknown_name("section of --set", section, SECTIONS)
+    if not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: seeds lie in 0..{2**63 - 1}")
     budget = budget_of(request.budget)
     return Resolved(
         budget=budget,

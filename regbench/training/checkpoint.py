@@ -7,6 +7,7 @@ file's metadata. No pickle is written or read.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from torch.optim import Optimizer
 
 from regbench.errors import DataError
 from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
+
+_VERSION = "1"
+_LOST = "where this training stood is lost: add --force to start afresh"
 
 
 @dataclass
@@ -43,6 +47,15 @@ class TrainingState:
         """Count time spent in a stage."""
         self.seconds += seconds
         self.stage_seconds[stage] = self.stage_seconds.get(stage, 0.0) + seconds
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingState:
+        """The state that ``json.dumps(vars(state))`` wrote; raises ValueError where it can be none."""
+        state = cls(**json.loads(text))
+        counts, times = (state.stage, state.step), (state.seconds, *state.stage_seconds.values())
+        if not all(type(n) is int and n >= 0 for n in counts) or not all(0 <= t < math.inf for t in times):
+            raise ValueError(f"no state of a training: {text}")
+        return state
 
     def next_stage(self) -> None:
         """The stage is done."""
@@ -88,7 +101,7 @@ def save_checkpoint(
             tensors[f"ema/{i}/{n}"] = value
     metadata = {
         "format": "regbench-checkpoint",
-        "version": "1",
+        "version": _VERSION,
         "state": json.dumps(vars(state)),
         "optimiser_scalars": json.dumps(scalars),
         **(bound or {}),
@@ -166,31 +179,48 @@ class Checkpoint:
             parameter, _, name = key.partition("/")
             state.setdefault(int(parameter), {})[name] = scalar
         fresh = optimiser.state_dict()
+        known = {n for group in fresh["param_groups"] for n in group["params"]}
+        if not set(state) <= known:
+            raise DataError(f"{self.path}: holds an optimiser of other parameters than this stage has; {_LOST}")
         optimiser.load_state_dict({"state": state, "param_groups": fresh["param_groups"]})
 
     def load_average(self, i: int, average: Sequence[Tensor]) -> None:
         """Restore the moving average of the stage's ``i``-th objective."""
         with torch.no_grad():
             for n, value in enumerate(average):
-                value.copy_(self.tensors[f"ema/{i}/{n}"])
+                kept = self.tensors.get(f"ema/{i}/{n}")
+                if kept is None or kept.shape != value.shape:
+                    raise DataError(f"{self.path}: lacks the average of objective {i}, tensor {n}; {_LOST}")
+                value.copy_(kept)
 
 
 def read_checkpoint(path: Path, bound: Mapping[str, str] | None = None) -> Checkpoint | None:
     """The checkpoint at ``path``, or None when there is none.
 
     Raises:
-        DataError: it is broken, or was not made with the facts of ``bound``, such as run id, precision and device.
+        DataError: it is broken, or was not made with the facts of ``bound``, such as run id, precision and device; says
+            that ``--force`` starts afresh.
     """
     if not path.is_file():
         return None
-    tensors, metadata = read_tensors(path)
+    try:
+        tensors, metadata = read_tensors(path)
+    except DataError as error:
+        raise DataError(f"{error}; {_LOST}") from error
     if metadata.get("format") != "regbench-checkpoint":
-        raise DataError(f"{path}: not a regbench checkpoint; move it away to start afresh")
+        raise DataError(f"{path}: not a regbench checkpoint; {_LOST}")
+    if metadata.get("version") != _VERSION:
+        raise DataError(
+            f"{path}: is of version {metadata.get('version')}, not {_VERSION}; upgrade regbench, or {_LOST}"
+        )
     for fact, wanted in (bound or {}).items():
         if (found := metadata.get(fact)) != wanted:
             raise DataError(
                 f"{path}: was made with {fact.replace('_', ' ')} {found or 'unknown'}, this run has {wanted}; "
                 "add --force to start afresh"
             )
-    state = TrainingState(**json.loads(metadata["state"]))
-    return Checkpoint(path, tensors, state, json.loads(metadata["optimiser_scalars"]))
+    try:
+        state, scalars = TrainingState.from_json(metadata["state"]), json.loads(metadata["optimiser_scalars"])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: does not say where its run stands; {_LOST}") from error
+    return Checkpoint(path, tensors, state, scalars)

@@ -66,6 +66,8 @@ class StageCache:
             if of_translators and not _is_of(stage, self.translators):
                 of_translators, chain = False, f"{chain}|{json.dumps(strategy, sort_keys=True)}"
             chain = f"{chain}|{stage.name},{stage.steps},{stage.batch},{stage.views},{stage.updated},{stage.train}"
+            if stage.repeat_pairs is not None:
+                chain += f",{stage.repeat_pairs}"
             self.keys.append(hashlib.sha256(chain.encode()).hexdigest()[:20])
 
     @contextmanager

@@ -23,6 +23,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from regbench import interrupts
 from regbench.api.stage import Stage, module_named
 from regbench.data.sampler import PairSampler
 from regbench.distributed.processes import ALONE, World
@@ -35,7 +36,6 @@ from regbench.training.cpu_memory import StepAllocation
 from regbench.training.health import every
 from regbench.training.progress import Reporter, Tick
 from regbench.training.seen import counting_pairs
-from regbench.training.signals import stop_on_signals
 from regbench.training.stage_cache import StageCache
 from regbench.training.step import ObjectiveState, all_finite, averaged, take_step
 
@@ -130,7 +130,7 @@ class Trainer:
         self._check_same_checkpoint(checkpoint)
         if checkpoint:
             self._resume(checkpoint)
-        with stop_on_signals(self._stop), self._all_written():
+        with self._all_written():
             for number in range(self.state.stage, len(self.stages)):
                 self._run_stage(number, checkpoint if checkpoint and checkpoint.state.stage == number else None)
         self.reporter.close()
@@ -153,8 +153,13 @@ class Trainer:
             raise DataError(f"{self.checkpoint} is not the same to all processes: --out must be a folder they share")
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.state.stage > len(self.stages):
-            raise DataError(f"{self.checkpoint}: has more stages than this run; move it away to start afresh")
+        state = checkpoint.state
+        steps = self.stages[state.stage].steps if state.stage < len(self.stages) else 0
+        if state.stage > len(self.stages) or state.step > steps:
+            raise DataError(
+                f"{self.checkpoint}: stands at step {state.step} of stage {state.stage + 1}, which this run does not "
+                "have; add --force to start afresh"
+            )
         self.state = checkpoint.state
         checkpoint.load_modules(self.modules)
         if self.state.stage < len(self.stages):
@@ -175,11 +180,20 @@ class Trainer:
                 checkpoint.load_optimiser(i, objective.optimiser)
                 if objective.average is not None:
                     checkpoint.load_average(i, objective.average)
-        self._steps(number, stage, objectives)
+        with interrupts.put_off(self._stop):
+            self._steps(number, stage, objectives)
+            (stop,) = self.world.any(self._stop.is_set())
+            if stop or stage.deploys:
+                self._save(objectives)  # judging may be interrupted
+        if stop:
+            raise self._interrupted(stage)
         for objective in objectives:
             objective.adopt_average()
-        self._watch(stage, stage.steps, [])
-        self._evaluate(stage, stage.steps, [])
+        try:
+            self._watch(stage, stage.steps, [])
+            self._evaluate(stage, stage.steps, [])
+        except KeyboardInterrupt:
+            raise self._interrupted(stage) from None
         if self.stage_cache is not None and self.world.first:
             self.stage_cache.store(number, self.state.stage_seconds[stage.name])
         self.state.next_stage()
@@ -197,8 +211,6 @@ class Trainer:
             nonlocal said
             if self.state.step:
                 return False  # it has a part of the stage, which the other run may not have yet
-            if self._stop.is_set():
-                raise InterruptedRun(f"interrupted while another run trains stage {stage.name}; run it again to resume")
             if not said:
                 self.reporter.say(f"waiting for another run, which trains stage {stage.name}")
             said = True
@@ -238,6 +250,8 @@ class Trainer:
         allocation = StepAllocation(self.sampler.device.type)
         saved = reported = time.monotonic()
         reported_step = self.state.step
+        if 0 < self.state.step < stage.steps and not self._checked(stage, self.state.step, objectives):
+            raise self._interrupted(stage)
         for step in range(self.state.step, stage.steps):
             self._set_modes(stage)  # an evaluation or a callback may have changed them
             with self.world.sharing_batches(), allocation(), self._pairs_counted(stage):
@@ -251,19 +265,35 @@ class Trainer:
                 now = time.monotonic()
                 self._report(number, stage, values, rate=(done - reported_step) / max(now - reported, 1e-9))
                 reported, reported_step = now, done
-            if done % every(stage) == 0 and not last:
-                self._watch(stage, done, objectives)
-            if self.config.eval_every and done % self.config.eval_every == 0 and not last:
-                self._evaluate(stage, done, objectives)
+            if not (last or stop) and not self._checked(stage, done, objectives):
+                stop = True
             if save or stop:
                 now = time.monotonic()
                 self.state.spend(now - saved, stage.name)
                 saved = now
                 self._save(objectives)
             if stop:
-                self.reporter.close()
-                raise InterruptedRun(f"interrupted in stage {stage.name} at step {done}; run it again to resume")
+                raise self._interrupted(stage)
         self.state.spend(time.monotonic() - saved, stage.name)
+
+    def _checked(self, stage: Stage, done: int, objectives: list[ObjectiveState]) -> bool:
+        """Check and score within a stage, when it is time to (again after a resume); False where a signal ended it."""
+        try:
+            with interrupts.at_once():
+                if done % every(stage) == 0:
+                    self._watch(stage, done, objectives)
+                if self.config.eval_every and done % self.config.eval_every == 0:
+                    self._evaluate(stage, done, objectives)
+        except KeyboardInterrupt:
+            if self.world.processes > 1:
+                raise  # the others wait for what was not finished
+            return False
+        return True
+
+    def _interrupted(self, stage: Stage) -> InterruptedRun:
+        self.reporter.close()
+        where = f"at step {self.state.step}" if self.state.step < stage.steps else "after its last step"
+        return InterruptedRun(f"interrupted in stage {stage.name} {where}; run it again to resume")
 
     @contextmanager
     def _pairs_counted(self, stage: Stage) -> Iterator[None]:
@@ -279,7 +309,7 @@ class Trainer:
         self, stage: Stage, objectives: list[ObjectiveState], step: int, not_finite: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         torch.manual_seed(seed_of(self.seed, "step", stage.name, step))  # dropout and the like
-        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views)
+        batch = self.sampler.batch(stage.name, step, stage.batch, stage.views, stage.repeat_pairs)
         return take_step(stage, objectives, batch, not_finite, self.world)
 
     def timed_steps(self, stage: Stage, start: int = 0) -> Callable[[], dict[str, Tensor]]:

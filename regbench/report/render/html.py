@@ -14,14 +14,18 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from regbench.report.board import Board, Section
-from regbench.report.columns import Column, columns_of, confidence_table, main_table, seed_table, stale_table
+from regbench.report.columns import Column, confidence_table, seed_table, stale_table
 from regbench.report.figures.curves import LARGEST_ERROR, cumulative_percent
 from regbench.report.figures.overlay import Picture, Scene, best_median_worst
 from regbench.report.figures.style import line_style
 from regbench.report.ranking import RankedRow, Ranking, ranked_sections
+from regbench.report.render.bibtex import to_bibtex
+from regbench.report.render.comma_separated import to_csv
+from regbench.report.render.latex import to_latex
+from regbench.report.render.page_table import page_table
 from regbench.report.statements import (
     CONFIDENCE_NOTE,
-    LEGEND,
+    PAGE_LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
     commits,
@@ -63,7 +67,8 @@ def to_html(board: Board, painters: Mapping[Section, Painter | str] | None = Non
         title=board.settings.title or board.name,
         description=" ".join(board.settings.description.split()),
         notes=board.settings.notes,
-        legend=LEGEND,
+        legend=PAGE_LEGEND,
+        downloads=_downloads(board),
         warnings=warnings(sections, board.settings.controls),
         sections=[
             _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
@@ -79,15 +84,17 @@ def _section_variables(
     section_number: int, board: Board, section: Section, ranking: Ranking, painter: Painter | str
 ) -> dict[str, Any]:
     """The variables of the template for one section."""
+    shown = page_table(ranking)
     finished = [(n, ranked) for n, ranked in enumerate(ranking.rows, 1) if ranked.values]
     return {
         "number": section_number,
         "title": title(section),
         "facts": facts(section, ranking),
         "missing": missing_controls(ranking, board.settings.controls),
-        "table": main_table(ranking),
+        "table": shown.table,
+        "shared": shown.shared,
         "rows": [
-            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked, columns_of(ranking))}
+            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked, shown.columns)}
             for n, ranked in enumerate(ranking.rows, 1)
         ],
         "seeds": seed_table(ranking),
@@ -111,6 +118,15 @@ def _section_variables(
         "no_examples": painter if isinstance(painter, str) else "",
         "printed": reported(board.papers, section.dataset, ranking),
     }
+
+
+def _downloads(board: Board) -> list[dict[str, str]]:
+    """Files that the page holds: what it shows, for spreadsheets and papers."""
+    texts = {"csv": to_csv([board]), "tex": to_latex(board), "bib": to_bibtex(board)}
+    return [
+        {"name": f"{board.name}.{suffix}", "data": base64.b64encode(text.encode()).decode()}
+        for suffix, text in texts.items()
+    ]
 
 
 def _code(text: str) -> Markup:
