@@ -10,9 +10,9 @@ def use(device: torch.device) -> torch.device:
     """Make a GPU the current one of this process, on which libraries launch kernels and pin memory; returns it.
 
     Without this the current device stays ``cuda:0``. With ``--device cuda:1``, and in every process of torchrun,
-    kernels of Triton would be launched there, on memory of another GPU.
+    kernels of Triton would be launched there, on memory of another GPU. A device without a number is the current one.
     """
-    if device.type == "cuda":
+    if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
     return device
 

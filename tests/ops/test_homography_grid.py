@@ -10,6 +10,7 @@ import torch
 
 from regbench import geometry
 from regbench.ops import homography_flow, homography_grid
+from tests.ops.fast.test_correlation_triton import OLD_INTERPRETER
 
 CHECK = """
 import torch
@@ -38,6 +39,7 @@ for flow, plain in ((False, homography_grid), (True, homography_flow)):
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+@OLD_INTERPRETER
 @pytest.mark.parametrize("arguments", ["(9, 13), 1.0, 0.24", "(32, 32), 4.0, 0.24", "(40, 33), 2.0, 0.2"])
 def test_kernels_equal_the_closed_form_in_double_precision(arguments):
     process = subprocess.run(
