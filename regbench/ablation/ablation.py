@@ -96,6 +96,7 @@ class Outcome:
         page: of its board.
         runnable: number of cells that are not skipped.
         failed: names of cells that failed.
+        interrupted: names of cells that a signal ended in good order.
         left: cells that were left for later.
         refused: why a finished cell could not be added to the board, a line each.
     """
@@ -103,6 +104,7 @@ class Outcome:
     page: Path
     runnable: int
     failed: list[str]
+    interrupted: list[str]
     left: list[Cell]
     refused: list[str]
 
@@ -125,7 +127,7 @@ def run_ablation(ablation: Ablation, launcher: Launcher, say: Say, *, name: str 
             say(f"skipped {cell.name}: {cell.skip_reason}")
     page = name or recipe.board_name
     runnable = sum(cell.skip_reason is None for cell in cells)
-    ended, failed, refused = 0, list[str](), list[str]()
+    ended, failed, interrupted, refused = 0, list[str](), list[str](), list[str]()
 
     def on_ended(cell: Cell) -> None:
         nonlocal ended
@@ -133,7 +135,7 @@ def run_ablation(ablation: Ablation, launcher: Launcher, say: Say, *, name: str 
         record = read_record(folder / cell.name)
         say(f"[{ended}/{runnable}] {cell.name}: {outcome(record, folder / cell.name)}")
         if record.get("status") != "ok":
-            failed.append(cell.name)
+            (interrupted if record.get("status") == "interrupted" else failed).append(cell.name)
             return
         try:
             board.add_cell(recipe, cell, folder, boards, page)
@@ -145,14 +147,14 @@ def run_ablation(ablation: Ablation, launcher: Launcher, say: Say, *, name: str 
     for cell in left:
         say(f"left for later: {cell.name}")
     if refused:
-        return Outcome(boards / f"{page}.md", runnable, failed, left, refused)
-    return Outcome(board.write_board(recipe, cells, folder, boards, name), runnable, failed, left, refused)
+        return Outcome(boards / f"{page}.md", runnable, failed, interrupted, left, refused)
+    return Outcome(board.write_board(recipe, cells, folder, boards, name), runnable, failed, interrupted, left, refused)
 
 
 def outcome(record: Mapping[str, Any], folder: Path) -> str:
     """The score of an ended cell, or why it failed."""
     if record.get("status") != "ok":
-        return f"failed: {record.get('reason', 'no reason recorded')}"
+        return f"{record.get('status') or 'failed'}: {record.get('reason', 'no reason recorded')}"
     metrics = load_result(folder / str(record["run"]) / RESULT).metrics
     if (mace := metrics.get("mace")) is None or mace.value is None:
         return "ok"

@@ -86,6 +86,8 @@ class Method:
                 f"{self.name}: images of {sizes} px take more memory than there is; give a smaller --max-side"
             ) from error
         assert registration.ok is not None
+        if not registration.ok.any():
+            return [Found(None)] * len(sources)
         homographies = registration.homography.cpu().numpy()
         matches = registration.matches or (None,) * len(homographies)
         return [

@@ -22,7 +22,7 @@ from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 
 TILE = 384
 """Side of a tile, px, for methods that take any size."""
-MOST_TILES = 5
+MOST_TILES = 4
 """Tiles along a side of the overlap."""
 PATCH = 96
 """Side of a tile, px, whose shift is read off its edges."""
@@ -109,7 +109,7 @@ def tiles(source: OwnImage, target: OwnImage, homography: Matrix, factor: float,
         return []
     whole = round(side * factor)
     found = []
-    for place in grid(window, whole, MOST_TILES if side > PATCH else 2 * MOST_TILES):
+    for place in grid(window, whole, MOST_TILES if side > PATCH else 2 * MOST_TILES + 2):
         piece = lay(source, target, homography, factor, place)
         if piece is not None and min(piece.seen.shape) >= 16 and piece.seen.mean() > _COVERED:
             found.append(piece)

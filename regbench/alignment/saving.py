@@ -172,9 +172,10 @@ def _write_tiff(alignment: Alignment, path: Path) -> None:
         for _, tile in warped_tiles(source, size, alignment.homography):
             yield tile[..., 0] if pixels.bands == 1 else tile
 
+    large = size[0] * size[1] * pixels.bands * pixels.dtype.itemsize > 3 * 10**9
     colour = pixels.bands == 3 and pixels.dtype.name in ("uint8", "uint16")
     try:
-        with tifffile.TiffWriter(path, bigtiff=np.prod([*size, pixels.bands]) * pixels.dtype.itemsize > 3e9) as file:
+        with tifffile.TiffWriter(path, bigtiff=large) as file:
             file.write(
                 tiles(),
                 shape=(*size, pixels.bands) if pixels.bands > 1 else size,

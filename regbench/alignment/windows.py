@@ -190,12 +190,12 @@ def valid(pixels: Pixels, stored: Array, window: Window) -> NDArray[np.bool_] | 
     """Which of the pixels read from a window hold data, ``(h, w)``; None where all do."""
     mask = pixels.alpha(window)
     if stored.dtype.kind == "f":
-        finite = np.isfinite(stored).all(axis=-1)
-        mask = finite if mask is None else mask & finite
+        finite = np.asarray(np.isfinite(stored).all(axis=-1))
+        mask = finite if mask is None else np.asarray(mask & finite)
     if pixels.nodata is not None and np.isfinite(pixels.nodata):
         near = stored.dtype.type(pixels.nodata) if stored.dtype.kind == "f" else pixels.nodata
         seen = np.asarray((stored != near).any(axis=-1))
-        mask = seen if mask is None else mask & seen
+        mask = seen if mask is None else np.asarray(mask & seen)
     return None if mask is None or mask.all() else mask
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,12 @@ class ComponentConfig(BaseModel):
     formerly: ClassVar[Mapping[str, Any]] = {}
     """What runs did that were made before a setting existed, where its default is something else: name to value. A
     finished run that does not record the setting is opened with this value."""
+
+    left_out: ClassVar[Mapping[str, Any]] = {}
+    """Settings that are not recorded at their default, which is what runs did before the setting existed: name to that
+    default. Such runs keep their id."""
+
+    @model_serializer(mode="wrap")
+    def _without_left_out(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        return {k: v for k, v in content.items() if k not in self.left_out or v != self.left_out[k]}

@@ -82,11 +82,14 @@ class Stage:
         train: names of modules in train mode; the updated ones by default. All others are in eval mode.
         deploys: registrators that are evaluated at the end of the stage and every ``eval_every`` steps. The estimates
             go to a file only; training never sees them.
+        repeat_pairs: number of steps after which the pairs come again, so that what a frozen network makes of them can
+            be kept (``Batch.pair_step``). Synthetic warps and ``unpaired`` are drawn anew at every step. None: pairs
+            are drawn anew too.
         parts: number of equal parts, one after another, of which the batch consists, such as UNSB's two images of a
             sample; processes that share a batch share each part.
 
     Raises:
-        ValueError: a view or a module is unknown, or there is no step or no sample.
+        ValueError: a view or a module is unknown, or there is no step, no sample or no pair.
     """
 
     name: str
@@ -100,6 +103,7 @@ class Stage:
     setup: Callable[[], None] | None = None
     train: tuple[str, ...] | None = None
     deploys: Mapping[str, nn.Module] = field(default_factory=dict)
+    repeat_pairs: int | None = None
     parts: int = 1
 
     def __post_init__(self) -> None:
@@ -110,6 +114,8 @@ class Stage:
         named = {name for o in self.objectives for name in o.updates} | set(self.train or ())
         if named - set(self.modules):
             raise ValueError(f"stage {self.name!r} names modules it does not hold: {sorted(named - set(self.modules))}")
+        if self.repeat_pairs is not None and self.repeat_pairs < 1:
+            raise ValueError(f"stage {self.name!r}: repeat_pairs={self.repeat_pairs} is not at least one step")
         if self.steps < 1 or self.batch < 1:
             raise ValueError(f"stage {self.name!r} needs at least one step and one sample")
 

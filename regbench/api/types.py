@@ -155,6 +155,8 @@ class Batch:
         generator: on the CPU, seeded by the run, the stage and the step, so that a resumed run draws the same numbers.
             Numbers that belong to samples are drawn with ``whole_batch.draw``.
         views: the data by the name of the view; the properties below are the same, typed.
+        pair_step: the step that first had the pairs of this one: ``step``, unless the stage repeats its pairs.
+        pair_generator: as ``generator``, but the same whenever the pairs come again: for what is kept of them.
 
     Raises:
         RegbenchError: a loss reads a view that its stage does not name.
@@ -164,6 +166,8 @@ class Batch:
     step: int
     generator: torch.Generator
     views: dict[str, Pair | SelfPair | Unpaired] = field(default_factory=dict)
+    pair_step: int | None = None
+    pair_generator: torch.Generator | None = None
 
     def _view(self, name: str) -> Pair | SelfPair | Unpaired:
         if name not in self.views:
@@ -201,5 +205,4 @@ class Batch:
 
     def noise(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape, dtype and device of ``like``, repeatable for this step."""
-        noise = draw(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like))
-        return noise.to(like.device, like.dtype, non_blocking=True)
+        return draw(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like), like=like)

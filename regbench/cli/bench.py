@@ -17,7 +17,9 @@ from regbench.cli._output import echo, echo_json
 @click.option("--strategy", help="Time a training step of each stage, and the sampler alone.")
 @data_options
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]), help="Training pairs, as for `run`.")
-@click.option("--budget", default="full", show_default=True, help="Sizes to use: smoke, quick, hour, short, full.")
+@click.option(
+    "--budget", default="full", show_default=True, help="Sizes to use, by budget: smoke, quick, hour, short, full."
+)
 @click.option("--set", "sets", multiple=True, metavar="SECTION.NAME=VALUE",
               help="A setting of translator, registrator, strategy, dataset or protocol. Repeatable.")  # fmt: skip
 @click.option(

@@ -110,7 +110,7 @@ def _one(
         if path is not None:
             check_output(path, kinds, "an overlay" if name == "overlay" else "a warped image")
     found = load(what, **how).align(source, target, **reading)
-    _warn(found)
+    _warn(found, notes=not as_json)
     _write(found, outputs)
     if as_json:
         echo_json(json.dumps(facts(found)))
@@ -122,7 +122,7 @@ def _one(
     if not found.ok:
         tried = ", ".join(attempt.method for attempt in found.tried)
         raise RegbenchError(f"no answer was found for this pair (tried: {tried})")
-    if found.confidence < 0.5:
+    if found.confidence < 0.5 and not as_json:
         echo(f"warning: the confidence is {found.confidence:.2f}; look at --overlay FILE before you use this", err=True)
 
 
@@ -212,10 +212,10 @@ def _write(found: Alignment, outputs: dict[str, Path | None]) -> None:
                 getattr(saving, f"write_{name}")(found, path)
 
 
-def _warn(found: Alignment) -> None:
-    """Say what was decided for the user, and what looks wrong in the images."""
+def _warn(found: Alignment, notes: bool) -> None:
+    """Say what looks wrong in the images and, if notes are wanted, what was decided for the user."""
     for side, image in zip(("source", "target"), found.images(), strict=True):
-        for note in image.notes:
+        for note in image.notes if notes else ():
             echo(note, err=True)
         if image.little_used:
             echo(

@@ -51,7 +51,10 @@ class Laid:
     def halved(self) -> Laid:
         """The same at half the resolution."""
         size = (max(1, self.source.shape[1] // 2), max(1, self.source.shape[0] // 2))
-        grey = [cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (self.source, self.target)]
+        grey = [
+            np.asarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA), np.float32)
+            for x in (self.source, self.target)
+        ]
         masks = [(cv2.resize(x, size, interpolation=cv2.INTER_AREA) >= 1) for x in (self.seen, self.valid)]
         return Laid(grey[0], grey[1], masks[0].astype(np.float32), masks[1].astype(np.float32))
 
@@ -123,7 +126,7 @@ def lay(source: NDArray[np.floating], target: NDArray[np.floating], homography: 
     warp = onto @ homography @ np.linalg.inv(_resizing(before, (after[0], after[1])))
     laid = cv2.warpPerspective(moving, warp, (width, height), borderMode=cv2.BORDER_REPLICATE)
     seen = cv2.warpPerspective(known, warp, (width, height))
-    return Laid(laid, fixed, _inner(seen), _inner(valid))
+    return Laid(np.asarray(laid, np.float32), fixed, _inner(np.asarray(seen, np.float32)), _inner(valid))
 
 
 def area(quad: Matrix) -> float:

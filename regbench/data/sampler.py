@@ -40,10 +40,10 @@ from regbench.data.pairs import (
     sides,
     source_patch,
     target_patch,
-    to_device,
 )
 from regbench.data.photometric import Distortion
 from regbench.data.protocol import Protocol
+from regbench.devices import to_device
 from regbench.distributed.batch import draw, own, rows
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
@@ -113,7 +113,7 @@ class PairSampler:
         """Training pairs of one pass: fixed pairs, or images when every visit draws anew."""
         return len(self._fixed) if self._fixed is not None else self._count
 
-    def batch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> Batch:
+    def batch(self, stage: str, step: int, size: int, views: tuple[str, ...], repeat_pairs: int | None = None) -> Batch:
         """The batch of one step, or this process's share of it: a function of the run's seed and the arguments.
 
         Args:
@@ -121,20 +121,23 @@ class PairSampler:
             step: number of the step in it.
             size: pairs in the batch of all processes.
             views: names of the views the stage declares (``pair``, ``self_source``, ``self_target``, ``unpaired``).
+            repeat_pairs: number of steps after which the pairs come again, with other synthetic warps; None: never.
         """
-        batch = Batch(size, step, self._generator("noise", stage, step))
-        draws = self._drawn("pairs", stage, step, size)
+        pair_step = _pair_step(step, repeat_pairs)
+        noise, of_pairs = (self._generator("noise", stage, n) for n in (step, pair_step))
+        batch = Batch(size, step, noise, pair_step=pair_step, pair_generator=of_pairs)
+        draws = self._drawn("pairs", stage, pair_step, size)
         colours = draws.colours or (None, None)
         source_view, target_view = self._source_view(draws), to_device(geometry.translation(draws.origin), self.device)
         displacement, patch = draws.displacement, self.protocol.patch
         augmented = self.protocol.frozen_augment != "none"
         if augmented:
-            generator = self._generator("augment", stage, step)
+            generator = self._generator("augment", stage, pair_step)
             both = draw_views(self.protocol.frozen_augment, size, patch, self.protocol.rho, generator)
             views_of = own(both[0]), own(both[1])
             displacement = composed_label(displacement, *views_of, patch)
             first, second = (to_device(view, self.device) for view in views_of)
-            source_view, target_view = source_view @ first, target_view @ second
+            source_view, target_view = geometry.product(source_view, first), geometry.product(target_view, second)
         if {"pair", "self_source"} & set(views):
             source_images = self._source.take(draws.index)
             if augmented:
@@ -161,7 +164,7 @@ class PairSampler:
             batch.views["unpaired"] = self._unpaired(size, stage, step)
         if self._prefetches:
             for coming in range(step + 1, step + 1 + PREFETCH_STEPS):
-                self._prefetch(stage, coming, size, views)
+                self._prefetch(stage, coming, size, views, _pair_step(coming, repeat_pairs))
         return batch
 
     def _generator(self, purpose: str, stage: str, step: int) -> torch.Generator:
@@ -181,7 +184,7 @@ class PairSampler:
             draws = draw_pairs(index, self._pack.size, self.protocol, generator)
         return draws.coloured(self._pack, lambda: self._generator(f"{purpose} colours", stage, step))[rows()]
 
-    def _prefetch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> None:
+    def _prefetch(self, stage: str, step: int, size: int, views: tuple[str, ...], pair_step: int) -> None:
         """Make the draws of a coming step and prefetch their images."""
         needed: dict[str, list[Images]] = {}
         if {"pair", "self_source"} & set(views):
@@ -191,7 +194,7 @@ class PairSampler:
         if "unpaired" in views:
             needed |= {"unpaired source": [self._source], "unpaired target": [self._target]}
         for purpose, sides_needed in needed.items():
-            key = (purpose, stage, step, size)
+            key = (purpose, stage, pair_step if purpose == "pairs" else step, size)
             if key in self._ready:  # drawn a step ago
                 continue
             self._ready[key] = self._draw(*key)
@@ -205,7 +208,7 @@ class PairSampler:
         view = geometry.translation(draws.origin)
         if self.protocol.pairing != "given":  # else the images themselves are unaligned, nothing is added
             size = (self.protocol.patch, self.protocol.patch)
-            view = view @ geometry.homography_from_displacement(draws.displacement, size)
+            view = geometry.product(view, geometry.homography_from_displacement(draws.displacement, size))
         return to_device(view, self.device)
 
     def _self_pair(
@@ -215,7 +218,8 @@ class PairSampler:
         drawn = draw(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
         displacement = to_device(drawn, self.device)
         h = geometry.homography_from_displacement(displacement, (patch, patch))
-        warped = cut(images, view @ h, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
+        view = geometry.product(view, h)
+        warped = cut(images, view, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
         mask = geometry.inside(h, (patch, patch), (patch, patch))
         return SelfPair(image, warped, displacement, mask)
 
@@ -224,3 +228,8 @@ class PairSampler:
         second = self._drawn("unpaired target", stage, step, size)
         source = source_patch(self._source.take(first.index), first, self.protocol)
         return Unpaired(source, target_patch(self._target.take(second.index), second, self.protocol))
+
+
+def _pair_step(step: int, repeat_pairs: int | None) -> int:
+    """The step that first had the pairs of this one."""
+    return step if repeat_pairs is None else step % repeat_pairs

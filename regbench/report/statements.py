@@ -33,7 +33,8 @@ LEGEND = (
     " 5 %, and a lead that would last if the better row did nothing on all images of a kind that may be unseen. It"
     " counts, and only the supported statements order two rows. "
     + _VERDICTS.format(aligned="aligned", collapsed="collapsed", diverged="diverged")
-    + " Memory is the peak of the run, training included."
+    + " Memory is the peak of the run, training included. Trust: submitted numbers follow from the pairs beside them,"
+    " recomputed ones came out of the run's weights again; those of papers are reported."
 )
 PAGE_LEGEND = LEGEND.replace(
     _VERDICTS.format(aligned="aligned", collapsed="collapsed", diverged="diverged"),

@@ -165,7 +165,7 @@ def _time_strategy(
         numbers = itertools.count()
 
         def draw(stage: Stage = stage, numbers: Iterator[int] = numbers) -> None:
-            sampler.batch(stage.name, next(numbers), stage.batch, stage.views)
+            sampler.batch(stage.name, next(numbers), stage.batch, stage.views, stage.repeat_pairs)
 
         updated = {id(p): p for name in stage.updated for p in stage.modules[name].parameters()}
         size = sum(p.numel() for p in updated.values())

@@ -14,6 +14,7 @@ from regbench import __version__
 from regbench.data.packs.prepare import data_dir
 from regbench.installed import OFFICIAL, canonical
 from regbench.plugins.registry import ENV_LOAD, registry
+from regbench.threads import load
 from regbench.weights.unpickling import LEAST_TORCH, torch_is_safe
 
 
@@ -27,8 +28,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, torch, OpenCV, plugins, their versions, the data folder and what else the machine does."""
-    return [_python(), _torch(), _opencv(), *_plugins(), _official(), _data(), _load()]
+    """Look at Python, torch, how busy the machine is, OpenCV, plugins, their versions and the data folder."""
+    return [_python(), _torch(), _load(), _opencv(), *_plugins(), _official(), _data()]
 
 
 def _python() -> Finding:
@@ -41,6 +42,17 @@ def _torch() -> Finding:
     found = f"{torch.__version__}, {torch.get_num_threads()} threads, {', '.join(devices) or 'no GPU'}"
     least = ".".join(map(str, LEAST_TORCH))
     return Finding("torch", torch_is_safe(), found if torch_is_safe() else f"{found}; {least} or newer is needed")
+
+
+def _load() -> Finding:
+    found = load()
+    if found is None:
+        return Finding("load", True, "not counted on this system")
+    wanting, cores = found
+    detail = f"{wanting:.1f} processes want {cores} core{'s' if cores > 1 else ''}"
+    if wanting > cores:
+        detail += ": busy. Runs take longer than the docs say, and timings mislead; start fewer runs at once"
+    return Finding("load", True, detail)  # a busy machine is no fault of the installation
 
 
 def _opencv() -> Finding:
@@ -94,14 +106,6 @@ def _official() -> Finding:
         return Finding("versions", False, told)
     told = f"; not installed or not loaded: {', '.join(missing)}" if missing else ""
     return Finding("versions", True, f"regbench {__version__} and its plugins are of one version{told}")
-
-
-def _load() -> Finding:
-    """Whether other work takes the cores; times measured then mean little."""
-    busy, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, os.cpu_count() or 1
-    told = f"{busy:.1f} processes want to run on {cores} cores"
-    advice = "; the machine is busy: training is slower than it could be, and OMP_NUM_THREADS=1 often helps"
-    return Finding("load", True, told + (advice if busy > 1.2 * cores else ""))
 
 
 def _data() -> Finding:

@@ -193,6 +193,19 @@ def test_the_second_wave_is_more_seeds_of_rows_of_the_first():
     assert read_recipe(FOLDER / "campaign-2.toml").seeds == (1, 2)
 
 
+@pytest.mark.parametrize("name", ["campaign-1", "campaign-2", "campaign-3", "campaign-4", "campaign-4-map"])
+def test_registrators_of_the_campaign_take_as_many_steps_whatever_the_translator(name):
+    def steps(row: str) -> int:
+        c = config_of(name, row, "strategy")
+        return int(c.warm_up + c.self_steps + c.rounds * c.student_steps + (c.rounds - 1) * c.refine_steps)
+
+    rows = [cell.row for cell in cells(name) if cell.row.strategy == "colreg"]
+    compared = {row.name for row in rows if row.translator != "mimgcd" or row.name == "MIMGCD, one round"}
+    assert compared
+    colreg = steps("CoLReg, frozen" if name == "campaign-3" else "CoLReg")
+    assert {steps(row) for row in compared} == {colreg}
+
+
 def test_the_third_wave_repeats_no_row_of_the_first():
     assert not set(settings_by_row("campaign-3").values()) & set(settings_by_row("campaign-1").values())
 

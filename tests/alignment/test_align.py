@@ -151,7 +151,8 @@ def test_a_failure_and_a_doubtful_answer_look_like_it(found):
 def test_auto_goes_on_until_one_is_sure_and_says_so(monkeypatch, pair):
     order = [Choice("identity", "first"), Choice("sift", "second"), Choice("rift", "third")]
     monkeypatch.setattr(aligner, "choices", lambda: order)
-    found = regbench.align(*pair)
+    far = moved(pair[1], np.array([[1, 0, 80], [0, 1, -70], [0, 0, 1.0]]))  # doing nothing is wrong by a fifth
+    found = regbench.align(pair[0], far)
     assert found.method == "sift"
     assert [a.method for a in found.tried] == ["identity", "sift"]
     assert found.tried[0].confidence < 0.5

@@ -140,8 +140,8 @@ def test_no_unsupervised_strategy_has_a_label_or_its_seed_in_reach(component, mo
         def __init__(self, pack, protocol, seed, labels):
             super().__init__(pack, protocol, seed=SEED, labels=labels)
 
-        def batch(self, stage, step, size, views):
-            recorded.append((stage, step, size, super().batch(stage, step, size, views)))
+        def batch(self, stage, step, size, views, repeat_pairs):
+            recorded.append((stage, step, size, super().batch(stage, step, size, views, repeat_pairs)))
             return recorded[-1][-1]
 
     monkeypatch.setattr(training, "PairSampler", Recording)

@@ -198,6 +198,27 @@ def test_another_step_stage_or_seed_draws_something_else(tiny_pack, pairing):
         assert changed.generator.initial_seed() != base.generator.initial_seed()
 
 
+@pytest.mark.parametrize(
+    "settings", [{"pairing": "frozen"}, {"pairing": "online"}, {"frozen_augment": "sync_flip_rot"}]
+)
+def test_pairs_that_come_again_are_warped_anew(tiny_pack, settings):
+    sampler = PairSampler(tiny_pack, protocol(**settings), seed=5)
+    first, second, again = (sampler.batch("s", step, 8, VIEWS, repeat_pairs=2) for step in (0, 1, 2))
+    assert [batch.pair_step for batch in (first, second, again)] == [0, 1, 0]
+    assert all(same(first, sampler.batch("s", 0, 8, VIEWS)).values())  # the first visit is that of a stage without
+    for name in ("source", "target"):
+        assert torch.equal(getattr(again.pair, name), getattr(first.pair, name))
+        assert not torch.equal(getattr(again.pair, name), getattr(second.pair, name))
+    for name in ("self_source", "self_target"):
+        one, other = getattr(first, name), getattr(again, name)
+        assert torch.equal(one.image, other.image)
+        assert not torch.equal(one.displacement, other.displacement)
+        assert not torch.equal(one.warped, other.warped)
+    assert again.pair_generator.initial_seed() == first.pair_generator.initial_seed() == first.generator.initial_seed()
+    assert again.generator.initial_seed() != first.generator.initial_seed()
+    assert not torch.equal(first.unpaired.source, again.unpaired.source)
+
+
 def visits(sampler, steps=12, size=60):
     """{(image, x, y): set of displacements} of every pair met."""
     met = {}

@@ -40,6 +40,7 @@ COMMANDS = {
     "supervised": ["--strategy", "supervised", *SMOKE],
     "self-supervised": ["--strategy", "self-supervised", *SMOKE],
     "colreg": COLREG,
+    "colreg-pool": [*COLREG, "--set", "strategy.rounds=1", "--set", "strategy.pool=2"],
     **{name: ["--strategy", name, *SMOKE] for name in ("scpnet", "alto", "bihome", "cudhn")},
     "nemar": ["--strategy", "nemar", "--translator", "mimgcd", *SMOKE],
     "dfmir": ["--strategy", "dfmir", "--translator", "cut", *SMOKE],
@@ -71,10 +72,11 @@ KILLS = [
     ("supervised", DIE_IN_WRITE),
     ("self-supervised", DIE_IN_STEP.format(stage="self-supervised")),
     *(("colreg", DIE_IN_STEP.format(stage=stage)) for stage in COLREG),
+    ("colreg-pool", DIE_IN_STEP.format(stage="r-self-0")),  # in the first step whose translations were kept
     ("colreg", DIE_IN_WRITE),
     *((name, DIE_IN_STEP.format(stage=stage)) for name, stage in (STAGES | ADVERSARIAL).items()),
 ]
-IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-write", *STAGES, *ADVERSARIAL]
+IDS = ["supervised", "write", "self-supervised", *COLREG, "colreg-pool", "colreg-write", *STAGES, *ADVERSARIAL]
 
 
 def train(regbench, teacher, name: str, out: str, inject: str = ""):

@@ -2,8 +2,6 @@
 
 from types import SimpleNamespace
 
-import pytest
-
 from regbench import __version__
 from regbench.installed import OFFICIAL
 from regbench.tools import doctor
@@ -33,15 +31,6 @@ def test_an_installation_without_networks_is_told(monkeypatch):
 def test_strangers_have_versions_of_their_own(monkeypatch):
     pretend(monkeypatch, dict.fromkeys(OFFICIAL, __version__) | {"regbench-mine": "7.0"})
     assert doctor._official().ok
-
-
-@pytest.mark.parametrize(("load", "busy"), [(0.1, False), (64.0, True)])
-def test_a_busy_machine_is_told(monkeypatch, load, busy):
-    monkeypatch.setattr(doctor.os, "getloadavg", lambda: (load, load, load), raising=False)
-    monkeypatch.setattr(doctor.os, "cpu_count", lambda: 2)
-    found = doctor._load()
-    assert found.ok, "it is no fault of the installation"
-    assert ("OMP_NUM_THREADS" in found.detail) is busy
 
 
 def test_two_wheels_of_opencv_are_told(monkeypatch):

@@ -21,7 +21,7 @@ class ToySampler:
 
     device = torch.device("cpu")
 
-    def batch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> Batch:
+    def batch(self, stage: str, step: int, size: int, views: tuple[str, ...], repeat_pairs: int | None = None) -> Batch:
         generator = torch.Generator().manual_seed(hash((stage == "second", step)) % 2**31)
         x = torch.randn(size, 4, generator=generator)
         batch = Batch(size, step, generator)

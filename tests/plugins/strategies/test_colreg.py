@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -122,6 +124,40 @@ def test_the_reference_is_the_pairs_own_target_or_another(reference, shown):
     logged = made._self_loss(batch, {})
     assert logged["follows_source"] > logged["follows_target"]  # the spy's translation is the source
     assert torch.equal(seen[0], batch.pair.target[shown])
+
+
+def test_translations_of_the_pool_are_kept_until_the_stage_begins_again():
+    made, told = strategy(pool=2, rounds=1), torch.zeros(2, 4, 2)
+    stages = {stage.name: stage for stage in planned_stages(made, context("copy-target"))}
+    asked = []
+
+    class Spy:
+        def translate(self, source, target, *, generator):
+            asked.append(generator.initial_seed())
+            return source + torch.rand(source.shape, generator=generator)
+
+    made.translator, made.r_self = Spy(), Student(told)
+    made.r_self.loss = lambda found, label: label.sum()
+
+    def seen(step):
+        batch = unaligned(told)
+        again = {"pair_step": step % 2, "pair_generator": torch.Generator().manual_seed(step % 2)}
+        made._self_loss(replace(batch, **again), {})
+        return made.r_self.seen[1]
+
+    first = [seen(step) for step in range(6)]
+    assert asked == [0, 1]
+    assert all(found is first[step % 2] for step, found in enumerate(first))
+    assert stages["r-self-0"].repeat_pairs == 2
+    assert stages["r-0"].repeat_pairs is None
+    stages["r-self-0"].setup()  # as after a resume
+    assert seen(3) is seen(3)
+    assert asked == [0, 1, 1]
+
+
+def test_without_a_pool_the_run_is_recorded_as_before_there_was_one():
+    assert "pool" not in CoLRegConfig().model_dump(mode="json")
+    assert CoLRegConfig(pool=3).model_dump(mode="json")["pool"] == 3
 
 
 class Teacher:

@@ -252,3 +252,12 @@ def test_what_is_deployed_sees_what_was_trained():
     (stage,) = made.stages(ctx)
     assert stage.views == ("self_source", "self_target")
     assert stage.deploys == {"registrator": made.whole}
+
+
+def test_golden_contrasts():
+    """The draws and their order are part of what a seed means."""
+    grey, colour = (drawn(textured(2, (32, 32)), channels=channels) for channels in ("grey", "colour"))
+    found = [*grey[:, 0, 7, 9], *grey.mean((1, 2, 3)), *colour[:, 2, 7, 9], *colour.mean((1, 2, 3))]
+    assert [float(x) for x in found] == pytest.approx(
+        [0.616, 0.9643, 0.4303, 0.6291, 0.3902, 0.6187, 0.3088, 0.4576], abs=1e-3
+    )

@@ -14,7 +14,8 @@ Labels whose quadrilateral folds or leaves twice the range have no weight (``fil
 which R_s has no answer. ``refine_r = False`` leaves out R: R_s supplies the homographies (the fourth configuration of
 Fig. 10). In ``warm_up`` steps R_s first learns to register the warped source to the source itself: there it learns to
 read correlations in a hundred steps, on translations in several hundred. The paper has no warm-up, and the published
-schedule none; the short presets need it.
+schedule none; the short presets need it. With a ``pool`` R_s meets the pairs of so many steps again and again, each
+time by another warp of the source: the translator is frozen meanwhile, and what it made of them is kept.
 """
 
 from __future__ import annotations
@@ -70,8 +71,12 @@ class CoLRegConfig(ComponentConfig):
     reference: Literal["paired", "random"] = Field("paired", description="target image that lends its modality to R_s")
     filter: bool = Field(True, description="no weight for labels that fold or leave twice the range")
     refine_r: bool = Field(True, description="train R; False lets R_s supply the homographies")
+    pool: int | None = Field(
+        None, ge=1, description="steps of R_s whose pairs come again with their translations, warped anew; null: none"
+    )
 
     presets = COLREG_PRESETS
+    left_out = {"pool": None}
 
 
 class CoLReg(TrainingStrategy):
@@ -87,6 +92,7 @@ class CoLReg(TrainingStrategy):
         self.r_self = ctx.registrator("r_self")
         self.r = ctx.registrator("r") if self.config.refine_r else self.r_self
         self._fidelity: dict[str, Tensor] = {}
+        self._translations: dict[int, Tensor] = {}  # of the pool, by the step that first had the pairs
         return self.r
 
     def stages(self, ctx: Context) -> tuple[Stage, ...]:
@@ -135,7 +141,9 @@ class CoLReg(TrainingStrategy):
             objectives=(self._objective(ctx, "r_self", self._self_loss, lr),),
             modules={"translator": self.translator, "r_self": self.r_self},
             begin=_copy(self.r, self.r_self) if number else None,
+            setup=self._translations.clear,
             deploys={"r_self": self.r_self},
+            repeat_pairs=self.config.pool,
         )
 
     def _student_stage(self, ctx: Context, number: int) -> Stage:
@@ -148,6 +156,7 @@ class CoLReg(TrainingStrategy):
             objectives=(self._objective(ctx, "r", self._student_loss, constant(c.student_lr)),),
             modules={"r_self": self.r_self, "r": self.r},
             begin=_copy(self.r_self, self.r),
+            setup=self._translations.clear,
             deploys={"r": self.r},
         )
 
@@ -174,13 +183,23 @@ class CoLReg(TrainingStrategy):
         reference = pair.target
         if self.config.reference == "random":
             reference = whole_batch.gather(reference).roll(1, dims=0)[whole_batch.rows()]
-        with torch.no_grad():
-            translated = self.translator.translate(pair.source, reference, generator=batch.generator)
+        translated = self._translated(batch, pair.source, reference)
         if batch.step == 0 or not self._fidelity:  # once a stage, and once more after a resume
             self._fidelity = self._probe(pair.source, reference, translated)
         registration = self.r_self(own.warped, translated)
         loss = self.r_self.loss(registration, own.displacement)
         return {"loss": loss, "ace": _corner_error(registration, own.displacement)} | self._fidelity
+
+    def _translated(self, batch: Batch, source: Tensor, reference: Tensor) -> Tensor:
+        """The translation of the source; with a pool it is kept until the pairs come again."""
+        with torch.no_grad():
+            if self.config.pool is None:
+                return self.translator.translate(source, reference, generator=batch.generator)
+            assert batch.pair_step is not None
+            if batch.pair_step not in self._translations:
+                translated = self.translator.translate(source, reference, generator=batch.pair_generator)
+                self._translations[batch.pair_step] = translated
+            return self._translations[batch.pair_step]
 
     def _student_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """Eq. 18: R on the real pair, against the label the frozen R_s gives it."""
@@ -247,7 +266,7 @@ def _corner_error(registration: Registration, label: Tensor) -> Tensor:
 
 def _exposed(image: Tensor, batch: Batch) -> Tensor:
     """Another exposure of each image: gain in [0.8, 1.2], offset in [-0.1, 0.1], gamma in [0.8, 1.25]."""
-    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1)
-    draws = draws.to(image.device)
+    generator = batch.generator
+    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=generator), len(image), dim=1, like=image)
     gain, offset, gamma = 0.8 + 0.4 * draws[0], 0.2 * (draws[1] - 0.5), 0.8 + 0.45 * draws[2]
     return (gain * image.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)
