@@ -50,5 +50,22 @@ def test_every_part_is_kept_and_the_next_run_goes_on(tmp_path):
         assert {"mace", "identity"} < set(second[f"cell {name}"]["curve"][0]), second[f"cell {name}"]
     coming = json.loads((tmp_path / "2" / "next.json").read_text())
     assert coming["runs"] == 2
+    assert set(coming["files"]) == {"unet", "r-self"}, "no later run starts from the control"
     assert coming["steps"]["unet"] == cell["steps"][1]
     assert all((tmp_path / "2" / file).is_file() for files in coming["files"].values() for file in files)
+
+
+def test_no_run_of_the_queue_writes_more_than_seven_files():
+    """Beside two files of facts: shards of what later runs start from. The U-Net's 22 M weights take four at most."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks.gpu.cells import CELLS, Progress
+    finally:
+        sys.path.remove(str(ROOT))
+    progress, trained = Progress(), set()
+    while progress.queue:
+        assert all(need in trained for name in progress.queue[0] for need in CELLS[name].needs), progress.queue[0]
+        trained |= set(progress.queue[0])
+        shards = {"unet": 4} | {name: 1 for name in CELLS if name != "unet"}
+        assert 2 + sum(shards[name] for name in progress.wanted & trained) <= MOST_FILES
+        progress.queue = progress.queue[1:]

@@ -104,6 +104,11 @@ class Progress:
     files: dict[str, list[str]] = field(default_factory=dict)
     curves: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
+    @property
+    def wanted(self) -> set[str]:
+        """Cells that a coming run, after the one in progress, starts from."""
+        return {cell for cells in self.queue[1:] for name in cells for cell in (name, *CELLS[name].needs)}
+
     @classmethod
     def read(cls, folder: Path | None) -> Progress:
         """Of the last short run; fresh without one."""
@@ -152,7 +157,8 @@ class Training:
             done += 1
         curve.append({"step": done, "s": round(seconds()), **look()})
         self.progress.steps[name] = done
-        self.progress.files[name] = self._save(name, _module(run, cell.module))
+        if name in self.progress.wanted:
+            self.progress.files[name] = self._save(name, _module(run, cell.module))
         return {
             "asks": cell.asks,
             "steps": [start, done],
@@ -164,8 +170,7 @@ class Training:
         """Write what the next short run needs: ``next.json``, and shards of cells that it starts from."""
         progress = self.progress
         progress.runs += 1
-        progress.queue = progress.queue[1:]
-        wanted = {cell for cells in progress.queue for name in cells for cell in (name, *CELLS[name].needs)}
+        wanted, progress.queue = progress.wanted, progress.queue[1:]
         for name in list(progress.files):
             for file in progress.files[name]:
                 here = self.kept.out / file
