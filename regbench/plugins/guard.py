@@ -43,8 +43,7 @@ def _pressed() -> Iterator[list[int]]:
     pressed: list[int] = []
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        pressed.append(0)  # not known, so every interrupt counts as pressed
-        yield pressed
+        yield pressed  # Ctrl-C raises nothing here: it is the main thread's, or ignored as in a job of the background
         return
 
     def handler(number: int, frame: FrameType | None) -> None:

@@ -203,7 +203,7 @@ def test_every_choice_is_a_setting():
     assert set(Contrast.model_fields) < names
     found = build_config(component, {"knots": 3, "noise_strength": 0.2, "steps": 7})
     assert (found.knots, found.noise_strength, found.steps) == (3, 0.2, 7)
-    assert set(component.load().Config.presets) == {"quick", "smoke"}
+    assert set(component.load().Config.presets) == {"hour", "quick", "smoke"}
 
 
 def test_both_images_of_a_pair_get_a_contrast_of_their_own():
