@@ -31,6 +31,8 @@ VERBS = {
     "weights": "import published checkpoints as safetensors, export networks as ONNX",
     "bench": "time components on this machine: forwards, training steps, the sampler",
     "ablate": "run all combinations of a recipe and write their board",
+    "runs": "list, show and remove runs",
+    "report": "write a finished run as one HTML page",
     "recipes": "list, show and start the recipes that `ablate` runs",
     "leaderboard": "build, check and export leaderboards of committed results",
     "compare": "compare two runs on the same test pairs",

@@ -87,8 +87,9 @@ def amplitudes(
         bank = log_gabor_bank(*size, scales, orientations, min_wavelength, mult, sigma_on_f, device=grey.device)
         spectrum = torch.fft.fft2(padded)  # (B, 1, H', W')
         # One orientation at a time: the complex response of all of them would be 24 images per image.
-        summed = [torch.fft.ifft2(spectrum * bank[o]).abs().sum(dim=1) for o in range(orientations)]
-        return torch.stack(summed, dim=1)[..., PAD : PAD + h, PAD : PAD + w]
+        responses = (torch.fft.ifft2(spectrum * bank[o]) for o in range(orientations))
+        inner = (response[..., PAD : PAD + h, PAD : PAD + w] for response in responses)
+        return torch.stack([response.abs().sum(dim=1) for response in inner], dim=1)
 
 
 def to_grey(image: Tensor) -> Tensor:

@@ -200,13 +200,13 @@ def write_html(root: Path, names: Iterable[str], out: Path, *, pictures: bool = 
     written = []
     for name in boards(root, names):
         board = load_board(root / "results" / name)
-        painters = {section: _painter(rows) for section, rows in board.sections.items()} if pictures else {}
+        painters = {section: painter_of(rows) for section, rows in board.sections.items()} if pictures else {}
         written.append(out / f"{name}.html")
         write_text(written[-1], to_html(board, painters))
     return written
 
 
-def _painter(rows: Sequence[BoardRow]) -> Painter | str:
+def painter_of(rows: Sequence[BoardRow]) -> Painter | str:
     """The function that draws the test pairs of a section, or a sentence that says why none are shown."""
     from regbench.report.figures.overlay import DifferentPairsError, is_embedded, scenes_of
 

@@ -100,7 +100,7 @@ def test_the_command_line(place, root):
 def test_agreement():
     truth = np.zeros((4, 4, 2))
     a = Pairs.of(truth, truth, [True, True, False, False], range(4))
-    b = Pairs.of(truth, [*truth, [[0.04]], [[0.06]], [[9]], [[0]]], [True, True, False, True], range(4))
+    b = Pairs.of(truth, truth + np.array([0.04, 0.06, 9, 0])[:, None, None], [True, True, False, True], range(4))
     assert agreement(a, a) == 1.0
     assert agreement(a, b) == 0.5
     assert agreement(a, Pairs.of(truth[:2], truth[:2], [True, True], range(2))) == 0.0

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -41,6 +41,9 @@ from regbench.report.statements import (
 )
 from regbench.report.table import number, range_in_words
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 Painter = Callable[[RankedRow, int], Scene]
 """Draws a test pair, given by its number, with the estimate of a row's first run."""
 
@@ -53,31 +56,61 @@ def to_html(board: Board, painters: Mapping[Section, Painter | str] | None = Non
         painters: by section: the function that draws its test pairs, or a sentence that says why none are shown.
             Sections that are absent show neither.
     """
+    sections = ranked_sections(board)
+    return (
+        environment()
+        .get_template("board.html")
+        .render(
+            title=board.settings.title or board.name,
+            description=" ".join(board.settings.description.split()),
+            notes=board.settings.notes,
+            legend=PAGE_LEGEND,
+            downloads=_downloads(board),
+            warnings=warnings(sections, board.settings.controls),
+            sections=[
+                _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
+                for n, (section, ranking) in enumerate(sections, 1)
+            ],
+            stale=stale_table(board) if board.stale else None,
+            stale_note=STALE_NOTE,
+            note=REPORTED_NOTE,
+        )
+    )
+
+
+def environment() -> Environment:
+    """The templates of pages; text of unknown origin is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("regbench.report.render"),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["code"] = _code
-    sections = ranked_sections(board)
-    return environment.get_template("board.html").render(
-        title=board.settings.title or board.name,
-        description=" ".join(board.settings.description.split()),
-        notes=board.settings.notes,
-        legend=PAGE_LEGEND,
-        downloads=_downloads(board),
-        warnings=warnings(sections, board.settings.controls),
-        sections=[
-            _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
-            for n, (section, ranking) in enumerate(sections, 1)
+    made.filters["code"] = _code
+    return made
+
+
+def section_plots(ranking: Ranking, painter: Painter | str) -> dict[str, Any]:
+    """The variables of curves and of pictures of pairs.
+
+    Args:
+        ranking: of one section.
+        painter: draws its test pairs, or a sentence that says why none are shown.
+    """
+    finished = [(n, ranked) for n, ranked in enumerate(ranking.rows, 1) if ranked.values]
+    return {
+        "ticks": [
+            {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}
+            for i, px in enumerate(np.linspace(0.0, LARGEST_ERROR, 5).tolist())
         ],
-        stale=stale_table(board) if board.stale else None,
-        stale_note=STALE_NOTE,
-        note=REPORTED_NOTE,
-    )
+        "lines": [_line(n, ranked, i) for i, (n, ranked) in enumerate(finished)],
+        "examples": []
+        if isinstance(painter, str)
+        else [example for n, ranked in finished for example in _examples(n, ranked, painter)],
+        "no_examples": painter if isinstance(painter, str) else "",
+    }
 
 
 def _section_variables(
@@ -107,15 +140,7 @@ def _section_variables(
             if note
         ],
         "data": _data(finished, ranking),
-        "ticks": [
-            {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}
-            for i, px in enumerate(np.linspace(0.0, LARGEST_ERROR, 5).tolist())
-        ],
-        "lines": [_line(n, ranked, i) for i, (n, ranked) in enumerate(finished)],
-        "examples": []
-        if isinstance(painter, str)
-        else [example for n, ranked in finished for example in _examples(n, ranked, painter)],
-        "no_examples": painter if isinstance(painter, str) else "",
+        **section_plots(ranking, painter),
         "printed": reported(board.papers, section.dataset, ranking),
     }
 
