@@ -17,7 +17,7 @@ WORKS = {
     "generator": MCNET | {"plant": "generator", "judged": False},
     "list": MCNET | {"plant": "list", "judged": False},
 }
-LAUNCHES = 1050
+LAUNCHES = 400
 """Of one training step of MCNet at its smallest size, with a margin of a few per cent."""
 
 
