@@ -17,8 +17,8 @@ WORKS = {
     "generator": MCNET | {"plant": "generator", "judged": False},
     "list": MCNET | {"plant": "list", "judged": False},
 }
-LAUNCHES = 1050
-"""Of one training step of MCNet at its smallest size, with a margin of a few per cent."""
+LAUNCHES = {"plain": 400, "second device": 400, "bf16": 1050}
+"""Most launches of one training step of MCNet at its smallest size; bf16 adds casts."""
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_steps_checkpoint_and_resume_keep_devices_apart_and_never_wait(found, na
     assert "error" not in outcome, outcome
     (stage,) = (facts for key, facts in outcome["stages"].items() if key != "judged")
     assert not stage["waits"] | stage["copies"] | stage["pageable"]
-    assert 0 < stage["launches"] <= LAUNCHES, stage["by_operator"]
+    assert 0 < stage["launches"] <= LAUNCHES[name], stage["by_operator"]
 
 
 def test_the_numbers_are_those_of_a_cpu(found):

@@ -73,10 +73,10 @@ class _Watched:
         self._sampler, self._begins = sampler, begins
         self.device = sampler.device
 
-    def batch(self, stage: str, step: int, size: int, views: tuple[str, ...]) -> Batch:
+    def batch(self, stage: str, step: int, *others: Any) -> Batch:
         """The sampler's own batch."""
         self._begins(step)
-        return self._sampler.batch(stage, step, size, views)
+        return self._sampler.batch(stage, step, *others)
 
 
 def run(work: Work) -> dict[str, Any]:

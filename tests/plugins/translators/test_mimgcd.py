@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -80,14 +81,14 @@ def test_runs_made_before_open_with_their_groups():
     recorded = MIMGCDConfig(**MIMGCDConfig.presets["tiny"]).model_dump()
     del recorded["norm_group"]
     described = Component(name="mimgcd", distribution="x", version="0", config=recorded)
-    chosen = _configured("translator", described)
+    chosen = _configured("translator", described, Path("run"))
     assert chosen is not None
     assert chosen.config.norm_group == 1
     with torch.device("meta"):
         old = chosen.component.load()(chosen.config, INFO)
     assert {number for channels, number in groups(old.unet) if channels == 8} == {8}
     kept = Component(name="mimgcd", distribution="x", version="0", config=recorded | {"norm_group": 4})
-    assert _configured("translator", kept).config.norm_group == 4
+    assert _configured("translator", kept, Path("run")).config.norm_group == 4
 
 
 def test_tweedie_inverts_the_forward_process():
