@@ -114,7 +114,7 @@ def test_a_run_brings_its_range(trained, tmp_path, scene):
     torch.testing.assert_close(seen, load(tmp_path / "a.png"), rtol=0, atol=3e-4)
     of_counts, said = call(tmp_path / "c.png", tmp_path / "b.png", "--run", trained["ranged"], "--json")
     of_bytes, _ = call(tmp_path / "a.png", tmp_path / "b.png", "--run", trained["ranged"], "--json")
-    np.testing.assert_allclose(of_counts["homography"], of_bytes["homography"], rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(of_counts["homography"], of_bytes["homography"], rtol=0.02, atol=0.1)
     assert "of its range" not in said
     assert of_counts["ranges"]["source"] == {"values": [LOW, HIGH], "how": "as recorded"}
     assert "says nothing of uint8" in of_bytes["ranges"]["source"]["how"]

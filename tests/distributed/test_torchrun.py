@@ -133,6 +133,7 @@ def test_processes_have_a_gpu_each(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     assert device_of("auto", World(Rank(3, 4, 1))) == torch.device("cuda:1")
     assert device_of("cuda", World(Rank(0, 2, 0))) == torch.device("cuda:0")
     assert device_of("cpu", World(Rank(1, 2, 1))) == torch.device("cpu")
