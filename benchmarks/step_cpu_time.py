@@ -5,8 +5,8 @@
 
 Steps are real ones on the embedded pairs, by one thread. The first ``--warm-up`` steps are not counted, among them
 those that fill a pool. Prints the least and the median milliseconds that the process has spent in a step, and the
-median of the sampler alone. To compare two versions of the code, run it in turns in both checkouts: other processes slow a step down
-through the cache they share, so that even CPU time drifts by a tenth.
+median of the sampler alone. To compare two versions of the code, run it in turns in both checkouts: other processes
+slow a step down through the cache they share, so that even CPU time drifts by a tenth.
 """
 
 from __future__ import annotations
