@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REGBENCH := $(BIN)/regbench
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-gpu faults contract lint types boards format clean
+.PHONY: demo test test-slow test-gpu faults contract lint types boards site format clean
 
 $(STAMP): requirements.txt constraints.txt pyproject.toml datasets/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
@@ -52,6 +52,11 @@ types: $(STAMP)
 
 boards: $(STAMP)
 	$(REGBENCH) leaderboard check
+
+# The pages under docs/ as a site, in site/; a link that leads nowhere fails.
+site: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[site]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -28,6 +28,10 @@ class DataError(RegbenchError):
     """A file or folder is missing, truncated or not what its format promises (exit code 1)."""
 
 
+class NewerError(DataError):
+    """A file is of a newer regbench than this one, which must not replace it (exit code 1)."""
+
+
 class PluginError(RegbenchError):
     """A plugin could not be imported or broke its contract (exit code 1)."""
 
@@ -39,7 +43,7 @@ class DivergedError(RegbenchError):
 
 
 class InterruptedRun(RegbenchError):
-    """A signal stopped the run after its checkpoint was written (exit code 1)."""
+    """A signal ended the work, and the same command goes on with it (exit code of :mod:`regbench.interrupts`)."""
 
     everywhere = True
 

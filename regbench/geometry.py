@@ -8,9 +8,14 @@
 
 H is solved in closed form (Heckbert 1989, square to quadrilateral), never with a linear solver: on CUDA a solver
 synchronises with the host. OpenCV is the test oracle.
+
+Coordinates are never in reduced precision. What is given in half precision is promoted to float32, and products of
+coordinates go through :func:`product`, which neither autocast nor TF32 rounds: eight bits cannot address 128 pixels.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +72,25 @@ def homography_from_displacement(displacement: Tensor, size: Size) -> Tensor:
     )
 
 
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product ``a @ b`` of coordinates, in the precision of its factors.
+
+    ``@`` itself rounds its factors to 8 bits under autocast, and to 11 on CUDA where TF32 is allowed.
+
+    Args:
+        a: ``(..., N, K)``, K at most three. Half precision is promoted to float32.
+        b: ``(..., K, M)``.
+
+    Returns:
+        ``(..., N, M)``.
+    """
+    a, b = _at_least_float32(a), _at_least_float32(b)
+    rounds = torch.is_autocast_enabled(a.device.type) or torch.get_float32_matmul_precision() != "highest"
+    if a.device.type == "cpu" and not rounds:
+        return a @ b
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(dim=-2)
+
+
 HORIZON = 1e-6
 """Least denominator of sampling coordinates (H[2,2] = 1: at the origin it is one)."""
 
@@ -83,8 +107,9 @@ def transform_points(homography: Tensor, points: Tensor, *, horizon: float = 0.0
     Returns:
         ``(..., N, 2)`` pixels.
     """
-    xy = points @ homography[..., :2, :2].transpose(-1, -2) + homography[..., None, :2, 2]
-    z = points @ homography[..., 2, :2, None] + homography[..., None, 2, 2:]
+    homography, points = _at_least_float32(homography), _at_least_float32(points)
+    xy = product(points, homography[..., :2, :2].transpose(-1, -2)) + homography[..., None, :2, 2]
+    z = product(points, homography[..., 2, :2, None]) + homography[..., None, 2, 2:]
     if horizon:
         z = torch.where(z.abs() < horizon, torch.full_like(z, horizon), z)
     return xy / z
@@ -92,29 +117,32 @@ def transform_points(homography: Tensor, points: Tensor, *, horizon: float = 0.0
 
 def displacement_from_homography(homography: Tensor, size: Size) -> Tensor:
     """Corner displacements ``(..., 4, 2)`` in pixels of a homography ``(..., 3, 3)`` at the corners of ``size``."""
+    homography = _at_least_float32(homography)
     c = corners(size, dtype=homography.dtype, device=homography.device)
     return transform_points(homography, c) - c
 
 
 def normalise(homography: Tensor) -> Tensor:
     """Scale so that H[2,2] = 1."""
+    homography = _at_least_float32(homography)
     return homography / homography[..., 2:, 2:]
 
 
 def invert(homography: Tensor) -> Tensor:
     """Inverse by the adjugate, scaled to H[2,2] = 1; no solver, no synchronisation."""
-    r0, r1, r2 = homography.unbind(-2)
+    r0, r1, r2 = _at_least_float32(homography).unbind(-2)
     adjugate = torch.stack([torch.linalg.cross(r1, r2), torch.linalg.cross(r2, r0), torch.linalg.cross(r0, r1)], dim=-1)
     return normalise(adjugate)
 
 
 def compose(second: Tensor, first: Tensor) -> Tensor:
     """The homography that applies ``first``, then ``second``, scaled to H[2,2] = 1."""
-    return normalise(second @ first)
+    return normalise(product(second, first))
 
 
 def translation(offset: Tensor) -> Tensor:
     """Homographies ``(..., 3, 3)`` that add ``offset`` ``(..., 2)`` pixels."""
+    offset = _at_least_float32(offset)
     eye = torch.eye(3, dtype=offset.dtype, device=offset.device).expand(*offset.shape[:-1], 3, 3).clone()
     eye[..., :2, 2] = offset
     return eye
@@ -125,8 +153,10 @@ def resize_matrix(
 ) -> Tensor:
     """``(3, 3)`` map of pixel coordinates when an image is resized, pixel centres: x' = (x + 1/2) s - 1/2."""
     sy, sx = after[0] / before[0], after[1] / before[1]
-    rows = [[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]]
-    return torch.tensor(rows, dtype=dtype, device=device)
+    rows = [[sx, 0.0, (sx - 1) / 2], [0.0, sy, (sy - 1) / 2], [0.0, 0.0, 1.0]]
+    # Filled on the device: a constant copied from the host would synchronise with it at every call.
+    full = partial(torch.full, (), dtype=dtype, device=device)
+    return torch.stack([torch.stack([full(value) for value in row]) for row in rows])
 
 
 def rescale(homography: Tensor, source: tuple[Size, Size], target: tuple[Size, Size] | None = None) -> Tensor:
@@ -140,10 +170,9 @@ def rescale(homography: Tensor, source: tuple[Size, Size], target: tuple[Size, S
     Returns:
         ``(..., 3, 3)`` between images of the sizes ``source[1]`` and ``target[1]``.
     """
-    kind = {"dtype": homography.dtype, "device": homography.device}
-    into = resize_matrix(*(target or source), **kind)  # type: ignore[arg-type]
-    back = resize_matrix(source[1], source[0], **kind)  # type: ignore[arg-type]
-    return normalise(into @ homography @ back)
+    homography = _at_least_float32(homography)
+    make = partial(resize_matrix, dtype=homography.dtype, device=homography.device)
+    return normalise(product(product(make(*(target or source)), homography), make(source[1], source[0])))
 
 
 def pixel_grid(
@@ -237,8 +266,10 @@ def inside(homography: Tensor, out_size: Size, in_size: Size) -> Tensor:
 
 def is_convex(displacement: Tensor, size: Size) -> Tensor:
     """``(...,)`` bool: the moved corners form a strictly convex quadrilateral with the source's orientation."""
+    displacement = _at_least_float32(displacement)
     quad = displacement + corners(size, dtype=displacement.dtype, device=displacement.device)
-    ring = quad[..., [0, 1, 3, 2], :]  # TL, TR, BR, BL: clockwise on screen
+    top_left, top_right, bottom_left, bottom_right = quad.unbind(-2)
+    ring = torch.stack([top_left, top_right, bottom_right, bottom_left], dim=-2)  # clockwise on screen
     edge = ring.roll(-1, dims=-2) - ring
     following = edge.roll(-1, dims=-2)
     turn = edge[..., 0] * following[..., 1] - edge[..., 1] * following[..., 0]
@@ -253,4 +284,5 @@ def is_usable(displacement: Tensor, size: Size) -> Tensor:
 
 def corner_error(estimate: Tensor, truth: Tensor) -> Tensor:
     """Average corner error per pair, ``(B,)`` pixels: mean Euclidean distance over the four corners."""
-    return torch.linalg.vector_norm(estimate - truth, dim=-1).mean(dim=-1)
+    difference = _at_least_float32(estimate) - _at_least_float32(truth)
+    return torch.linalg.vector_norm(difference, dim=-1).mean(dim=-1)

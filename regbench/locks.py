@@ -16,6 +16,8 @@ except ImportError:  # Windows
 
 _HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
 _CANNOT_BE_WRITTEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+# Neither followed, where the path is a link that a stranger's folder brought, nor emptied.
+_MADE = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 _warned: set[Path] = set()
 
 
@@ -24,39 +26,52 @@ class HeldError(Exception):
 
 
 @contextmanager
-def locked(path: Path, *, wait: bool) -> Iterator[None]:
+def locked(path: Path, *, wait: bool, work: str = "") -> Iterator[None]:
     """Hold the lock of a file while the block runs.
 
     Where the file system has no locks the block runs all the same, after a warning on stderr. In a folder that this
     process cannot write to it runs without a warning: there is nothing that a rival could spoil.
 
     Args:
-        path: the lock's own file; its folder exists.
-        wait: wait for a process that holds it, instead of raising.
+        path: the lock's own file, whose folder exists; or a folder, which is locked itself.
+        wait: wait for a process that holds it, instead of raising; a line on stderr says so.
+        work: what that process does, for the line, such as ``prepares synthetic``.
 
     Raises:
         HeldError: another process holds it, and ``wait`` is not set.
         OSError: the file cannot be made for another reason, such as a full disk, or it is a link.
     """
     try:
-        # Neither followed, where the path is a link that a stranger's folder brought, nor emptied.
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666), "r+b")
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else _MADE, 0o666)
     except OSError as error:
         if error.errno not in _CANNOT_BE_WRITTEN:
             raise
         yield
         return
-    with file:
+    try:
         if fcntl is None:
             _warn(path.parent, "this system has none")
         else:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(handle, path, wait, work)
             except OSError as error:
-                if not wait and error.errno in _HELD:
-                    raise HeldError(str(path)) from None
                 _warn(path.parent, os.strerror(error.errno) if error.errno else str(error))
         yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path, wait: bool, work: str) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _HELD:
+            raise
+        if not wait:
+            raise HeldError(str(path)) from None
+        sys.stderr.write(f"regbench: waiting for another process that {work or 'works there'} (it holds {path})\n")
+        sys.stderr.flush()
+        fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def _warn(folder: Path, reason: str) -> None:

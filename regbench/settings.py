@@ -126,7 +126,8 @@ def _as_texts(value: Any, text: str, places: Iterable[tuple[Any, ...]], only: ty
         node: Any = changed
         texts: Any = written
         for step in place:
-            if (isinstance(node, list) and isinstance(step, int)) or (isinstance(node, dict) and step in node):
+            listed = isinstance(node, list) and isinstance(step, int) and step < len(node)
+            if listed or (isinstance(node, dict) and step in node):
                 if isinstance(node[step], list | dict):
                     node, texts = node[step], texts[step]
                 elif isinstance(node[step], only):

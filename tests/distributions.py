@@ -5,11 +5,14 @@ import tomllib
 from pathlib import Path
 
 
-def install(project: Path, folder: Path) -> Path:
+def install(project: Path, folder: Path, *, editable: bool = False) -> Path:
     """Install a pure Python project into ``folder``, as its pyproject.toml says; ``folder`` then goes on the path."""
     described = tomllib.loads((project / "pyproject.toml").read_text())
     for package in described["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
-        shutil.copytree(project / package, folder / Path(package).name)
+        if editable:
+            (folder / Path(package).name).symlink_to(project / package)
+        else:
+            shutil.copytree(project / package, folder / Path(package).name)
     facts = described["project"]
     return write_metadata(folder, facts["name"], facts["version"], facts["entry-points"]["regbench"])
 

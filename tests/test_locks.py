@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -30,10 +31,33 @@ def rival(tmp_path):
 def test_a_rival_is_noticed_or_waited_for(rival, tmp_path, capsys):
     with pytest.raises(HeldError), locked(tmp_path / ".lock", wait=False):
         pass
+    assert capsys.readouterr().err == ""
     rival.stdin.close()
     with locked(tmp_path / ".lock", wait=True), pytest.raises(BlockingIOError), (tmp_path / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    assert capsys.readouterr().err == ""
+
+
+def test_who_waits_says_for_what(rival, tmp_path, capsys):
+    timer = threading.Timer(0.3, rival.stdin.close)
+    timer.start()
+    with locked(tmp_path / ".lock", wait=True, work="prepares synthetic"):
+        pass
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"regbench: waiting for another process that prepares synthetic (it holds {tmp_path / '.lock'})"
+
+
+def test_a_folder_is_locked_itself(tmp_path):
+    with locked(tmp_path, wait=False), pytest.raises(HeldError), locked(tmp_path, wait=False):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_is_not_emptied(tmp_path):
+    path = tmp_path / ".lock"
+    path.write_text("mine")
+    with locked(path, wait=False):
+        pass
+    assert path.read_text() == "mine"
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.EIO])
@@ -58,7 +82,7 @@ def test_a_folder_that_cannot_be_written_needs_no_lock(tmp_path, monkeypatch, ca
     def refused(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", refused)
+    monkeypatch.setattr("regbench.locks.os.open", refused)
     with locked(tmp_path / ".lock", wait=False):
         pass
     assert capsys.readouterr().err == ""

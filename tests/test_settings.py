@@ -10,7 +10,7 @@ from pydantic import Field
 from regbench.api.config import ComponentConfig, StepCount, Steps
 from regbench.data.protocol import Protocol, build_protocol
 from regbench.errors import PluginError, UsageError
-from regbench.plugins.registry import Component
+from regbench.plugins.registry import Component, registry
 from regbench.runs.request import trainer_config
 from regbench.settings import BUDGETS, Written, budget_of, build_config, meant, parse_sets, parse_value, write_value
 
@@ -345,3 +345,18 @@ def test_values_of_python_keep_their_types():
     assert build_config(component("Typed"), {"number": 4, "text": "x"}).number == 4
     with pytest.raises(UsageError, match="text=2017"):
         build_config(component("Typed"), {"text": 2017})
+
+
+@pytest.mark.parametrize("written", ["[[[[" * 5000, "9" * 5000, "[[]]", "{}", "[[1,[2]],[]]"])
+def test_no_text_of_a_setting_breaks_its_reading(written):
+    """Nested too deep, of too many digits, or of fewer items than the setting has."""
+
+    class Pairs(ComponentConfig):
+        both: tuple[tuple[int, int], tuple[int, int]] = ((1, 2), (3, 4))
+
+    assert meant(Pairs, {"both": Written(written)})
+
+
+def test_a_number_of_noise_steps_that_takes_for_ever_is_refused():
+    with pytest.raises(UsageError, match="noise_steps"):
+        build_config(registry().get("translator", "mimgcd"), {"noise_steps": 10**9})

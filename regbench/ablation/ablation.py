@@ -13,6 +13,7 @@ from regbench.ablation.expected_time import expected_seconds
 from regbench.ablation.launch import Launcher, run_cells
 from regbench.ablation.recipe import Recipe
 from regbench.ablation.recipe_file import read_recipe
+from regbench.ablation.shipped import recipe_path
 from regbench.data.packs.prepare import available
 from regbench.errors import RegbenchError, UsageError, unknown_name
 from regbench.results import load_result
@@ -60,7 +61,7 @@ def read_ablations(
     """Read recipes, in order.
 
     Args:
-        files: the TOML files.
+        files: the TOML files, or names of shipped recipes.
         out: folder of the folders of ablations.
         boards: folder of the leaderboards.
         roots: folders of data sets by name; a recipe takes those it uses.
@@ -70,6 +71,7 @@ def read_ablations(
     Raises:
         UsageError, DataError: a recipe is wrong, two share a folder, or no recipe has a data set of ``roots``.
     """
+    files = [recipe_path(file) for file in files]
     recipes = [read_recipe(file, **overrides) for file in files]
     known = {name for recipe in recipes for name in (*recipe.datasets, *recipe.transfer)}
     for name in roots:
@@ -94,6 +96,7 @@ class Outcome:
         page: of its board.
         runnable: number of cells that are not skipped.
         failed: names of cells that failed.
+        interrupted: names of cells that a signal ended in good order.
         left: cells that were left for later.
         refused: why a finished cell could not be added to the board, a line each.
     """
@@ -101,6 +104,7 @@ class Outcome:
     page: Path
     runnable: int
     failed: list[str]
+    interrupted: list[str]
     left: list[Cell]
     refused: list[str]
 
@@ -123,7 +127,7 @@ def run_ablation(ablation: Ablation, launcher: Launcher, say: Say, *, name: str 
             say(f"skipped {cell.name}: {cell.skip_reason}")
     page = name or recipe.board_name
     runnable = sum(cell.skip_reason is None for cell in cells)
-    ended, failed, refused = 0, list[str](), list[str]()
+    ended, failed, interrupted, refused = 0, list[str](), list[str](), list[str]()
 
     def on_ended(cell: Cell) -> None:
         nonlocal ended
@@ -131,7 +135,7 @@ def run_ablation(ablation: Ablation, launcher: Launcher, say: Say, *, name: str 
         record = read_record(folder / cell.name)
         say(f"[{ended}/{runnable}] {cell.name}: {outcome(record, folder / cell.name)}")
         if record.get("status") != "ok":
-            failed.append(cell.name)
+            (interrupted if record.get("status") == "interrupted" else failed).append(cell.name)
             return
         try:
             board.add_cell(recipe, cell, folder, boards, page)
@@ -143,14 +147,14 @@ def run_ablation(ablation: Ablation, launcher: Launcher, say: Say, *, name: str 
     for cell in left:
         say(f"left for later: {cell.name}")
     if refused:
-        return Outcome(boards / f"{page}.md", runnable, failed, left, refused)
-    return Outcome(board.write_board(recipe, cells, folder, boards, name), runnable, failed, left, refused)
+        return Outcome(boards / f"{page}.md", runnable, failed, interrupted, left, refused)
+    return Outcome(board.write_board(recipe, cells, folder, boards, name), runnable, failed, interrupted, left, refused)
 
 
 def outcome(record: Mapping[str, Any], folder: Path) -> str:
     """The score of an ended cell, or why it failed."""
     if record.get("status") != "ok":
-        return f"failed: {record.get('reason', 'no reason recorded')}"
+        return f"{record.get('status') or 'failed'}: {record.get('reason', 'no reason recorded')}"
     metrics = load_result(folder / str(record["run"]) / RESULT).metrics
     if (mace := metrics.get("mace")) is None or mace.value is None:
         return "ok"

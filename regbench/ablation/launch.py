@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from regbench.ablation.cells import Cell, attempted_run, waves
 from regbench.errors import DataError, UsageError
+from regbench.interrupts import INTERRUPTED
 from regbench.results.layout import CELL_LOG, CELL_STDOUT, JOBS, RESULT
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
@@ -82,18 +83,6 @@ def _needs_no_process(cell: Cell, out: Path) -> bool:
     return False
 
 
-def run_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run one cell to its end and record its outcome. A job of the cluster calls this function."""
-    process = start_cell(cell, out, environment)
-    try:
-        code = process.wait()
-    except BaseException:
-        process.send_signal(signal.SIGINT)  # the process then writes a checkpoint and ends
-        process.wait()
-        raise
-    finish_cell(cell, out, code)
-
-
 def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start a cell's process: stderr is appended to ``log.txt``, the result goes as JSON to ``stdout.json``.
 
@@ -114,7 +103,7 @@ def start_cell(cell: Cell, out: Path, environment: Mapping[str, str] | None = No
 
 
 def finish_cell(cell: Cell, out: Path, code: int) -> None:
-    """Record the outcome of a cell whose process ended with exit code ``code`` (negative: a signal).
+    """Record the outcome of a cell whose process ended with exit code ``code`` (negative: a signal killed it).
 
     The record of a failed cell names the run directory of the failed attempt, if there is one.
     """
@@ -127,8 +116,9 @@ def finish_cell(cell: Cell, out: Path, code: int) -> None:
             cell.record(out, "ok", run=run)
         return
     reason = f"killed by signal {signal.Signals(-code).name}" if code < 0 else _last_line(folder / CELL_LOG)
-    run = attempted_run(folder)
-    cell.record(out, "failed", reason=reason, **({"run": run.name} if run else {}))
+    attempt = attempted_run(folder)
+    status = "interrupted" if code in INTERRUPTED else "failed"
+    cell.record(out, status, reason=reason, **({"run": attempt.name} if attempt else {}))
 
 
 def _printed_run(folder: Path) -> str | None:
@@ -175,11 +165,16 @@ class Local:
 
     @classmethod
     def on_this_machine(cls, jobs: int, device: str, **more: Any) -> Local:
-        """``jobs`` slots for each GPU where ``device`` is ``auto`` or ``cuda``, else ``jobs`` slots in all."""
+        """``jobs`` slots for each GPU where ``device`` is ``auto`` or ``cuda``, else ``jobs`` slots in all.
+
+        GPUs are those this process may see: where ``CUDA_VISIBLE_DEVICES`` lists some, a slot has one of that list.
+        """
         import torch
 
         count = torch.cuda.device_count() if device in ("auto", "cuda") else 0
-        return cls(jobs, [str(number) for number in range(count)], **more)
+        given = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = given.split(",") if given else [str(number) for number in range(count)]
+        return cls(jobs, [name.strip() for name in names[:count]], **more)
 
     def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
         """Keep every slot busy until no cell is left."""
@@ -210,12 +205,56 @@ class Local:
             raise
 
 
+class CellJob:
+    """A cell as a job of the cluster. A job that is preempted or out of time goes on in another one.
+
+    Before such a job ends, the cluster signals it. The cell's process then writes a checkpoint and ends, and the job is
+    queued again, with the same cell.
+    """
+
+    SECONDS = 60.0
+    """How long the cell's process may take to write its checkpoint."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> None:
+        """Run the cell to its end and record its outcome."""
+        process = self._process = start_cell(cell, out, environment)
+        try:
+            # Not wait(): it would keep the handler of a signal from looking at the process.
+            while (code := process.poll()) is None:
+                time.sleep(0.1)
+        except BaseException:
+            self._end()
+            raise
+        finish_cell(cell, out, code)
+
+    def checkpoint(self, cell: Cell, out: Path, environment: Mapping[str, str] | None = None) -> Any:
+        """Called by submitit in the handler of the signal: what is to be queued again."""
+        from submitit.helpers import DelayedSubmission
+
+        self._end()
+        return DelayedSubmission(CellJob(), cell, out, environment)
+
+    def _end(self) -> None:
+        """Let the cell's process write a checkpoint and end."""
+        until = time.monotonic() + self.SECONDS
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            while self._process.poll() is None and time.monotonic() < until:
+                time.sleep(0.1)
+
+
 class Cluster:
     """Jobs of SLURM through submitit; kind ``local`` runs them on this machine, without a cluster.
 
     Raises:
-        UsageError: submitit is not installed, or the cluster's commands are not there.
+        UsageError: submitit is not installed, the cluster's commands are not there, or no time is asked for.
     """
+
+    RESTARTS = 1000
+    """How often a job that is out of time is queued again; submitit gives up after three times."""
 
     def __init__(
         self, out: Path, kind: str = "slurm", environment: Mapping[str, str] | None = None, **parameters: Any
@@ -225,20 +264,30 @@ class Cluster:
             from submitit import AutoExecutor
         except ImportError:
             raise UsageError("--launcher slurm needs submitit: pip install 'regbench[slurm]'") from None
+        if kind == "slurm" and not {"timeout_min", "slurm_time"} & set(parameters):
+            raise UsageError(
+                "--launcher slurm: say what a job may take, such as --slurm timeout_min=240 --slurm gpus_per_node=1; "
+                "without it a job gets 5 minutes and no GPU"
+            )
         try:
-            self.executor = AutoExecutor(folder=out / JOBS / "%j", cluster=kind)
+            self.executor = AutoExecutor(folder=out / JOBS / "%j", cluster=kind, slurm_max_num_timeout=self.RESTARTS)
             self.executor.update_parameters(**parameters)
         except Exception as error:  # submitit raises its own errors, NameError and RuntimeError
             raise UsageError(f"--launcher {kind}: {' '.join(str(error).split())}") from error
 
     def run(self, cells: Sequence[Cell], out: Path, on_ended: CellEnded) -> None:
-        """Submit all cells, then wait for each."""
+        """Submit all cells, then wait for each; jobs that have not ended when this process is stopped are cancelled."""
         with self.executor.batch():
-            jobs = [(cell, self.executor.submit(run_cell, cell, out, self.environment)) for cell in cells]
-        for cell, job in jobs:
-            try:
-                job.result()
-            except Exception as error:  # the job failed; run_cell records a failure of the cell itself
-                lines = str(error).strip().splitlines() or [type(error).__name__]
-                cell.record(out, "failed", reason=f"job {job.job_id}: {lines[-1]}")
-            on_ended(cell)
+            jobs = [(cell, self.executor.submit(CellJob(), cell, out, self.environment)) for cell in cells]
+        try:
+            for cell, job in jobs:
+                try:
+                    job.result()
+                except Exception as error:  # the job failed; it records a failure of the cell itself
+                    lines = str(error).strip().splitlines() or [type(error).__name__]
+                    cell.record(out, "failed", reason=f"job {job.job_id}: {lines[-1]}")
+                on_ended(cell)
+        except BaseException:
+            for _, job in jobs:
+                job.cancel(check=False)
+            raise

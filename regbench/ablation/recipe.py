@@ -22,23 +22,32 @@ ROLES = ("translator", "registrator", "strategy")
 class RecipeRow(BaseModel):
     """One combination, run on every data set with every seed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = Field(min_length=1)
+    """As the board prints it; unique."""
     registrator: str
+    """Name of the registrator; the recipe's where the row names none."""
     strategy: str | None = None
+    """Name of the strategy; none: the registrator is judged as it is."""
     translator: str | None = None
+    """Name of the translator, for strategies that use one."""
     teacher: str | None = None
     """Name of the row whose finished run, on the same data set and with the same seed, is the teacher."""
     pairing: Pairing | None = None
+    """Training pairs of this row."""
     budget: str = "quick"
+    """Budget of this row."""
     precision: str = "fp32"
+    """Precision of this row."""
     set: Sets = {}
+    """Settings of this row by section, such as ``set.strategy = { rounds = 1 }``; they are taken as they are."""
     protocol: Sets = {}
     """Settings of the protocol by data set."""
     published: Sets = {}
     """Settings of the components as published, by role, on which the budget acts."""
     seeds: tuple[int, ...] = (0,)
+    """Seeds of this row."""
 
     @model_validator(mode="after")
     def _sections(self) -> RecipeRow:

@@ -53,7 +53,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from regbench.ablation.recipe import ROLES, Recipe, RecipeRow, Sets, incompatibility, merge_sets
 from regbench.contained import stays_inside
 from regbench.data.protocol import Pairing
-from regbench.errors import DataError, UsageError
+from regbench.errors import DataError, UsageError, unknown_name
 from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
 from regbench.settings import first_line
@@ -64,11 +64,14 @@ _WORDS = ("title", "description", "notes", "papers")  # the last are checked to 
 class Grid(BaseModel):
     """``[grid]``: every combination of these names that the plugins allow. ``["*"]`` stands for all installed ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     strategies: tuple[str, ...]
+    """Names of strategies."""
     registrators: tuple[str, ...]
+    """Names of registrators."""
     translators: tuple[str, ...] = ("*",)
+    """Names of translators, for the strategies that use one."""
     settings: Sets = {}
     """Settings by the name of a component, for every combination that contains it."""
 
@@ -93,31 +96,49 @@ class Grid(BaseModel):
         return {role: self.settings[name] for role, name in names.items() if name in self.settings}
 
 
-class _RecipeFile(BaseModel):
-    """The keys of the TOML file."""
+class RecipeFile(BaseModel):
+    """The keys of the TOML file; ``docs/reference/recipes.md`` is written from them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     title: str
+    """Of the board."""
     description: str = ""
+    """What is compared, and why; printed on the board."""
     notes: tuple[str, ...] = ()
+    """Sentences that the board prints below its tables."""
     papers: tuple[str, ...] = ()
+    """Folders beside the recipe whose ``paper.csv`` holds the numbers that a paper prints, for the board to show."""
     datasets: tuple[str, ...] = Field(("synthetic",), min_length=1)
+    """Every row is trained and judged on each."""
     transfer: tuple[str, ...] = ()
+    """Data sets on whose test pairs every trained run is judged, too."""
     data: Sets = {}
+    """``[data.NAME]``: settings of a data set, as in ``--set dataset.…``."""
     budget: str = "quick"
+    """How much of the published schedule is run: ``smoke``, ``quick``, ``hour``, ``short``, ``full`` or a factor."""
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
+    """Every trained row is run once with each."""
     controls: bool = True
     """Add the rows of every registered control but translators: identity, matchers, no translator, supervised."""
     registrator: str | None = None
+    """Of every row that names none, and of the controls."""
     strategy: str | None = None
+    """Of every row that names none."""
     translator: str | None = None
+    """Of every row that names none."""
     pairing: Pairing | None = None
+    """Training pairs: ``frozen``, ``online`` or ``given``."""
     precision: str = "fp32"
+    """``fp32`` or ``bf16``."""
     set: Sets = {}
+    """``[set]``: settings of every row that has the component, such as ``strategy.rounds = 1``."""
     protocol: Sets = {}
+    """``[protocol.NAME]``: settings of the protocol on one data set."""
     row: tuple[dict[str, Any], ...] = ()
+    """``[[row]]``, once for each combination; its keys are below."""
     grid: Grid | None = None
+    """``[grid]``: rows for every combination of the names it lists."""
 
 
 def read_recipe(path: Path, **overrides: Any) -> Recipe:
@@ -139,7 +160,7 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
         raise DataError(f"{path} is not TOML: {error}") from error
     try:
         _check_contained(raw, path.parent)
-        file = _RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
+        file = RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
         return Recipe(
             name=path.stem,
             rows=_rows(file),
@@ -176,10 +197,10 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:
+def _rows(file: RecipeFile) -> tuple[RecipeRow, ...]:
     shared = file.model_dump(include={"pairing", "budget", "precision", "seeds", "protocol"})
     roles = {role: getattr(file, role) for role in ROLES}
-    own = [RecipeRow.model_validate(shared | roles | {"protocol": {}} | row) for row in file.row]
+    own = [_row(number, shared | roles | {"protocol": {}} | row) for number, row in enumerate(file.row, 1)]
     rows = [
         RecipeRow.model_validate(
             row.model_dump()
@@ -196,6 +217,21 @@ def _rows(file: _RecipeFile) -> tuple[RecipeRow, ...]:
         reference = file.registrator or next((row.registrator for row in rows if row.strategy), None)
         rows += _controls(shared, reference, file.set, {row.registrator for row in rows if row.strategy is None})
     return tuple(rows)
+
+
+def _row(number: int, keys: dict[str, Any]) -> RecipeRow:
+    """A ``[[row]]``; raises UsageError that names it where a key is missing or unknown."""
+    try:
+        return RecipeRow.model_validate(keys)
+    except ValidationError as error:
+        name = keys.get("name")
+        who = f"row {number}" + (f", {name!r}" if name else " ([[row]])")
+        first = error.errors()[0]
+        if first["type"] == "missing":
+            raise UsageError(f'{who} needs {first["loc"][0]} = "…"') from None
+        if first["type"] == "extra_forbidden":
+            raise unknown_name(f"key of {who}", str(first["loc"][0]), RecipeRow.model_fields) from None
+        raise
 
 
 def _controls(shared: dict[str, Any], reference: str | None, sets: Sets, untrained: Collection[str]) -> list[RecipeRow]:

@@ -91,9 +91,9 @@ def _status(cell: Cell, folder: Path, expected: float | None) -> CellStatus:
         return CellStatus(cell.name, "waiting", seconds_left=left)
     if record.get("status") == "failed":
         return CellStatus(cell.name, "failed", seconds_left=left, detail=str(record.get("reason", "")))
-    if record.get("status") != "running":
+    if record.get("status") not in ("running", "interrupted"):
         return CellStatus(cell.name, "waiting", seconds_left=left)
-    running = _is_alive(record)
+    running = record.get("status") == "running" and _is_alive(record)
     stage, step, steps, share = _progress(folder / cell.name)
     seconds = max(time.time() - float(record.get("since", time.time())), 0.0) if running else None
     if left is not None and share is not None:

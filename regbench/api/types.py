@@ -205,5 +205,4 @@ class Batch:
 
     def noise(self, like: Tensor) -> Tensor:
         """Standard normal noise of the shape, dtype and device of ``like``, repeatable for this step."""
-        noise = draw(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like))
-        return noise.to(like.device, like.dtype, non_blocking=True)
+        return draw(lambda n: torch.randn(n, *like.shape[1:], generator=self.generator), len(like), like=like)

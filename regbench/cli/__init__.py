@@ -14,10 +14,11 @@ from typing import Any
 
 import click
 
-from regbench import __version__
+from regbench import __version__, interrupts
 from regbench.cli._output import echo, stdout_for_json
+from regbench.disk import in_words
 from regbench.distributed.rank import this_rank
-from regbench.errors import PluginError, RegbenchError, UsageError
+from regbench.errors import InterruptedRun, PluginError, RegbenchError, UsageError
 from regbench.threads import wait_asleep
 
 VERBS = {
@@ -30,6 +31,9 @@ VERBS = {
     "weights": "import published checkpoints as safetensors, export networks as ONNX",
     "bench": "time components on this machine: forwards, training steps, the sampler",
     "ablate": "run all combinations of a recipe and write their board",
+    "runs": "list, show and remove runs",
+    "report": "write a finished run as one HTML page",
+    "recipes": "list, show and start the recipes that `ablate` runs",
     "leaderboard": "build, check and export leaderboards of committed results",
     "compare": "compare two runs on the same test pairs",
     "figure": "draw finished runs: curves, bars, pairs, matrices",
@@ -99,8 +103,19 @@ def app(debug: bool) -> None:
 
 
 def main() -> None:
-    """Entry point: an error becomes one line, with exit code 2 for wrong usage and 1 for a failed job."""
+    """Entry point: an error becomes one line.
+
+    Exit codes: 1 for a failed job, 2 for wrong usage, those of :mod:`regbench.interrupts` where a signal ended it.
+    """
     wait_asleep()
+    with interrupts.caught():
+        try:
+            _main()
+        except KeyboardInterrupt:
+            _fail("interrupted", interrupts.exit_code())
+
+
+def _main() -> None:
     debug = "--debug" in sys.argv or bool(os.environ.get("REGBENCH_DEBUG"))
     if "--debug" in sys.argv[2:]:  # accepted anywhere on the line
         sys.argv.remove("--debug")
@@ -108,7 +123,7 @@ def main() -> None:
         with stdout_for_json() if "--json" in sys.argv else nullcontext():
             app(standalone_mode=False)
     except click.exceptions.Abort:
-        _fail("interrupted", 130)
+        _fail("interrupted; run the same command again", interrupts.exit_code())
     except click.ClickException as error:
         _wait_for_first_rank()
         error.show()
@@ -118,9 +133,13 @@ def main() -> None:
             raise
         if error.everywhere:
             _wait_for_first_rank()
-        _fail(str(error), error.exit_code)
+        _fail(str(error), interrupts.exit_code() if isinstance(error, InterruptedRun) else error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
+    except OSError as error:
+        if debug:
+            raise
+        _fail(in_words(error), 1)
     except SystemExit as error:  # nothing here exits by itself
         if debug:
             raise

@@ -51,13 +51,15 @@ def _print_words(result: Result) -> None:
 
 
 def _print_errors(result: Result) -> None:
+    from regbench.metrics.corner import VERDICT_WORDS
+
     metrics = result.metrics
     if result.truth == "tie points":
         echo("  errors are distances at tie points, not at corners")
     echo(
         f"  MACE {interval(metrics['mace'])} px of {metrics['mace'].n} pairs; "
         f"identity {interval(metrics['identity_mace'])}; "
-        f"ratio {interval(metrics['mace_over_identity'])}  ->  {result.verdict}"
+        f"ratio {interval(metrics['mace_over_identity'])}  ->  {VERDICT_WORDS.get(str(result.verdict), result.verdict)}"
     )
     echo("  " + "  ".join(f"AUC@{k} {interval(metrics[f'auc@{k}'])}" for k in (3, 5, 10, 20)))
     echo(

@@ -82,7 +82,7 @@ def command(
     """
     from regbench.ablation.ablation import read_ablations, run_ablation
     from regbench.ablation.deadline import Deadline, moment_of
-    from regbench.errors import RegbenchError, UsageError
+    from regbench.errors import InterruptedRun, RegbenchError, UsageError
     from regbench.report.leaderboard import check_name
     from regbench.runs.request import check_device
 
@@ -111,6 +111,7 @@ def command(
         _dry_run(ablations, device if launcher == "local" else "cpu")
         return
     failed: list[str] = []
+    interrupted = 0
     for ablation in ablations:
         deadline = None if moment is None else Deadline(moment, ablation.seconds_of)
         runner = _launcher(
@@ -125,10 +126,13 @@ def command(
                 f"{len(done.failed)} of {done.runnable} cells failed, the first is {done.failed[0]} "
                 f"(see {ablation.folder / done.failed[0]}); the same command tries them again"
             )
+        interrupted += len(done.interrupted)
         if done.left:
             echo(f"{len(done.left)} of {done.runnable} cells are left for later; the same command goes on", err=True)
     if failed:
         raise RegbenchError("; ".join(failed))
+    if interrupted:
+        raise InterruptedRun(f"{interrupted} cells were interrupted; the same command goes on")
 
 
 def _dry_run(ablations: Sequence[Ablation], device: str) -> None:

@@ -71,6 +71,41 @@ def add(runs: tuple[Path, ...], board: str, failed: bool, replace: bool, root: P
 
 
 @command.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=PathType())
+@click.option("--board", help="Board that holds the runs; default: every one that does.")
+@click.option("--data", type=PathType(), help="Folder of the data set in its published layout, or the file of a pack.")
+@click.option("--set", "sets", multiple=True, metavar="dataset.NAME=VALUE", help="A setting of its reader. Repeatable.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@_root
+def verify(
+    runs: tuple[Path, ...], board: str | None, data: Path | None, sets: tuple[str, ...], device: str, root: Path
+) -> None:
+    """Estimate the test pairs of committed runs again from their weights, and mark their rows as recomputed.
+
+    A run whose weights give other estimates is named, and nothing is marked. `leaderboard build` then writes the page.
+    """
+    from regbench.cli._options import dataset_settings
+    from regbench.errors import DataError
+    from regbench.runs.recompute import recompute
+    from regbench.runs.request import Request
+
+    settings = {"dataset": dataset_settings(sets)} if sets else {}
+    pack = data is not None and data.is_file()
+    source = {"dataset": str(data)} if pack else {"dataset": "", "root": data}
+    request = Request(registrator="", sets=settings, device=device, **source)
+    wrong = []
+    for run in finished_runs(runs):
+        try:
+            for found in recompute(run, root, [board] if board is not None else [], request):
+                echo(f"recomputed {run}: {100 * found.agree:.1f} % of its estimates agree; wrote {found.mark}")
+        except DataError as error:
+            wrong.append(str(error))
+            echo(str(error))
+    if wrong:
+        raise DataError(f"{len(wrong)} of {len(runs)} runs are not recomputed, the first because {wrong[0]}")
+
+
+@command.command()
 @_root
 @_boards
 def upgrade(root: Path, boards: tuple[str, ...]) -> None:

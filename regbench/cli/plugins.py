@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
+from regbench.cli._options import PathType
 from regbench.cli._output import echo, echo_json
 from regbench.cli._settings import print_settings, settings_of
 from regbench.errors import RegbenchError
+from regbench.tools.new_plugin import KINDS, Kind
 
 ROLES = ("translator", "registrator", "strategy", "dataset", "metric", "command")
 
@@ -41,7 +44,7 @@ def list_(role: str | None = None, as_json: bool = False) -> None:
         rows = [(c.name, f"{c.summary}  ({c.distribution} {c.version})") for c in installed.all(r)]
         if rows:
             _section(f"{r}s" if r != "strategy" else "strategies", rows)
-    _section("plugins", [(p.name, _state(p)) for p in installed.plugins])
+    _section("plugins", [(p.name, _state(p, installed.shared_names(p.distribution))) for p in installed.plugins])
 
 
 @command.command("info")
@@ -121,6 +124,27 @@ def check(distribution: str | None) -> None:
         raise RegbenchError("the conformance suite failed; see above")
 
 
+@command.command("new")
+@click.argument("name")
+@click.option("--kind", type=click.Choice(KINDS), required=True, help="The role of the component.")
+@click.option(
+    "--out", type=PathType(file_okay=False), default=Path("."), show_default=True, help="Where it is written."
+)
+def new(name: str, kind: Kind, out: Path) -> None:
+    """Write a package of one component that installs, passes the conformance suite and runs.
+
+    \b
+    Example:
+      regbench plugins new my-method --kind strategy    # writes regbench-my-method/
+    """
+    from regbench.tools.new_plugin import first_commands, new_plugin
+
+    folder = new_plugin(name, kind, out)
+    echo(f"wrote {folder}; next:")
+    for line in [f"cd {folder}", *first_commands(name, kind)]:
+        echo(f"  {line}")
+
+
 def _facts(c: Any) -> dict[str, Any]:
     return {
         "name": c.name,
@@ -147,10 +171,11 @@ def _presets(c: Any) -> dict[str, Any]:
     return dict(getattr(getattr(c.load(), "Config", None), "presets", {}))
 
 
-def _state(plugin: Any) -> str:
+def _state(plugin: Any, shared: list[str]) -> str:
     where = f"{plugin.distribution} {plugin.version} ({plugin.module})"
     if plugin.status == "ok":
-        return f"ok, {len(plugin.components)} components  {where}"
+        names = f"; names shared with others: write {', '.join(shared)}" if shared else ""
+        return f"ok, {len(plugin.components)} components  {where}{names}"
     return f"FAILED: {plugin.reason}  {where}"
 
 

@@ -55,8 +55,8 @@ def edges(laid: Laid) -> dict[str, float]:
     """
     fields = _fields(laid)
     reach = max(2, round(REACH * laid.diagonal))
-    scores, common = _correlation(*fields, _tensor(laid.seen), _tensor(laid.valid), reach)
-    scores, common = scores[0].numpy(), common[0].numpy()
+    surfaces = _correlation(*fields, _tensor(laid.seen), _tensor(laid.valid), reach)
+    scores, common = (np.asarray(surface[0].numpy(), np.float64) for surface in surfaces)
     distance = _distances(reach) / max(laid.diagonal, 1.0)
     usable = common >= LEAST_COMMON * common[reach, reach]
     near = scores[usable & (distance <= max(NEAR, 1.0 / max(laid.diagonal, 1.0)))]
@@ -122,7 +122,7 @@ def information(laid: Laid) -> dict[str, float]:
 
     Source: Maes et al., Multimodality image registration by maximization of mutual information, IEEE TMI 16 (1997).
     """
-    levels = [_levels(x, m > 0) for x, m in ((laid.source, laid.seen), (laid.target, laid.valid))]
+    first, second = (_levels(x, m > 0) for x, m in ((laid.source, laid.seen), (laid.target, laid.valid)))
     diagonal = max(laid.diagonal, 1.0)
     reach, step = max(2, round(REACH * diagonal)), max(1, round(FAR * diagonal / 2))
     near, far = [], []
@@ -130,11 +130,11 @@ def information(laid: Laid) -> dict[str, float]:
     fine = max(1, round(NEAR * diagonal / 2))
     for dy in range(-fine, fine + 1, fine):
         for dx in range(-fine, fine + 1, fine):
-            near.append(_shifted_information(*levels, dy, dx, least))
+            near.append(_shifted_information(first, second, dy, dx, least))
     for dy in range(-reach, reach + 1, step):
         for dx in range(-reach, reach + 1, step):
             if FAR * diagonal <= np.hypot(dx, dy) <= REACH * diagonal:
-                far.append(_shifted_information(*levels, dy, dx, least))
+                far.append(_shifted_information(first, second, dy, dx, least))
     z, margin = standing_out(*(np.array([v for v in values if v is not None]) for values in (near, far)))
     return {"z": z, "margin": margin}
 

@@ -151,10 +151,11 @@ def report(samples: Sequence[Sample]) -> str:
         shown = [only(s, known) for s in answered if not s["features"] or set(known) <= set(known_of(s["features"]))]
         lines.append(_line("+".join(("images", *known)), figures(shown, np.array([confidence(s) for s in shown]))))
     lines.append(_line("all that is known of each", figures(answered, used)))
-    for title, name_of in (("held out", lambda s: s["set"]), ("method", lambda s: s["method"].rstrip("012"))):
+    for title, key in (("held out", "set"), ("method", "method")):
         lines += ["", _ruled(title, HEADS)]
-        for name in dict.fromkeys(name_of(s) for s in answered):
-            at = np.array([i for i, s in enumerate(answered) if name_of(s) == name])
+        names = [str(s[key]).rstrip("012") for s in answered]  # moved0, moved1 and moved2 are one method
+        for name in dict.fromkeys(names):
+            at = np.array([i for i, other in enumerate(names) if other == name])
             lines.append(_line(name, figures([answered[i] for i in at], used[at])))
     return "\n".join([*lines, "", reliability(answered, used)])
 

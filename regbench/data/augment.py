@@ -54,11 +54,13 @@ def _flips_and_turns(count: int, patch: int, generator: torch.Generator) -> Tens
     last = patch - 1.0
     mirror = torch.tensor([[-1.0, 0.0, last], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
     turn = torch.tensor([[0.0, -1.0, last], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    upside_down = turn @ turn @ mirror
+    half = geometry.product(turn, turn)
+    upside_down = geometry.product(half, mirror)
     coins = torch.rand(4, count, 1, 1, generator=generator) < 0.5
     eye = torch.eye(3).expand(count, 3, 3)
-    mirrored = torch.where(coins[0], mirror, eye) @ torch.where(coins[1], upside_down, eye)
-    return mirrored @ torch.where(coins[2], torch.where(coins[3], turn, turn @ turn @ turn), eye)
+    mirrored = geometry.product(torch.where(coins[0], mirror, eye), torch.where(coins[1], upside_down, eye))
+    turned = torch.where(coins[2], torch.where(coins[3], turn, geometry.product(half, turn)), eye)
+    return geometry.product(mirrored, turned)
 
 
 def _inner_views(count: int, patch: int, rho: int, generator: torch.Generator) -> Tensor:

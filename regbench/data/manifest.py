@@ -54,11 +54,7 @@ def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
     if count == 0:
         raise UsageError(f"{pack.name} has no test pairs; its test split is empty")
     if pack.aligned:
-        repeats = math.ceil(protocol.test_pairs / count)
-        generator = torch.Generator().manual_seed(
-            seed_of("test manifest", VERSION, pack.name, count, pack.size, protocol.patch, protocol.rho)
-        )
-        draws = draw_pairs(torch.arange(count).repeat(repeats), pack.size, protocol, generator)
+        draws = drawn_pairs(pack.name, count, math.ceil(protocol.test_pairs / count), pack.size, protocol)
         draws = draws.coloured(pack, lambda: torch.Generator().manual_seed(seed_of("test colours", VERSION, pack.name)))
     else:
         draws = given_pairs(pack, "test", protocol, labelled=True)
@@ -72,13 +68,36 @@ def test_manifest(pack: Pack, protocol: Protocol) -> Manifest:
         draws = replace(draws, displacement=torch.full_like(draws.displacement, torch.nan))
         truth = "none"
     image = torch.from_numpy(pack.groups("test")).long()[draws.index]
-    digest = hashlib.sha256(f"{VERSION} {pack.sha256} {protocol.patch} {protocol.source}".encode())
+    return Manifest(draws, image, manifest_sha256(pack.sha256, protocol, draws, image, points), truth, points)
+
+
+def drawn_pairs(name: str, count: int, repeats: int, size: tuple[int, int], protocol: Protocol) -> Draws:
+    """The test pairs of an aligned set, which follow from these facts alone.
+
+    Args:
+        name: of the data set.
+        count: of its test images.
+        repeats: pairs made of each.
+        size: (height, width) of the images.
+        protocol: patch and rho.
+    """
+    generator = torch.Generator().manual_seed(
+        seed_of("test manifest", VERSION, name, count, size, protocol.patch, protocol.rho)
+    )
+    return draw_pairs(torch.arange(count).repeat(repeats), size, protocol, generator)
+
+
+def manifest_sha256(
+    pack_sha256: str, protocol: Protocol, draws: Draws, image: Tensor, points: Tensor | None = None
+) -> str:
+    """The hash of test pairs: of the pack they are cut from, and of which pairs they are."""
+    digest = hashlib.sha256(f"{VERSION} {pack_sha256} {protocol.patch} {protocol.source}".encode())
     if CUTTING != 1:
         digest.update(f"cutting {CUTTING}".encode())
     for part in (draws.index, draws.origin.int(), draws.displacement, image, points):
         if part is not None:
             digest.update(part.contiguous().numpy().tobytes())
-    return Manifest(draws, image, digest.hexdigest(), truth, points)
+    return digest.hexdigest()
 
 
 def _tie_points(pack: Pack, protocol: Protocol) -> tuple[Draws, Tensor | None]:

@@ -23,6 +23,7 @@ from regbench.data.images import Images, load
 from regbench.data.packs.pack import Pack
 from regbench.data.photometric import Distortion, draw_distortion
 from regbench.data.protocol import Protocol
+from regbench.devices import to_device
 from regbench.errors import UsageError
 
 CUTTING = 1
@@ -193,7 +194,7 @@ def source_patch(images: Tensor, draws: Draws, protocol: Protocol) -> Tensor:
     if colours is not None:
         around = colours.apply(_three(to_float(around)))
     hidden = geometry.homography_from_displacement(draws.displacement, (patch, patch))
-    inner = geometry.translation(torch.full((2,), float(rho))) @ hidden
+    inner = geometry.product(geometry.translation(torch.full((2,), float(rho))), hidden)
     # The displaced quadrilateral is convex, so the homography does not fold within the patch.
     source = geometry.sample(around.float(), to_device(inner, around.device), (patch, patch), folds=False).contiguous()
     source = source.div_(255.0) if around.dtype == torch.uint8 else source
@@ -238,11 +239,6 @@ def cut(images: Tensor, homography: Tensor, patch: int, colours: Distortion | No
     if colours is not None:
         pixels = colours.apply(_three(pixels))
     return _three(geometry.sample(pixels, homography, (patch, patch), padding="reflection").contiguous())
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A small tensor made on the CPU, on the device without waiting for it."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _three(images: Tensor) -> Tensor:

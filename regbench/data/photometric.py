@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from regbench.devices import to_device
 from regbench.errors import DataError, unknown_name
 
 DELTA = 32.0
@@ -63,14 +64,14 @@ class Colours(Distortion):
     def apply(self, images: Tensor) -> Tensor:
         """Distort ``(N, 3, H, W)`` in [0, 1]; the result is clipped to [0, 1]."""
         brightness, contrast, first, saturation, hue = (
-            getattr(self, name).to(images.device, non_blocking=True).view(-1, 1, 1, 1)
+            to_device(getattr(self, name), images.device).view(-1, 1, 1, 1)
             for name in ("brightness", "contrast", "contrast_first", "saturation", "hue")
         )
         one = torch.ones_like(contrast)
         changed = (images + brightness) * torch.where(first, contrast, one)
         h, s, v = to_hsv(changed)
         changed = from_hsv(h + hue, s * saturation, v) * torch.where(first, one, contrast)
-        order = self.order.to(images.device, non_blocking=True)[:, :, None, None].expand(changed.shape)
+        order = to_device(self.order, images.device)[:, :, None, None].expand(changed.shape)
         return changed.gather(1, order).clamp(0, 1)
 
 

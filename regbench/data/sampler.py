@@ -40,10 +40,10 @@ from regbench.data.pairs import (
     sides,
     source_patch,
     target_patch,
-    to_device,
 )
 from regbench.data.photometric import Distortion
 from regbench.data.protocol import Protocol
+from regbench.devices import to_device
 from regbench.distributed.batch import draw, own, rows
 from regbench.errors import UsageError
 from regbench.seeds import seed_of
@@ -137,7 +137,7 @@ class PairSampler:
             views_of = own(both[0]), own(both[1])
             displacement = composed_label(displacement, *views_of, patch)
             first, second = (to_device(view, self.device) for view in views_of)
-            source_view, target_view = source_view @ first, target_view @ second
+            source_view, target_view = geometry.product(source_view, first), geometry.product(target_view, second)
         if {"pair", "self_source"} & set(views):
             source_images = self._source.take(draws.index)
             if augmented:
@@ -208,7 +208,7 @@ class PairSampler:
         view = geometry.translation(draws.origin)
         if self.protocol.pairing != "given":  # else the images themselves are unaligned, nothing is added
             size = (self.protocol.patch, self.protocol.patch)
-            view = view @ geometry.homography_from_displacement(draws.displacement, size)
+            view = geometry.product(view, geometry.homography_from_displacement(draws.displacement, size))
         return to_device(view, self.device)
 
     def _self_pair(
@@ -218,7 +218,8 @@ class PairSampler:
         drawn = draw(lambda n: draw_displacements(n, patch, self.protocol.rho, generator), len(image))
         displacement = to_device(drawn, self.device)
         h = geometry.homography_from_displacement(displacement, (patch, patch))
-        warped = cut(images, view @ h, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
+        view = geometry.product(view, h)
+        warped = cut(images, view, patch, colours)  # warped(p) = image(H p), composed with the pack's own warp
         mask = geometry.inside(h, (patch, patch), (patch, patch))
         return SelfPair(image, warped, displacement, mask)
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regbench.devices import to_device
 from regbench.distributed.rank import Rank
 
 _rank = Rank()  # a global, not a context variable: a backward pass on a GPU runs in a thread of its own
@@ -89,15 +90,21 @@ def own(whole: Tensor, dim: int = 0) -> Tensor:
     return whole if _rank.processes == 1 else whole[(slice(None),) * dim + (rows(),)]
 
 
-def draw(sample: Callable[[int], Tensor], count: int, dim: int = 0) -> Tensor:
+def draw(sample: Callable[[int], Tensor], count: int, dim: int = 0, *, like: Tensor | None = None) -> Tensor:
     """Random numbers for this process's ``count`` samples, drawn for the whole batch.
 
     Args:
         sample: draws for ``n`` samples, such as ``lambda n: torch.rand(n, 2, generator=generator)``.
         count: number of samples this process holds.
         dim: dimension of the samples in what ``sample`` returns.
+        like: a tensor on whose device the numbers are needed; they get there without a wait for it, in its dtype where
+            both hold fractions. None leaves them where they were drawn.
     """
-    return own(sample(count * _rank.processes), dim)
+    drawn = own(sample(count * _rank.processes), dim)
+    if like is None:
+        return drawn
+    both = drawn.is_floating_point() and like.is_floating_point()
+    return to_device(drawn, like.device, like.dtype if both else None)
 
 
 class _Gather(torch.autograd.Function):

@@ -56,9 +56,9 @@ def _update_running_statistics(layer: _BatchNorm, mean: Tensor, variance: Tensor
     assert layer.running_var is not None
     assert layer.num_batches_tracked is not None
     layer.num_batches_tracked.add_(1)
-    weight = 1 / layer.num_batches_tracked if layer.momentum is None else torch.tensor(layer.momentum)
-    layer.running_mean.lerp_(mean, weight.to(mean))
-    layer.running_var.lerp_(variance, weight.to(mean))
+    weight = layer.momentum if layer.momentum is not None else (1 / layer.num_batches_tracked).to(mean)
+    layer.running_mean.lerp_(mean, weight)
+    layer.running_var.lerp_(variance, weight)
 
 
 def _dropout(layer: _DropoutNd, x: Tensor) -> Tensor:

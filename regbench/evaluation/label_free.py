@@ -69,7 +69,7 @@ def assess(
         "failed": _entry(100.0 * (~usable).astype(np.float64), pairs.image),
     }
     if pairs.confidence is not None:
-        entries["trusted"] = _entry(100.0 * (pairs.confidence >= TRUSTED), pairs.image)
+        entries["trusted"] = _entry(100.0 * (pairs.confidence >= TRUSTED).astype(np.float64), pairs.image)
     return entries | {"cycle_error": _entry(cycle[closed], pairs.image[closed])}
 
 

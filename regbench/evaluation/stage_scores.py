@@ -7,6 +7,7 @@ Fig. 10).
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,16 @@ import numpy as np
 from torch import nn
 
 from regbench.api.stage import Stage
+from regbench.errors import DataError
 from regbench.evaluation.evaluator import Evaluator
 from regbench.metrics.corner import mace
 from regbench.metrics.summary import summarise
 from regbench.metrics.uncertainty import compare
 from regbench.results.layout import deployed_pairs
 from regbench.results.pairs import Pairs, read_pairs, write_pairs
+from regbench.weights.files import tensors_sha256
+
+_log = logging.getLogger("regbench")
 
 
 class StageScores:
@@ -29,10 +34,11 @@ class StageScores:
     Args:
         folder: of the run.
         evaluator: holds the test pairs.
+        run_id: of the run.
     """
 
-    def __init__(self, folder: Path, evaluator: Evaluator) -> None:
-        self._folder, self._evaluator = folder, evaluator
+    def __init__(self, folder: Path, evaluator: Evaluator, run_id: str = "") -> None:
+        self._folder, self._evaluator, self._run_id = folder, evaluator, run_id
 
     def __call__(self, module: nn.Module, name: str, end_of: str | None = None) -> dict[str, float]:
         """Judge a module.
@@ -47,17 +53,20 @@ class StageScores:
         """
         pairs = self._evaluator.pairs(module)
         if end_of is not None:
-            write_pairs(deployed_pairs(self._folder, end_of, name), pairs)
+            write_pairs(deployed_pairs(self._folder, end_of, name), pairs, self._facts(end_of, module))
         if not _has_truth(pairs):
             return {}
         value, identity = mace(pairs.errors), float(pairs.errors.identity.mean())
         return {"mace": round(value, 6), "mace_over_identity": round(value / identity, 6)}
 
     def kept(self, stage: Stage, module: nn.Module) -> Pairs | None:
-        """The estimates of ``module`` at the end of a stage that deployed it; None where there are none."""
+        """The estimates of ``module`` at the end of a stage that deployed it.
+
+        None where there are none, or those there are of other weights or damaged: then they have to be made again.
+        """
         for name, deployed in stage.deploys.items():
-            if deployed is module and (path := deployed_pairs(self._folder, stage.name, name)).is_file():
-                return read_pairs(path)
+            if deployed is module:
+                return self._read(stage.name, name, self._facts(stage.name, module))
         return None
 
     def summary(self, stages: Sequence[Stage]) -> list[dict[str, Any]]:
@@ -70,8 +79,8 @@ class StageScores:
         scored: list[tuple[str, str, Pairs]] = []
         for stage in stages:
             for name in stage.deploys:
-                path = deployed_pairs(self._folder, stage.name, name)
-                if path.is_file() and _has_truth(pairs := read_pairs(path)):
+                pairs = self._read(stage.name, name, self._facts(stage.name))
+                if pairs is not None and _has_truth(pairs):
                     scored.append((stage.name, name, pairs))
         entries = []
         for i, (stage_name, name, pairs) in enumerate(scored):
@@ -84,6 +93,21 @@ class StageScores:
                 entry["minus_last"] = _difference(pairs, scored[-1][2])
             entries.append(entry)
         return entries
+
+    def _facts(self, stage: str, module: nn.Module | None = None) -> dict[str, str]:
+        """What the file of a stage's estimates says of them; of which weights, where the module is given."""
+        facts = {"run_id": self._run_id, "stage": stage}
+        return facts if module is None else facts | {"weights_sha256": tensors_sha256(module.state_dict())}
+
+    def _read(self, stage: str, name: str, facts: dict[str, str]) -> Pairs | None:
+        path = deployed_pairs(self._folder, stage, name)
+        if not path.is_file():
+            return None
+        try:
+            return read_pairs(path, facts, bound=True)
+        except DataError as error:
+            _log.warning("%s; it is not used", str(error).rpartition(";")[0] or error)
+            return None
 
 
 def _has_truth(pairs: Pairs) -> bool:

@@ -13,6 +13,12 @@ import numpy as np
 from regbench.metrics.types import Floats, MedianMetric, PairErrors, percent, pixels
 
 Verdict = Literal["aligned", "collapsed", "diverged"]
+VERDICT_WORDS = {
+    "aligned": "better than doing nothing",
+    "collapsed": "no better than doing nothing",
+    "diverged": "worse than doing nothing",
+}
+"""How a verdict is shown to people: ``aligned`` does not say that the images are aligned well."""
 
 
 @pixels

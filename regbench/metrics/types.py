@@ -47,7 +47,7 @@ class PairErrors:
         """Bring every field to its dtype and check them against each other."""
         dtypes = {"error": np.float64, "identity": np.float64, "ok": np.bool_, "image": np.int64}
         for name, dtype in dtypes.items():
-            array = np.asarray(getattr(self, name), dtype=dtype).view()
+            array: NDArray[Any] = np.asarray(getattr(self, name), dtype=dtype).view()
             array.setflags(write=False)  # a metric judges and changes nothing
             object.__setattr__(self, name, array)
         shapes = {name: getattr(self, name).shape for name in dtypes}
@@ -56,7 +56,9 @@ class PairErrors:
         if not np.isfinite(self.identity).all():
             raise ValueError("identity errors must be finite")
         if self.confidence is not None:
-            object.__setattr__(self, "confidence", np.asarray(self.confidence, dtype=np.float64))
+            confidence = np.asarray(self.confidence, dtype=np.float64).view()
+            confidence.setflags(write=False)
+            object.__setattr__(self, "confidence", confidence)
             if self.confidence.shape != self.error.shape or not np.isfinite(self.confidence).all():
                 raise ValueError("confidences must be finite, one for each pair")
 

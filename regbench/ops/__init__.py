@@ -6,6 +6,7 @@ from regbench.ops.correlation import local_correlation, warped_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.fidelity import structure_correlation
 from regbench.ops.gan import GanKind, discriminator_loss, fake_loss, generator_loss, real_loss
+from regbench.ops.homography_grid import homography_flow, homography_grid
 from regbench.ops.imagenet import imagenet_file, load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
 from regbench.ops.patch_nce import PatchSampler, nce_over_layers, patch_nce
@@ -34,6 +35,8 @@ __all__ = [
     "edge_shift",
     "fake_loss",
     "generator_loss",
+    "homography_flow",
+    "homography_grid",
     "imagenet_file",
     "load_imagenet",
     "local_correlation",

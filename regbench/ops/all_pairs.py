@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -50,5 +51,7 @@ def correlation_windows(levels: Sequence[Tensor], centre: Tensor, radius: int) -
     for k, level in enumerate(levels):
         scale = 2 / (level.shape[-1] - 1)  # from pixels to the unit coordinates of grid_sample
         grid = (centre * (scale / 2**k) - 1)[:, None, None] + offset * scale
-        windows.append(F.grid_sample(level, grid, align_corners=True).flatten(1))
+        # cuDNN's sampler refuses a batch of 65,536 windows: that of IHN's published 16 pairs.
+        with torch.backends.cudnn.flags(enabled=False) if level.is_cuda else nullcontext():
+            windows.append(F.grid_sample(level, grid, align_corners=True).flatten(1))
     return torch.cat(windows, dim=-1)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regbench.devices import to_device
+
 
 class PatchSampler(nn.Module):
     """Reads features at drawn places and maps them, by one two-layer perceptron a layer, to codes of unit length.
@@ -34,7 +36,7 @@ class PatchSampler(nn.Module):
         for feature in features:
             count = feature.shape[-2] * feature.shape[-1]
             places = torch.randperm(count, generator=generator)[: min(self.patches, count)]
-            drawn.append(places.to(feature.device, non_blocking=True))
+            drawn.append(to_device(places, feature.device))
         return drawn
 
     def forward(self, features: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:

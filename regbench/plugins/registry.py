@@ -7,6 +7,9 @@ use: listing them costs no torch import. :mod:`regbench.plugins.compatibility` s
 ``REGBENCH_LOAD_PLUGINS`` names the distributions to load, separated by commas; empty loads the harness alone, which is
 the way out where one hangs or ends the process. One that is not official is given up after
 ``REGBENCH_PLUGINS_TIMEOUT`` seconds.
+
+A name belongs to one component. Where two distributions register the same, it stays with the official one, if one of
+them is; otherwise it belongs to neither. The others are called ``distribution:name``.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint
@@ -23,11 +26,12 @@ from typing import Any
 
 import pluggy
 
-from regbench import API_VERSION
+from regbench import API_VERSION, __version__
 from regbench.errors import PluginError, UsageError, unknown_name
-from regbench.installed import CORE, Offer, canonical, offers
+from regbench.installed import CORE, Offer, canonical, is_official, offers
 from regbench.plugins import hookspecs
 from regbench.plugins.guard import guarded
+from regbench.plugins.official import distribution_of
 from regbench.plugins.register import Control
 from regbench.texts import is_folder_name, one_line
 
@@ -92,6 +96,7 @@ class PluginRow:
     status: str  # "ok" or "failed"
     reason: str = ""
     components: tuple[tuple[str, str], ...] = ()
+    """(role, name) of each, as the plugin registered it."""
 
 
 class Registry:
@@ -99,25 +104,71 @@ class Registry:
 
     def __init__(self) -> None:
         self._components: dict[str, dict[str, Component]] = {role: {} for role in ROLES}
+        self._shared: dict[tuple[str, str], list[str]] = {}
+        """The full names of those that share a name, by role and that name."""
         self.plugins: list[PluginRow] = []
 
     def add(self, component: Component) -> None:
-        """Add a component; raises PluginError when its name is taken."""
-        self._check_name(component)
-        self._components[component.role][component.name] = component
+        """Add a component, under its full name ``distribution:name`` where the name is another's too.
+
+        Raises:
+            PluginError: its distribution has a component of this role and name already.
+        """
+        self._refuse_repeated(component)
+        known, key = self._components[component.role], (component.role, component.name)
+        other = known.get(component.name)
+        if other is None and key not in self._shared:
+            known[component.name] = component
+            return
+        if other is not None and not is_official(other.distribution):
+            del known[component.name]
+            self._put(other, key)
+        self._put(component, key)
+
+    def _refuse_repeated(self, component: Component) -> None:
+        other = self.find(component.role, component.name)
+        twice = other is not None and other.distribution == component.distribution
+        if twice or self.find(component.role, _full_name(component)):
+            raise PluginError(
+                f"{component.role} {component.name!r} is already registered by {component.distribution}; one of its "
+                "plugins has to take another name"
+            )
+
+    def _put(self, component: Component, key: tuple[str, str]) -> None:
+        full = _full_name(component)
+        self._components[component.role][full] = replace(component, name=full)
+        self._shared.setdefault(key, []).append(full)
 
     def get(self, role: str, name: str) -> Component:
-        """Look a name up; raises UsageError naming the closest known names."""
+        """Look up a name, or ``distribution:name``; raises UsageError naming the closest known names."""
         known = self._components[role]
+        distribution, _, plain = name.partition(":")
+        if name not in known and plain in known and canonical(known[plain].distribution) == canonical(distribution):
+            return known[plain]
+        if name not in known and (shared := self._shared.get((role, name))):
+            raise UsageError(f"{role} {name!r} is registered by several plugins: write {' or '.join(shared)}")
+        if name not in known and (official := distribution_of(role, name)) and not self._has(official):
+            chosen = os.environ.get(ENV_LOAD)
+            told = f"is not installed: pip install {official}, or 'regbench[all]'"
+            told = told if chosen is None else f"{ENV_LOAD}={chosen} leaves out"
+            raise UsageError(f"{role} {name!r} is part of {official}, which {told}")
         if name not in known:
             broken = [f"{p.name} ({p.reason})" for p in self.plugins if p.status != "ok"]
             hint = f"Plugins that failed to load: {'; '.join(broken)}." if broken else ""
             raise unknown_name(role, name, known, hint)
         return known[name]
 
+    def _has(self, distribution: str) -> bool:
+        return any(canonical(plugin.distribution) == distribution for plugin in self.plugins)
+
     def find(self, role: str, name: str) -> Component | None:
-        """Look a name up; None where no installed plugin registers it."""
+        """Look a name up; None where no installed plugin registers it, or where several do."""
         return self._components[role].get(name)
+
+    def shared_names(self, distribution: str) -> list[str]:
+        """The full names that components of a distribution go by, because their own are another's too; sorted."""
+        full = {name for names in self._shared.values() for name in names}
+        return sorted(name for name in full if name.startswith(f"{distribution}:"))
 
     def all(self, role: str) -> list[Component]:
         """Every component of a role, sorted by name."""
@@ -147,7 +198,7 @@ class Registry:
             with guarded(seconds):
                 components = _components_of(entry, *where)
             for component in components:
-                self._check_name(component)
+                self._refuse_repeated(component)
             for component in components:
                 self.add(component)
             names = tuple((c.role, c.name) for c in components)
@@ -157,9 +208,9 @@ class Registry:
             row = PluginRow(name, *where, module, "failed", one_line(reason))
         self.plugins.append(row)
 
-    def _check_name(self, component: Component) -> None:
-        if other := self.find(component.role, component.name):
-            raise PluginError(f"{component.role} {component.name!r} is already registered by {other.distribution}")
+
+def _full_name(component: Component) -> str:
+    return f"{component.distribution}:{component.name}"
 
 
 def _components_of(entry: EntryPoint, distribution: str, version: str) -> list[Component]:
@@ -278,6 +329,18 @@ def time_limit() -> float | None:
     return seconds or None
 
 
+_IDENTITY = Component(
+    role="registrator",
+    name="identity",
+    target="regbench.evaluation.identity:Identity",
+    summary="no motion at all: the line every method must beat",
+    control="identity",
+    distribution="regbench",
+    version=__version__,
+)
+"""What the harness judges where ``regbench-registrators``, which has the same, is not there."""
+
+
 @cache
 def registry() -> Registry:
     """The registry of this process, filled on first use."""
@@ -286,4 +349,6 @@ def registry() -> Registry:
     for offer in offers():
         if _is_selected(offer, names):
             filled.load_plugin(offer, None if offer.official else seconds)
+    if filled.find(_IDENTITY.role, _IDENTITY.name) is None:
+        filled.add(_IDENTITY)
     return filled

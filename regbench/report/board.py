@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
 from regbench.report.printed import Paper, load_paper
+from regbench.report.trust import MARK, mark_of, read_mark
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
 from regbench.results.remeasure import FRAMES_AS_IMAGES
@@ -41,7 +41,7 @@ class BoardSettings(BaseModel):
     description: str = ""
     notes: list[str] = []
     manifest_sha256: list[str] = []
-    """The current test manifests; empty: for each data set and protocol, the manifest that most runs use."""
+    """The current test manifests; runs on others are stale. Empty: all are current, each with a section of its own."""
     controls: list[str] = []
     """Components whose rows no section may lack without a word: identity, matchers that need no training, controls and
     the supervised reference, by name. Empty: one of each kind is enough."""
@@ -56,6 +56,8 @@ class StoredRun:
     result: Result
     pairs: Pairs | None
     """The test pairs; None unless the run is ok."""
+    recomputed: bool = False
+    """Whether its weights were found to give these pairs, see :mod:`regbench.report.trust`."""
 
 
 @dataclass(frozen=True)
@@ -169,20 +171,15 @@ def load_board(folder: Path) -> Board:
         DataError: a file is broken or a link, or runs that share a manifest hold different pairs.
         UsageError: ``board.toml`` names a paper by a path.
     """
-    runs = []
     refuse_links(folder)
-    for path in sorted(folder.glob("*.json")):
-        result = load_result(path, committed=True)
-        pairs = read_pairs(path.with_suffix(".pairs.h5")) if result.status == "ok" else None
-        runs.append(StoredRun(result, pairs))
-    settings = _read_settings(folder / SETTINGS_FILE)
-    current_manifests = _current_manifests(runs, settings)
+    runs = [_stored(path) for path in sorted(folder.glob("*.json")) if not path.name.endswith(MARK)]
+    settings = read_settings(folder)
     current, stale = [], []
     for run in runs:
         section = Section.of(run.result.identity)
         if run.result.identity.metric_version != METRIC_VERSION:
             stale.append((run.result, _why_another_version(run.result.identity)))
-        elif section.manifest not in current_manifests[section.without_manifest]:
+        elif settings.manifest_sha256 and section.manifest not in settings.manifest_sha256:
             stale.append((run.result, "another test manifest"))
         else:
             current.append(run)
@@ -194,6 +191,15 @@ def load_board(folder: Path) -> Board:
         stale=stale,
         papers=[load_paper(recipes / safe_name(name, "paper")) for name in settings.papers],
     )
+
+
+def _stored(path: Path) -> StoredRun:
+    result = load_result(path, committed=True)
+    if result.status != "ok":
+        return StoredRun(result, None)
+    pairs = read_pairs(path.with_suffix(".pairs.h5"), {"run_id": result.run_id})
+    mark = mark_of(path)
+    return StoredRun(result, pairs, mark.is_file() and read_mark(mark).pairs_sha256 == pairs.sha256)
 
 
 def sections_of(runs: Sequence[StoredRun]) -> dict[Section, list[BoardRow]]:
@@ -224,19 +230,6 @@ def _why_another_version(identity: Identity) -> str:
     return f"metric version {version}: {what}"
 
 
-def _current_manifests(runs: list[StoredRun], settings: BoardSettings) -> dict[tuple[str, int, int, str], set[str]]:
-    """The current manifests of each :attr:`Section.without_manifest`."""
-    sections = [Section.of(run.result.identity) for run in runs]
-    if settings.manifest_sha256:
-        return {section.without_manifest: set(settings.manifest_sha256) for section in sections}
-    used = Counter(sections)
-    ordered = sorted(used, key=lambda section: (-used[section], section.manifest))
-    current: dict[tuple[str, int, int, str], set[str]] = {}
-    for section in ordered:  # the most used manifest first; a tie goes to the smaller hash, which is stable
-        current.setdefault(section.without_manifest, {section.manifest})
-    return current
-
-
 def _require_same_pairs(rows: list[BoardRow]) -> None:
     """Raise DataError where runs that name one manifest hold different pairs.
 
@@ -256,7 +249,9 @@ def _require_same_pairs(rows: list[BoardRow]) -> None:
         )
 
 
-def _read_settings(path: Path) -> BoardSettings:
+def read_settings(folder: Path) -> BoardSettings:
+    """``board.toml`` of a board; raises DataError where it is broken."""
+    path = folder / SETTINGS_FILE
     if not path.exists():
         return BoardSettings()
     try:

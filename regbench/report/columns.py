@@ -13,6 +13,7 @@ from regbench.metrics.selective import at_coverage, aurc, excess_aurc, trusted, 
 from regbench.metrics.uncertainty import Images
 from regbench.plugins.registry import registry
 from regbench.report.board import Board
+from regbench.report.checks.descent import declared
 from regbench.report.ranking import RankedRow, Ranking
 from regbench.report.table import DASH, Table, number, with_interval
 from regbench.results.provenance import without_folders
@@ -114,6 +115,18 @@ def verdict_of(ranked: RankedRow) -> str:
     return " or ".join(VERDICTS[min(ends) : max(ends) + 1])
 
 
+def trust_of(ranked: RankedRow) -> str:
+    """``recomputed`` where the weights of all runs gave their pairs again, else ``submitted``; a dash without any."""
+    finished = ranked.row.finished
+    if not finished:
+        return DASH
+    again = sum(run.recomputed for run in finished)
+    words = (
+        "recomputed" if again == len(finished) else f"recomputed {again} of {len(finished)}" if again else "submitted"
+    )
+    return f"{words}, weights as declared" if any(declared(run.result) for run in finished) else words
+
+
 def is_identity(ranked: RankedRow) -> bool:
     """Whether the row does nothing, and so is the line every method must beat.
 
@@ -211,4 +224,5 @@ COLUMNS: tuple[Column, ...] = (
     _measurement_column("images seen (T)", "training", "images_seen", unit=1, decimals=0, optional=True),
     _measurement_column("train s", "training", "seconds", unit=1, decimals=0),
     Column("verdict", verdict_of),
+    Column("trust", trust_of),
 )

@@ -13,28 +13,22 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from regbench.contained import refuse_link, refuse_links, safe_name
+from regbench.disk import remove_leftovers
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
-from regbench.metrics import CORE, METRIC_VERSION, summarise, verdict
-from regbench.report.board import BoardRow, load_board
+from regbench.locks import locked
+from regbench.report.board import BoardRow, load_board, read_settings
+from regbench.report.checks import problems_of
 from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.latex import to_latex
-from regbench.report.render.markdown import to_markdown
-from regbench.results import Measure, Pairs, Result, load_result, read_pairs, write_bytes, write_text
+from regbench.report.render.markdown import GENERATED, to_markdown
+from regbench.results import Result, load_result, read_pairs, write_bytes, write_text
 from regbench.results.layout import PAIRS, RESULT
-from regbench.results.lineage import hidden_supervision
-from regbench.results.pairs import corner_error
-from regbench.results.remeasure import same_measure
 
 if TYPE_CHECKING:
     from regbench.report.figures.overlay import Scene
     from regbench.report.ranking import RankedRow
     from regbench.report.render.html import Painter
-
-MAX_PAIRS_BYTES = 100_000
-"""Largest size of a file of 400 test pairs; more pairs may take proportionally more."""
 
 
 def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
@@ -72,18 +66,22 @@ def render(root: Path, name: str) -> str:
 def build(root: Path, names: Iterable[str] = ()) -> list[Path]:
     """Write ``<board>.md`` of every board (or of ``names``); returns the files whose content changed."""
     changed = []
-    for name in boards(root, names):
-        path, text = root / f"{name}.md", render(root, name)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_text(path, text)
-            changed.append(path)
+    listed = boards(root, names)
+    with locked(root, wait=True, work="writes boards"):
+        remove_leftovers(root)
+        for name in listed:
+            path, text = root / f"{name}.md", render(root, name)
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                write_text(path, text)
+                changed.append(path)
     return changed
 
 
 def check(root: Path, names: Iterable[str] = ()) -> list[str]:
     """Problems of the committed boards, one a line: wrong results, then a diff of each outdated page."""
-    problems: list[str] = []
-    for name in boards(root, names):
+    listed = boards(root, names)
+    problems = [] if names else _pages_without_results(root, listed)
+    for name in listed:
         wrong_results = verify(root / "results" / name)
         problems += wrong_results
         if wrong_results:
@@ -102,28 +100,22 @@ def check(root: Path, names: Iterable[str] = ()) -> list[str]:
     return problems
 
 
-def verify(folder: Path) -> list[str]:
-    """Check every committed run of a board against itself.
+def _pages_without_results(root: Path, known: Sequence[str]) -> list[str]:
+    """Pages that say they were built from results, and have none."""
+    return [
+        f"{path} belongs to no results; delete it or commit {root / 'results' / path.stem}"
+        for path in sorted(root.glob("*.md"))
+        if path.stem not in known and path.read_text(encoding="utf-8", errors="replace").startswith(GENERATED)
+    ]
 
-    The file name must be the run id and the hash of the identity. Errors must follow from the displacements, and
-    metrics, intervals and verdict from the errors. No file may be too large or belong to no result.
-    """
-    problems = []
+
+def verify(folder: Path) -> list[str]:
+    """Check every committed run of a board by what its files decide, see :mod:`regbench.report.checks`."""
     try:
         refuse_links(folder)
+        return problems_of(folder, read_settings(folder))
     except DataError as error:
         return [str(error)]
-    paths = sorted(folder.glob("*.json"))
-    for path in paths:
-        try:
-            problems += _verify_run(path)
-        except DataError as error:
-            problems.append(str(error))
-    runs = {path.stem for path in paths}
-    for path in sorted(folder.glob("*.h5")):
-        if path.name.removesuffix(".pairs.h5") not in runs:
-            problems.append(f"{path} belongs to no result; delete it or commit {path.name.split('.')[0]}.json")
-    return problems
 
 
 def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, replace: bool = False) -> list[Path]:
@@ -155,17 +147,21 @@ def add(root: Path, name: str, runs: Sequence[Path], *, failed: bool = False, re
             raise UsageError(f"{run} is {result.status} ({result.reason}); add --failed to show it as a failed row")
         target = root / "results" / name / f"{result.run_id}.json"
         if result.status == "ok":
-            read_pairs(run / PAIRS)  # a broken file is refused here, not in the next build
+            read_pairs(run / PAIRS, {"run_id": result.run_id})  # a broken file is refused here, not in the next build
         if target.is_file() and not replace and _other_numbers(target, run, result):
             raise DataError(
                 f"{target} holds other numbers under the id of {run}: one of the two is not what its id says; add "
                 "--replace to take the new ones"
             )
         taken.append((run, result.status, target))
-    for run, status, target in taken:
-        if status == "ok":
-            write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
-        write_bytes(target, (run / RESULT).read_bytes())
+    folder = root / "results" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=True, work=f"adds to board {name}"):
+        remove_leftovers(folder)
+        for run, status, target in taken:
+            if status == "ok":
+                write_bytes(target.with_suffix(".pairs.h5"), (run / PAIRS).read_bytes())
+            write_bytes(target, (run / RESULT).read_bytes())
     return [target for *_, target in taken]
 
 
@@ -178,7 +174,7 @@ def _other_numbers(target: Path, run: Path, result: Result) -> bool:
     if (result.status, result.verdict, result.truth, result.metrics) != known:
         return True
     pairs = target.with_suffix(".pairs.h5")
-    return not pairs.is_file() or pairs.read_bytes() != (run / PAIRS).read_bytes()
+    return not pairs.is_file() or read_pairs(pairs).sha256 != read_pairs(run / PAIRS).sha256
 
 
 def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
@@ -204,13 +200,13 @@ def write_html(root: Path, names: Iterable[str], out: Path, *, pictures: bool = 
     written = []
     for name in boards(root, names):
         board = load_board(root / "results" / name)
-        painters = {section: _painter(rows) for section, rows in board.sections.items()} if pictures else {}
+        painters = {section: painter_of(rows) for section, rows in board.sections.items()} if pictures else {}
         written.append(out / f"{name}.html")
         write_text(written[-1], to_html(board, painters))
     return written
 
 
-def _painter(rows: Sequence[BoardRow]) -> Painter | str:
+def painter_of(rows: Sequence[BoardRow]) -> Painter | str:
     """The function that draws the test pairs of a section, or a sentence that says why none are shown."""
     from regbench.report.figures.overlay import DifferentPairsError, is_embedded, scenes_of
 
@@ -231,38 +227,3 @@ def _painter(rows: Sequence[BoardRow]) -> Painter | str:
         return scenes.scene(pairs, index)
 
     return paint
-
-
-def _verify_run(path: Path) -> list[str]:
-    result = load_result(path, committed=True)
-    problems = [
-        f"{path} says that nothing saw labels, but its ancestor {name} did; run it again"
-        for name in hidden_supervision(result)
-    ]
-    if result.status != "ok":
-        return problems
-    stored = path.with_suffix(".pairs.h5")
-    pairs = read_pairs(stored)
-    if stored.stat().st_size > MAX_PAIRS_BYTES * max(1.0, len(pairs.ok) / 400):
-        problems.append(f"{stored} is larger than {MAX_PAIRS_BYTES // 1000} kB for 400 pairs")
-    if not _errors_follow(pairs):
-        problems.append(f"{stored}: errors do not follow from the displacements; evaluate the run again")
-    if result.identity.metric_version != METRIC_VERSION:
-        return problems
-    for name, expected in summarise(pairs.errors, CORE).items():
-        if name not in result.metrics and name not in ("mace", "identity_mace"):
-            continue
-        if not same_measure(result.metrics.get(name), Measure(**expected)):
-            problems.append(f"{path}: {name} is not what {stored.name} gives, {expected['value']}; evaluate again")
-    errors = pairs.errors
-    if result.verdict != verdict(errors.scored.mean(), errors.identity.mean()):
-        problems.append(f"{path}: the verdict {result.verdict!r} does not follow from {stored.name}")
-    return problems
-
-
-def _errors_follow(pairs: Pairs) -> bool:
-    known = pairs.ok & np.isfinite(pairs.error)
-    zero = np.zeros_like(pairs.displacement)
-    identity = np.allclose(corner_error(pairs.displacement, zero), pairs.identity_error, rtol=1e-5, atol=1e-4)
-    error = corner_error(pairs.displacement, pairs.estimate)
-    return bool(identity and np.allclose(error[known], pairs.error[known], rtol=1e-5, atol=1e-4))

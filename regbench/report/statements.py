@@ -11,6 +11,7 @@ import numpy as np
 
 from regbench.installed import is_official
 from regbench.metrics.agreement import ENOUGH, Agreement, agreement
+from regbench.metrics.corner import VERDICT_WORDS
 from regbench.metrics.uncertainty import LEAST_IMAGES
 from regbench.report.board import Section
 from regbench.report.columns import is_control, is_identity
@@ -19,6 +20,10 @@ from regbench.report.ranking import Ranking
 from regbench.report.table import DASH, Table, number, range_in_words, with_interval
 from regbench.results import Identity, Result
 
+_VERDICTS = (
+    "A verdict names all that its interval reaches, and is open without one: {aligned} is below 0.9 × identity,"
+    " {diverged} above 1.1, {collapsed} in between."
+)
 LEGEND = (
     "MACE is the mean average corner error in pixels; × identity divides it by that of doing nothing; AUC and shares"
     " are in percent. Brackets are 95 % intervals over test images, taken to be independent, for the networks at hand"
@@ -26,10 +31,16 @@ LEGEND = (
     f" {LEAST_IMAGES} images, or one image that decides, allow none. Rank is one more than the number of rows"
     " significantly better: paired test over images (the larger p of Student's and Hall's t), Holm over the section,"
     " 5 %, and a lead that would last if the better row did nothing on all images of a kind that may be unseen. It"
-    " counts, and only the supported statements order two rows. A verdict names all that its interval reaches, and is"
-    " open without one: aligned is below 0.9 × identity, diverged above 1.1, collapsed in between. Memory is the peak"
-    " of the run, training included."
+    " counts, and only the supported statements order two rows. "
+    + _VERDICTS.format(aligned="aligned", collapsed="collapsed", diverged="diverged")
+    + " Memory is the peak of the run, training included. Trust: submitted numbers follow from the pairs beside them,"
+    " recomputed ones came out of the run's weights again; those of papers are reported."
 )
+PAGE_LEGEND = LEGEND.replace(
+    _VERDICTS.format(aligned="aligned", collapsed="collapsed", diverged="diverged"),
+    _VERDICTS.format(**{verdict: f"“{words}”" for verdict, words in VERDICT_WORDS.items()}),
+)
+"""The legend of a page, which shows verdicts in words."""
 CONFIDENCE_NOTE = (
     "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"
     " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on."

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +81,11 @@ class Pairs:
         )
 
     @property
+    def sha256(self) -> str:
+        """Hash of the content."""
+        return _sha256(_checked({name: getattr(self, name) for name in (*_CORNERS, *_SCALARS)}), {})
+
+    @property
     def errors(self) -> PairErrors:
         """The errors, in the form that metrics take."""
         return PairErrors(
@@ -95,29 +103,41 @@ def corner_error(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.f
         return np.linalg.norm(a.astype(np.float64) - b.astype(np.float64), axis=-1).mean(axis=-1)
 
 
-def write_pairs(path: Path, pairs: Pairs) -> None:
-    """Write ``pairs.h5`` atomically. Equal pairs give equal bytes; 400 pairs take less than 100 kB.
+def write_pairs(path: Path, pairs: Pairs, facts: Mapping[str, str] | None = None) -> None:
+    """Write ``pairs.h5`` atomically. Equal pairs and facts give equal bytes; 400 pairs take less than 100 kB.
+
+    Args:
+        path: the file.
+        pairs: its content.
+        facts: whose pairs they are, such as ``run_id``; see :func:`read_pairs`. The file holds the SHA-256 of both.
 
     Raises:
         ValueError: the shapes do not match.
     """
     import h5py
 
+    known = dict(facts or {})
     given = [name for name in _OPTIONAL if getattr(pairs, name) is not None]
     fields = _checked({name: getattr(pairs, name) for name in (*_CORNERS, *_SCALARS, *given)})
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["format"], file.attrs["version"] = FORMAT, VERSION
+        file.attrs["facts"], file.attrs["sha256"] = json.dumps(known, sort_keys=True), _sha256(fields, known)
         for name, values in fields.items():
             file.create_dataset(name, data=values, track_times=False)
     write_bytes(path, buffer.getvalue())
 
 
-def read_pairs(path: Path) -> Pairs:
+def read_pairs(path: Path, facts: Mapping[str, str] | None = None, *, bound: bool = False) -> Pairs:
     """Read ``pairs.h5``.
 
+    Args:
+        path: the file.
+        facts: what the file must say of its pairs, such as ``run_id``. An earlier regbench wrote no facts.
+        bound: refuse a file that does not say it.
+
     Raises:
-        DataError: the file is missing, truncated, of another format or of a newer version.
+        DataError: the file is missing, truncated, edited, of another format or of a newer version, or of another run.
     """
     import h5py
 
@@ -131,10 +151,30 @@ def read_pairs(path: Path) -> Pairs:
                 raise DataError(f"{path} has version {version}, this regbench reads {VERSION}; upgrade it")
             check_hdf5(path, file)
             given = [name for name in _OPTIONAL if name in file]
-            return Pairs(**_checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS, *given)}))
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            fields = _checked({name: file[name][()] for name in (*_CORNERS, *_SCALARS, *given)})
+            said, sha256 = json.loads(file.attrs.get("facts", "{}")), file.attrs.get("sha256")
+            if not isinstance(said, dict):
+                raise ValueError("its facts are none")
+    except (OSError, LookupError, ValueError, ArithmeticError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} is truncated or broken ({reason}); evaluate the run again") from error
+    if sha256 is not None and sha256 != _sha256(fields, said):
+        raise DataError(f"{path} is damaged or was edited: it does not have its SHA-256; evaluate the run again")
+    for name, wanted in (facts or {}).items():
+        if (found := said.get(name)) != wanted and (bound or found is not None):
+            raise DataError(
+                f"{path} holds pairs of {name.replace('_', ' ')} {found or 'unknown'}, not of {wanted}; "
+                "evaluate the run again"
+            )
+    return Pairs(**fields)
+
+
+def _sha256(fields: Mapping[str, NDArray[Any]], facts: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(facts), sort_keys=True).encode())
+    for name, values in fields.items():
+        digest.update(f"\n{name} {values.dtype} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _is(value: object, text: str) -> bool:
@@ -147,6 +187,8 @@ def _checked(fields: dict[str, Any]) -> dict[str, NDArray[Any]]:
     for name, dtype in {**_CORNERS, **_SCALARS, **_OPTIONAL}.items():
         if name not in fields:
             continue
+        if (kind := np.asarray(fields[name]).dtype).kind not in "biuf":
+            raise ValueError(f"{name} holds {kind}, no real numbers")
         checked[name] = np.ascontiguousarray(fields[name], dtype=dtype)
         shape = (n, 4, 2) if name in _CORNERS else (n,)
         if checked[name].shape != shape:

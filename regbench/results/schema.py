@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -146,7 +145,8 @@ class Measure(_Record):
 
 
 _NUMBER = (int, float)
-_TYPES: Mapping[str, tuple[type, ...]] = {
+_LARGEST = 2.0**63
+_TYPES: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("timing.register_ms", "training.seconds", "training.parameters"), _NUMBER),
     **dict.fromkeys(("training.peak_memory_mb", "training.peak_gpu_memory_mb"), _NUMBER),
     **dict.fromkeys(("training.pairs", "training.ranges", "training.translation"), (dict,)),
@@ -155,7 +155,12 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "timing.device": (str,),
 }
 """What the known entries of the open blocks of a result are, where they are there."""
-_IN_WORDS = {_NUMBER: "a finite number", (dict,): "an object", (list,): "a list of objects", (str,): "a text"}
+_IN_WORDS: Mapping[tuple[Any, ...], str] = {
+    _NUMBER: "a finite number",
+    (dict,): "an object",
+    (list,): "a list of objects",
+    (str,): "a text",
+}
 
 
 class Result(_Record):
@@ -178,11 +183,14 @@ class Result(_Record):
     """``register_ms``: median time of a pair in milliseconds; more keys are allowed."""
     weights_sha256: Sha256 | None = None
     """Hash of the run's ``weights.safetensors``; None for a run without weights."""
+    pairs_sha256: Sha256 | None = None
+    """Hash of the content of the run's ``pairs.h5``; None in records of an earlier regbench."""
     training: dict[str, Any] = {}
     """``parameters``: number of those of the deployed network; ``seconds`` of training; ``pairs_seen`` by registrators
     that learned, ``images_seen`` by translators that did; ``ranges``: which stored values
     of source and target were black and white (:func:`regbench.data.value_ranges.recorded`); ``of_no_paper``: whether no
-    paper reports this combination of components; more keys are allowed."""
+    paper reports this combination of components; ``weights``: run id and supervision of the weights it started from, if
+    any were given; more keys are allowed."""
     provenance: dict[str, Any] = {}
     """See :func:`regbench.results.provenance.collect`; ``strategy``: what the strategy adds, if anything;
     ``third_party``: hashes of the files of components that are not this project's, by distribution."""
@@ -197,7 +205,7 @@ class Result(_Record):
                 continue
             inner = value if isinstance(value, list) else ()
             right = isinstance(value, kinds) and not isinstance(value, bool) and all(isinstance(x, dict) for x in inner)
-            if not right or (isinstance(value, float) and not math.isfinite(value)):
+            if not right or (isinstance(value, int | float) and not -_LARGEST < value < _LARGEST):
                 raise ValueError(f"{name} is {type(value).__name__}, not {_IN_WORDS[kinds]}")
         return self
 

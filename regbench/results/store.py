@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from regbench.errors import DataError
+from regbench.disk import append_line, replaced
+from regbench.errors import DataError, NewerError
 from regbench.results.layout import RESULT
 from regbench.results.schema import SCHEMA_VERSION, Result, run_id_of
 from regbench.texts import one_line
 
+_log = logging.getLogger("regbench")
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file atomically: a reader sees the old content or the new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes private files
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replaced(path) as partial:
+        partial.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -45,9 +37,30 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def append_json(path: Path, entry: Mapping[str, Any]) -> None:
-    """Append one line of JSON to a file of such lines."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+    """Append one line of JSON to a file of such lines; half a line that a full disk left there is cut off first."""
+    append_line(path, json.dumps(entry))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The entries of a file of lines of JSON, none where there is no file.
+
+    Half a line at its end is what a killed or full disk leaves, and is no entry. Any other line that is no JSON object
+    is left out with a warning.
+    """
+    if not path.is_file():
+        return []
+    *lines, rest = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    entries = []
+    for number, line in enumerate([*lines, *([rest] if rest.endswith("}") else [])], 1):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict):
+            entries.append(entry)
+        else:
+            _log.warning("%s: line %d is damaged and was left out", path, number)
+    return entries
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -74,19 +87,19 @@ def load_result(path: Path, *, committed: bool = False) -> Result:
             hash of its identity.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON ({one_line(str(error))}); run the job again or delete it") from error
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise DataError(f"{path} has schema_version {version}, this regbench reads {SCHEMA_VERSION}; upgrade regbench")
+        raise NewerError(f"{path} has schema_version {version}, this regbench reads {SCHEMA_VERSION}; upgrade regbench")
     try:
         result = Result.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the record"
+        where = one_line(".".join(map(str, first["loc"]))) or "the record"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise DataError(f"{path} is not a result: {where}: {first['msg']}{more}") from error
     try:
@@ -109,6 +122,10 @@ def find_runs(parent: Path) -> list[Path]:
     return sorted(path.parent for path in parent.rglob(RESULT) if path.is_file())
 
 
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -117,9 +134,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

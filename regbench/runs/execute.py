@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from regbench.contained import refuse_links
 from regbench.data.sampler import PairSampler
 from regbench.data.test_pairs import TestPairs
 from regbench.data.value_ranges import same_range
-from regbench.errors import DataError, InterruptedRun, PluginError, RegbenchError, UsageError
+from regbench.disk import in_words, remove_leftovers
+from regbench.errors import DataError, InterruptedRun, NewerError, PluginError, RegbenchError, UsageError
 from regbench.evaluation.confidence import with_confidence
 from regbench.evaluation.evaluator import Evaluator, judge
 from regbench.evaluation.label_free import assess
@@ -31,14 +32,14 @@ from regbench.plugins.blame import at_fault, exited
 from regbench.plugins.others import third_party
 from regbench.plugins.registry import registry
 from regbench.report.figures.gallery import write_gallery
-from regbench.results.layout import CONFIG, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
-from regbench.results.lineage import lineage_of
+from regbench.results.layout import CHECKPOINT, CONFIG, DEPLOYS, GALLERY, LOCK, PAIRS, RESULT, WEIGHTS, remove_outcome
 from regbench.results.pairs import Pairs, read_pairs, write_pairs
 from regbench.results.provenance import collect, tf32
 from regbench.results.remeasure import remeasure
 from regbench.results.schema import Measure, Result
 from regbench.results.store import load_result, write_json, write_result
 from regbench.runs.plan import Plan
+from regbench.runs.recovery import damage_of, trained_state
 from regbench.runs.request import ROLES
 from regbench.texts import one_line
 from regbench.training.checkpoint import TrainingState
@@ -87,38 +88,72 @@ def _execute(plan: Plan, reporter: Reporter, force: bool, train: Train) -> Resul
         raise RegbenchError(f"cannot write to {plan.folder}: {error.strerror}; choose another --out") from error
     refuse_links(plan.folder)
     with _locked(plan.folder):
+        remove_leftovers(plan.folder)
+        remove_leftovers(plan.folder / DEPLOYS)
         path = plan.folder / RESULT
         if force:
             remove_outcome(plan.folder)
-        if path.is_file() and (earlier := load_result(path)).status == "ok":
-            if earlier.run_id != plan.run_id:
-                raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
+        earlier = _earlier(plan, path, reporter)
+        if earlier is not None and (damage := damage_of(plan.folder, earlier)) is None:
             if plan.confidence and read_pairs(plan.folder / PAIRS).confidence is None:
                 raise UsageError(
                     f"{path} was made without --confidence; add --force to run it again, or leave --confidence out"
                 )
             reporter.say(f"already done: {path} (--force runs it again)")
             return _of_present_metrics(plan, earlier, path)
+        if earlier is not None:
+            reporter.say(f"{damage}; made again from what is there")
         stages = [{"name": stage.name, "steps": stage.steps} for stage in plan.stages]
         config = json.loads(plan.identity.model_dump_json()) | {"run_id": plan.run_id, "stages": stages}
         write_json(plan.folder / CONFIG, config)
         try:
-            result = _run(plan, reporter, train)
+            result = _run(plan, reporter, train, earlier)
         except KeyboardInterrupt as error:
-            _record_failure(plan, path, "interrupted", "interrupted before the first step")
+            if earlier is None:
+                _record_failure(plan, path, "interrupted", "interrupted outside of training")
             raise InterruptedRun("interrupted; run the same command again") from error
         except SystemExit as error:  # a plugin's, for nothing here exits
-            _record_failure(plan, path, "failed", exited(error))
+            if earlier is None:
+                _record_failure(plan, path, "failed", exited(error))
             raise PluginError(exited(error)) from error
         except Exception as error:
-            reason = str(error) if isinstance(error, RegbenchError) else f"{type(error).__name__}: {error}"
-            if not isinstance(error, RegbenchError):
-                reason += at_fault(error)
-            status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
-            _record_failure(plan, path, status, one_line(reason))
+            if earlier is None:
+                status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
+                _record_failure(plan, path, status, _reason(error))
             raise
         write_result(path, result)
         return result
+
+
+def _earlier(plan: Plan, path: Path, reporter: Reporter) -> Result | None:
+    """An earlier result of this run that is ok; None where there is none, or what there is cannot be read.
+
+    Raises:
+        DataError: it is of another run, or of a newer regbench.
+    """
+    if not path.is_file():
+        return None
+    try:
+        earlier = load_result(path)
+    except NewerError:
+        raise
+    except DataError as error:
+        reporter.say(f"{str(error).partition(';')[0]}; it is made again from what is there")
+        return None
+    if earlier.status != "ok":
+        return None
+    if earlier.run_id != plan.run_id:
+        raise DataError(f"{path} is of run {earlier.run_id}, not of {plan.run_id}; add --force to replace it")
+    return earlier
+
+
+def _reason(error: Exception) -> str:
+    """Why a run failed, in one line."""
+    if isinstance(error, OSError):
+        return in_words(error)
+    if isinstance(error, RegbenchError):
+        return one_line(str(error))
+    return one_line(f"{type(error).__name__}: {error}{at_fault(error)}")
 
 
 def _of_present_metrics(plan: Plan, earlier: Result, path: Path) -> Result:
@@ -126,35 +161,55 @@ def _of_present_metrics(plan: Plan, earlier: Result, path: Path) -> Result:
     if earlier.identity.metric_version >= METRIC_VERSION:
         return earlier
     record = json.loads(path.read_text(encoding="utf-8"))
-    write_json(path, remeasure(record, read_pairs(plan.folder / PAIRS), _metrics()))
-    return load_result(path)
+    remade = remeasure(record, read_pairs(plan.folder / PAIRS), _metrics())
+    with suppress(OSError):  # on a disk that cannot be written to, the result is summarised at each look
+        write_json(path, remade)
+    return Result.model_validate(remade)
 
 
-def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
-    """Train, judge, write everything but the result, and return that."""
+def _run(plan: Plan, reporter: Reporter, train: Train, earlier: Result | None = None) -> Result:
+    """Train, judge, write everything but the result, and return that.
+
+    What an earlier execution trained to its end is not trained again; ``earlier`` is its result, where it is known.
+    """
     device = plan.context.device
     test_pairs = TestPairs(plan.pack, plan.manifest, plan.protocol, device)
     evaluator = Evaluator(test_pairs)
-    scores = StageScores(plan.folder, evaluator)
-    state = TrainingState()
+    scores = StageScores(plan.folder, evaluator, plan.run_id)
+    state, whole = TrainingState(), False
     health: list[dict[str, Any]] = []
     pairs: Pairs | None = None
     if plan.stages:
         sampler, last = _sampler(plan), plan.stages[-1]
-        watch = Health(plan.folder, sampler)
-        state = train(sampler=sampler, reporter=reporter, score=scores, watch=watch)
+        watch = Health(plan.folder, sampler, plan.run_id)
+        found = trained_state(plan, earlier)
+        whole = found is not None
+        if found is not None:
+            state = found
+        else:
+            if earlier is not None and not (plan.folder / CHECKPOINT).is_file():
+                raise DataError(
+                    f"{plan.folder}: its {WEIGHTS} is lost and it has no {CHECKPOINT}: its training is lost; "
+                    "add --force to train it again"
+                )
+            state = train(sampler=sampler, reporter=reporter, score=scores, watch=watch)
+        for name in watch.missing(last):  # lost with a damaged file, as below
+            watch(last.deploys[name], name, last, last.steps)
+        for name, module in last.deploys.items():
+            if scores.kept(last, module) is None:
+                scores(module, name, last.name)
         if not last.deploys:  # such as a translator's stage, before a registrator that needs no training
             watch(plan.deployed, "deployed", last, last.steps)
         health = watch.summary(plan.stages)
         pairs = scores.kept(last, plan.deployed)
-    weights_sha256 = _keep_weights(plan)
+    weights_sha256 = file_sha256(plan.folder / WEIGHTS) if whole else _keep_weights(plan, state)
     if pairs is None:
         pairs = evaluator.pairs(plan.deployed)
     if plan.confidence:
         reporter.say("confidence of each test pair")
         pairs = with_confidence(test_pairs, plan.deployed, pairs)
     metrics, verdict = _judge(plan, test_pairs, pairs)
-    write_pairs(plan.folder / PAIRS, pairs)
+    write_pairs(plan.folder / PAIRS, pairs, {"run_id": plan.run_id})
     timing = evaluator.time(plan.deployed)
     training = _training_record(plan, state) | {"deploys": scores.summary(plan.stages), "health": health}
     translator = next((m for m in plan.context.modules.values() if isinstance(m, Translator)), None)
@@ -168,16 +223,17 @@ def _run(plan: Plan, reporter: Reporter, train: Train) -> Result:
         verdict=verdict,
         truth=plan.manifest.truth,
         identity=plan.identity,
-        lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
+        lineage=plan.lineage,
         metrics={name: Measure(**value) for name, value in metrics.items()},
         timing={"register_ms": timing.median_ms, "register_ms_iqr": timing.iqr_ms, "device": device.type},
         weights_sha256=weights_sha256,
+        pairs_sha256=pairs.sha256,
         training=training,
         provenance=_provenance(plan),
     )
 
 
-def _keep_weights(plan: Plan) -> str | None:
+def _keep_weights(plan: Plan, state: TrainingState) -> str | None:
     """Write the weights the run is judged with, so that it can be opened again; their file's hash, None without any."""
     if not module_tensors(plan.context.modules):
         return None
@@ -190,6 +246,8 @@ def _keep_weights(plan: Plan) -> str | None:
         patch=str(plan.context.info.patch),
         run_id=plan.run_id,
         supervision=plan.identity.supervision,
+        state=json.dumps(vars(state)),
+        lineage=json.dumps(plan.lineage | {plan.run_id: plan.identity.model_dump(mode="json")}),
         **{f"range_{side}": text for side, text in learned_ranges(plan).items()},
     )
     return file_sha256(path)
@@ -280,6 +338,8 @@ def _training_record(plan: Plan, state: TrainingState) -> dict[str, Any]:
         "of_no_paper": plan.unpublished_combination,
         "peak_memory_mb": round(peak_mb(), 1),
     }
+    if plan.given is not None:
+        record["weights"] = {"run_id": plan.given.run_id, "supervision": plan.given.supervision}
     if plan.context.device.type == "cuda":
         record["peak_gpu_memory_mb"] = round(torch.cuda.max_memory_allocated(plan.context.device) / 2**20, 1)
     if plan.context.world.processes > 1:
@@ -337,7 +397,7 @@ def _record_failure(plan: Plan, path: Path, status: Any, reason: str) -> None:
         status=status,
         reason=reason,
         identity=plan.identity,
-        lineage=lineage_of(ancestor.result for ancestor in plan.context.ancestors),
+        lineage=plan.lineage,
         provenance=collect(device=plan.context.device.type),
     )
     try:

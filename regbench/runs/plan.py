@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from regbench.metrics import METRIC_VERSION
 from regbench.plugins.compatibility import check_compatible, unpublished_combination
 from regbench.plugins.registry import Component
 from regbench.results import schema
+from regbench.results.lineage import lineage_of
 from regbench.results.schema import Identity, run_id_of
 from regbench.runs.build import check_trained
 from regbench.runs.context import Ancestor, ConfiguredComponent, RunContext
@@ -33,6 +35,18 @@ from regbench.settings import Budget, budget_of
 from regbench.training.trainer import TrainerConfig
 from regbench.weights.files import read_metadata
 from regbench.weights.used import Hashes, add_file, file_sha256, weights_used
+
+
+@dataclass(frozen=True)
+class GivenWeights:
+    """What a weights file says of the training of its weights."""
+
+    sha256: str
+    supervision: Supervision
+    run_id: str | None
+    """Of the run that trained them; None where they were imported."""
+    lineage: Mapping[str, Mapping[str, Any]]
+    """Identities of that run and its ancestors by run id; empty where an earlier regbench wrote the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +70,16 @@ class Plan:
     unpublished_combination: bool = False
     """Whether no paper reports the strategy with these components."""
     strategy: TrainingStrategy | None = None
+    given: GivenWeights | None = None
+    """Of the weights the registrator starts from; None where none were named."""
     confidence: bool = False
     """Whether to store how sure one can be of each estimate, which changes no estimate and so no run id."""
+
+    @property
+    def lineage(self) -> dict[str, dict[str, Any]]:
+        """The identities of all runs this one starts from and of their ancestors, by run id."""
+        of_weights = {run_id: dict(identity) for run_id, identity in self.given.lineage.items()} if self.given else {}
+        return of_weights | lineage_of(ancestor.result for ancestor in self.context.ancestors)
 
 
 def make_plan(request: Request, progress: Progress | None = None, world: World = ALONE) -> Plan:
@@ -116,9 +138,9 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         raise UsageError(
             f"{request.strategy or 'a run without a strategy'} learns from no finished run; drop --teacher"
         )
-    weights_sha, weights_supervision = _weights(request.weights)
+    given = _given_weights(request.weights)
     ancestors_supervision = [ancestor.supervision for ancestor in context.ancestors]
-    described = _described(registrator, context.files, weights_sha)
+    described = _described(registrator, context.files, given.sha256 if given else None)
     assert described is not None
     identity = Identity(
         translator=_described(resolved.components["translator"], context.files),
@@ -131,7 +153,7 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         budget=resolved.budget.name,
         ancestors=[ancestor.run_id for ancestor in context.ancestors],
         metric_version=METRIC_VERSION,
-        supervision=max([own, weights_supervision, *ancestors_supervision], key=SUPERVISION.index),
+        supervision=max([own, *([given.supervision] if given else []), *ancestors_supervision], key=SUPERVISION.index),
         precision="bf16" if strategy is not None and request.precision == "bf16" else "fp32",
     )
     run_id = run_id_of(identity)
@@ -151,11 +173,14 @@ def make_plan(request: Request, progress: Progress | None = None, world: World =
         labels=own == "homography",
         unpublished_combination=unpublished_combination(*components),
         strategy=built,
+        given=given,
         confidence=request.confidence,
     )
 
 
-def transfer_plan(finished: Path, request: Request, progress: Progress | None = None) -> Plan:
+def transfer_plan(
+    finished: Path, request: Request, progress: Progress | None = None, *, test_pairs: int | None = None
+) -> Plan:
     """Judge what a finished run deploys on the test pairs of ``request.dataset``, under the run's own protocol.
 
     Args:
@@ -163,6 +188,7 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
         request: data set, device, seed, ``out`` and ``protocol.source`` (each data set has its own source; the default
             is that of the run). Its components and the rest of its protocol are not used.
         progress: told how far the preparation of the data set is.
+        test_pairs: least number of test pairs; default: that of the protocol.
 
     Raises:
         UsageError: ``--set`` of anything else, or the data set does not fit the protocol.
@@ -176,7 +202,8 @@ def transfer_plan(finished: Path, request: Request, progress: Progress | None = 
     device = device_of(request.device)
     run = open_run(finished, device)
     trained = run.result.identity
-    own = build_protocol(trained.protocol.model_dump() | request.settings("protocol"), budget_of(trained.budget))
+    more = {} if test_pairs is None else {"test_pairs": test_pairs}
+    own = build_protocol(trained.protocol.model_dump() | request.settings("protocol") | more, budget_of(trained.budget))
     pack = pack_of(request, progress)
     # Really unaligned sets are judged as they are; made pairs follow the protocol of the run.
     protocol = own.model_copy(update={"pairing": "frozen" if pack.aligned else "given"})
@@ -250,12 +277,25 @@ def check_batches(stages: Sequence[Stage], processes: int) -> None:
             )
 
 
-def _weights(path: Path | None) -> tuple[str | None, Supervision]:
-    """Hash of a weights file, and the supervision its metadata tells; one that is not told counts as homography."""
+def _given_weights(path: Path | None) -> GivenWeights | None:
+    """Whose weights a file holds; supervision that nobody tells counts as homography."""
     if path is None:
-        return None, "none"
-    supervision: Supervision = "none" if read_metadata(path).get("supervision") == "none" else "homography"
-    return file_sha256(path), supervision
+        return None
+    metadata = read_metadata(path)
+    try:
+        lineage: dict[str, dict[str, Any]] = json.loads(metadata.get("lineage", "{}"))
+        seen = [Identity.model_validate(identity).supervision for identity in lineage.values()]
+        if any(run_id_of(identity) != run_id for run_id, identity in lineage.items()):
+            raise ValueError
+    except (ValueError, AttributeError, TypeError):
+        raise DataError(f"{path}: the runs it says its weights come from are not what their ids say") from None
+    own: Supervision = "none" if metadata.get("supervision") == "none" else "homography"
+    return GivenWeights(
+        sha256=file_sha256(path),
+        supervision=max([own, *seen], key=SUPERVISION.index),
+        run_id=metadata.get("run_id"),
+        lineage=lineage,
+    )
 
 
 def _component(configured: ConfiguredComponent | None) -> Component | None:

@@ -15,6 +15,7 @@ from regbench.data.packs.format import Progress
 from regbench.data.packs.pack import Pack
 from regbench.data.packs.prepare import ensure
 from regbench.data.protocol import Protocol, build_protocol
+from regbench.devices import use
 from regbench.distributed.processes import ALONE, World
 from regbench.errors import UsageError, unknown_name
 from regbench.plugins.registry import registry
@@ -81,6 +82,8 @@ def resolve(request: Request, world: World = ALONE) -> Resolved:
     for section in request.sets:
         if section not in SECTIONS:
             raise unknown_name("section of --set", section, SECTIONS)
+    if not 0 <= request.seed < 2**63:
+        raise UsageError(f"--seed {request.seed}: seeds lie in 0..{2**63 - 1}")
     budget = budget_of(request.budget)
     return Resolved(
         budget=budget,
@@ -163,7 +166,8 @@ def check_device(name: str) -> None:
 def device_of(name: str, world: World = ALONE) -> torch.device:
     """The device of a word: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
 
-    Processes that train together have a GPU each: the one with the number of the process on its machine.
+    Processes that train together have a GPU each: the one with the number of the process on its machine. A GPU becomes
+    the current device of the process.
 
     Raises:
         UsageError: it is no device, or not there.
@@ -179,7 +183,7 @@ def device_of(name: str, world: World = ALONE) -> torch.device:
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         few = "start fewer processes or use" if world.processes > 1 else "use"
         raise UsageError(f"--device {name}: {torch.cuda.device_count()} CUDA devices are here; {few} --device cpu")
-    return device
+    return use(device)
 
 
 def trainer_config(settings: Mapping[str, Any]) -> TrainerConfig:

@@ -38,12 +38,15 @@ def run_suite(distribution: str | None = None) -> int:
         raise RegbenchError("the conformance suite needs pytest: pip install 'regbench[test]'")
     import pytest
 
+    from regbench.testing.advice import Explained
+
     folder = Path(__file__).parent / "suite"
     # Settings and pytest plugins of the project in the current folder must not change the check.
     isolated = ["-c", os.devnull, "--rootdir", str(folder), "-p", "no:cacheprovider"]
     name = "" if distribution is None else _loaded_distribution(distribution)
     with _environment({DISTRIBUTION: name, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}):
-        return int(pytest.main([*isolated, "--pyargs", "-q", "--tb=short", "regbench.testing.suite"]))
+        words = [*isolated, "--pyargs", "-q", "-rfE", "--tb=short", "regbench.testing.suite"]
+        return int(pytest.main(words, plugins=[Explained()]))
 
 
 @contextmanager

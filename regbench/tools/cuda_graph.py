@@ -32,9 +32,11 @@ def capture_cuda_graph(function: Function, *examples: Tensor) -> Function | None
     """
     if examples[0].device.type != "cuda":
         return None
+    stream = torch.cuda.current_stream(examples[0].device)
     try:
         return _CudaGraph(function, examples)
     except RuntimeError as error:
+        torch.cuda.set_stream(stream)  # a recording that failed leaves its own stream current
         _log.info("not recorded as a CUDA graph: %s", str(error).splitlines()[0])
         return None
 

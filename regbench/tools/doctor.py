@@ -10,7 +10,9 @@ from importlib.metadata import packages_distributions
 
 import torch
 
+from regbench import __version__
 from regbench.data.packs.prepare import data_dir
+from regbench.installed import OFFICIAL, canonical
 from regbench.plugins.registry import ENV_LOAD, registry
 from regbench.threads import load
 from regbench.weights.unpickling import LEAST_TORCH, torch_is_safe
@@ -26,8 +28,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at Python, torch, how busy the machine is, OpenCV, plugins and the data folder."""
-    return [_python(), _torch(), _load(), _opencv(), *_plugins(), _data()]
+    """Look at Python, torch, how busy the machine is, OpenCV, plugins, their versions and the data folder."""
+    return [_python(), _torch(), _load(), _opencv(), *_plugins(), _official(), _data()]
 
 
 def _python() -> Finding:
@@ -88,6 +90,22 @@ def _plugins() -> list[Finding]:
     chosen = os.environ.get(ENV_LOAD)
     loaded = "all that are installed" if chosen is None else f"{chosen or 'none'}, as {ENV_LOAD} says"
     return [*found, Finding("plugins loaded", True, f"{loaded}; {_WAY_OUT}")]
+
+
+def _official() -> Finding:
+    """Whether the official distributions are there, of the harness's own version: they are released together."""
+    loaded = {canonical(p.distribution): p.version for p in registry().plugins}
+    others = {name: version for name, version in loaded.items() if name in OFFICIAL and version != __version__}
+    if others:
+        listed = ", ".join(f"{name} {version}" for name, version in sorted(others.items()))
+        told = f"regbench is {__version__}, but {listed}; install all of one version: pip install -U 'regbench[all]'"
+        return Finding("versions", False, told)
+    missing = sorted(OFFICIAL - set(loaded))
+    if "regbench-registrators" in missing and os.environ.get(ENV_LOAD) is None:
+        told = f"{', '.join(missing)} not installed, so there is no network to train; pip install 'regbench[all]'"
+        return Finding("versions", False, told)
+    told = f"; not installed or not loaded: {', '.join(missing)}" if missing else ""
+    return Finding("versions", True, f"regbench {__version__} and its plugins are of one version{told}")
 
 
 def _data() -> Finding:

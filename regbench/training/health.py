@@ -7,9 +7,10 @@ The strategy sees none of it and nothing is selected by it: the weights of the l
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from regbench.api.stage import Stage
 from regbench.api.types import Pair
 from regbench.data.sampler import PairSampler
 from regbench.results.layout import HEALTH
-from regbench.results.store import append_json
+from regbench.results.store import append_json, read_json_lines
 from regbench.seeds import seed_of
 
 PAIRS = 16
@@ -97,10 +98,11 @@ class Health:
     Args:
         folder: of the run.
         sampler: the run's data; labels it may hold are not read.
+        run_id: of the run; each line carries a digest of itself and of the run id.
     """
 
-    def __init__(self, folder: Path, sampler: PairSampler) -> None:
-        self._path, self._sampler = folder / HEALTH, sampler
+    def __init__(self, folder: Path, sampler: PairSampler, run_id: str = "") -> None:
+        self._path, self._sampler, self._run_id = folder / HEALTH, sampler, run_id
         self._warned: set[tuple[str, str]] = set()
 
     @cached_property
@@ -123,7 +125,7 @@ class Health:
         state = state_of(measured, patch)
         entry = {"stage": stage.name, "step": step, "module": name}
         entry |= {key: round(value, 4) for key, value in measured.items()} | {"state": state}
-        append_json(self._path, entry)
+        append_json(self._path, entry | {"digest": self._digest(entry)})
         # Estimates start near zero: only the end of a stage can tell that they stayed there.
         early = state == "collapsed" and step < stage.steps
         if state != "ok" and not early and (stage.name, state) not in self._warned:
@@ -133,9 +135,26 @@ class Health:
             _log.warning("%s (%s)", looks, numbers.format(**measured))
 
     def summary(self, stages: Sequence[Stage]) -> list[dict[str, Any]]:
-        """The last check of each stage, in order, an entry for each module."""
-        if not self._path.is_file():
-            return []
-        entries = [json.loads(line) for line in self._path.read_text(encoding="utf-8").splitlines()]
+        """The last check of each stage, in order, an entry for each module.
+
+        Lines that are damaged, edited or of another run are left out.
+        """
+        entries = list(self._entries())
         ends = [e for s in stages for e in entries if (e["stage"], e["step"]) == (s.name, s.steps)]
         return list({(e["stage"], e["module"]): e for e in ends}.values())  # a resume may check once more
+
+    def missing(self, stage: Stage) -> list[str]:
+        """The modules of a stage whose check at its end is not in the file."""
+        present = {e["module"] for e in self.summary([stage])}
+        return [name for name in stage.deploys if name not in present]
+
+    def _entries(self) -> Iterator[dict[str, Any]]:
+        for entry in read_json_lines(self._path):
+            if entry.pop("digest", None) == self._digest(entry):
+                yield entry
+            else:
+                _log.warning("%s: a line is not of this run or was edited, and was left out", self._path)
+
+    def _digest(self, entry: Mapping[str, Any]) -> str:
+        text = json.dumps([self._run_id, dict(entry)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

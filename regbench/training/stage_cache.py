@@ -5,7 +5,8 @@ translator on the same data. What a leading stage that touches translators alone
 the translator, the data, the protocol, the seed, the code, and the machine's software; by the settings of the strategy
 too, where a loss of the stage is the strategy's own. A hash of all of that names a file with the translators' weights
 after the stage. A run that finds the file loads it instead of training: the same numbers come out, and the seconds the
-training took elsewhere count as its own.
+training took elsewhere count as its own. Runs that start together do not all train the stage: the first takes its
+lock, the others wait for its file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +26,14 @@ from torch import nn
 from regbench.api.stage import Stage
 from regbench.api.translator import Translator
 from regbench.errors import DataError
+from regbench.locks import HeldError, locked
 from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
 
 _BEYOND_TRAINING = ("ablation", "cli", "evaluation", "report", "testing", "tools")
 
 
 class StageCache:
-    """A folder of trained stages.
+    """A folder of trained stages, each with a lock for the run that trains it.
 
     Args:
         folder: where the files lie; made when the first one is written.
@@ -38,6 +42,9 @@ class StageCache:
         stages: all stages of the run.
         modules: all modules of the run.
     """
+
+    PAUSE = 1.0
+    """Seconds between two looks at a lock that another run holds."""
 
     def __init__(
         self,
@@ -62,6 +69,29 @@ class StageCache:
             if stage.repeat_pairs is not None:
                 chain += f",{stage.repeat_pairs}"
             self.keys.append(hashlib.sha256(chain.encode()).hexdigest()[:20])
+
+    @contextmanager
+    def alone(self, number: int, waits: Callable[[], bool]) -> Iterator[None]:
+        """Hold the lock of stage ``number`` among the runs that share the folder; nothing for one that is not cached.
+
+        Args:
+            number: of the stage.
+            waits: called again and again while another run holds the lock; False goes on without it.
+        """
+        if number >= len(self.keys):
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            while True:
+                try:
+                    held.enter_context(locked(self.folder / f"{self.keys[number]}.lock", wait=False))
+                except HeldError:
+                    if waits():
+                        time.sleep(self.PAUSE)
+                        continue
+                break
+            yield
 
     def load(self, number: int) -> float | None:
         """Load the translators as stage ``number`` left them.
@@ -92,7 +122,7 @@ class StageCache:
 
 def _is_of(stage: Stage, translators: Mapping[str, nn.Module]) -> bool:
     """Whether all that a stage calls are methods of translators, so that it knows of no setting of the strategy."""
-    calls = [stage.shared, stage.begin, stage.setup]
+    calls: list[Any] = [stage.shared, stage.begin, stage.setup]
     calls += [call for objective in stage.objectives for call in (objective.loss, objective.after)]
     owners = [_owner(call) for call in calls if call is not None]
     return all(any(owner is module for module in translators.values()) for owner in owners)

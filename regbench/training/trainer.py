@@ -23,6 +23,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from regbench import interrupts
 from regbench.api.stage import Stage, module_named
 from regbench.data.sampler import PairSampler
 from regbench.distributed.processes import ALONE, World
@@ -30,12 +31,11 @@ from regbench.errors import DataError, DivergedError, InterruptedRun, RegbenchEr
 from regbench.results.layout import CHECKPOINT, CURVE, LOG
 from regbench.results.store import append_json
 from regbench.seeds import seed_of
-from regbench.training.checkpoint import Checkpoint, TrainingState, read_checkpoint, save_checkpoint
+from regbench.training.checkpoint import Checkpoint, TrainingState, Writer, read_checkpoint, save_checkpoint
 from regbench.training.cpu_memory import StepAllocation
 from regbench.training.health import every
 from regbench.training.progress import Reporter, Tick
 from regbench.training.seen import counting_pairs
-from regbench.training.signals import stop_on_signals
 from regbench.training.stage_cache import StageCache
 from regbench.training.step import ObjectiveState, all_finite, averaged, take_step
 
@@ -45,8 +45,8 @@ class TrainerConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    checkpoint_seconds: float = Field(30.0, ge=0)
-    """At most this much work is lost to a kill."""
+    checkpoint_seconds: float | None = Field(None, ge=0)
+    """At most this much work is lost to a kill; by default 30 on a CPU and 300 on a GPU, whose copy costs more."""
     log_every: int = Field(20, ge=1)
     """Steps between looks at the loss; each look waits for the device."""
     eval_every: int = Field(0, ge=0)
@@ -108,6 +108,10 @@ class Trainer:
         self.world, self.bound = world, bound or {}
         self.state = TrainingState()
         self._stop = threading.Event()
+        on_cpu = sampler.device.type == "cpu"
+        seconds = self.config.checkpoint_seconds
+        self._checkpoint_seconds = (30.0 if on_cpu else 300.0) if seconds is None else seconds
+        self._writer = None if on_cpu else Writer()
 
     @property
     def checkpoint(self) -> Path:
@@ -126,11 +130,20 @@ class Trainer:
         self._check_same_checkpoint(checkpoint)
         if checkpoint:
             self._resume(checkpoint)
-        with stop_on_signals(self._stop):
+        with self._all_written():
             for number in range(self.state.stage, len(self.stages)):
                 self._run_stage(number, checkpoint if checkpoint and checkpoint.state.stage == number else None)
         self.reporter.close()
         return self.state
+
+    @contextmanager
+    def _all_written(self) -> Iterator[None]:
+        """At the end, however it comes, the last checkpoint is on the disk."""
+        try:
+            yield
+        finally:
+            if self._writer is not None:
+                self._writer.wait()
 
     def _check_same_checkpoint(self, checkpoint: Checkpoint | None) -> None:
         """No process may go on, and write, before all have read the same checkpoint."""
@@ -140,8 +153,13 @@ class Trainer:
             raise DataError(f"{self.checkpoint} is not the same to all processes: --out must be a folder they share")
 
     def _resume(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.state.stage > len(self.stages):
-            raise DataError(f"{self.checkpoint}: has more stages than this run; move it away to start afresh")
+        state = checkpoint.state
+        steps = self.stages[state.stage].steps if state.stage < len(self.stages) else 0
+        if state.stage > len(self.stages) or state.step > steps:
+            raise DataError(
+                f"{self.checkpoint}: stands at step {state.step} of stage {state.stage + 1}, which this run does not "
+                "have; add --force to start afresh"
+            )
         self.state = checkpoint.state
         checkpoint.load_modules(self.modules)
         if self.state.stage < len(self.stages):
@@ -149,25 +167,57 @@ class Trainer:
             self.reporter.say(f"resuming in stage {stage.name} after step {self.state.step}/{stage.steps}")
 
     def _run_stage(self, number: int, checkpoint: Checkpoint | None) -> None:
-        """Train one stage from where it stands; ``checkpoint`` is the one it is resumed from."""
+        """Take over one stage from another run, or train it; ``checkpoint`` is the one it is resumed from."""
         stage = self.stages[number]
-        if self._restored_from_cache(number, stage):
-            return
+        with self._alone(number, stage):
+            if not self._restored_from_cache(number, stage):
+                self._train_stage(number, stage, checkpoint)
+
+    def _train_stage(self, number: int, stage: Stage, checkpoint: Checkpoint | None) -> None:
         objectives = self._enter(stage, afresh=self.state.step == 0)
         if checkpoint and self.state.step:
             for i, objective in enumerate(objectives):
                 checkpoint.load_optimiser(i, objective.optimiser)
                 if objective.average is not None:
                     checkpoint.load_average(i, objective.average)
-        self._steps(number, stage, objectives)
+        with interrupts.put_off(self._stop):
+            self._steps(number, stage, objectives)
+            (stop,) = self.world.any(self._stop.is_set())
+            if stop or stage.deploys:
+                self._save(objectives)  # judging may be interrupted
+        if stop:
+            raise self._interrupted(stage)
         for objective in objectives:
             objective.adopt_average()
-        self._watch(stage, stage.steps, [])
-        self._evaluate(stage, stage.steps, [])
+        try:
+            self._watch(stage, stage.steps, [])
+            self._evaluate(stage, stage.steps, [])
+        except KeyboardInterrupt:
+            raise self._interrupted(stage) from None
         if self.stage_cache is not None and self.world.first:
             self.stage_cache.store(number, self.state.stage_seconds[stage.name])
         self.state.next_stage()
         self._save([])
+
+    @contextmanager
+    def _alone(self, number: int, stage: Stage) -> Iterator[None]:
+        """Of all runs that share this stage, train alone; wait for another run that trains it, from its start."""
+        if self.stage_cache is None or not self.world.first:
+            yield
+            return
+        said = False
+
+        def waits() -> bool:
+            nonlocal said
+            if self.state.step:
+                return False  # it has a part of the stage, which the other run may not have yet
+            if not said:
+                self.reporter.say(f"waiting for another run, which trains stage {stage.name}")
+            said = True
+            return True
+
+        with self.stage_cache.alone(number, waits):
+            yield
 
     def _restored_from_cache(self, number: int, stage: Stage) -> bool:
         """Whether another run has trained this very stage, whose weights are then loaded."""
@@ -200,32 +250,50 @@ class Trainer:
         allocation = StepAllocation(self.sampler.device.type)
         saved = reported = time.monotonic()
         reported_step = self.state.step
+        if 0 < self.state.step < stage.steps and not self._checked(stage, self.state.step, objectives):
+            raise self._interrupted(stage)
         for step in range(self.state.step, stage.steps):
             self._set_modes(stage)  # an evaluation or a callback may have changed them
             with self.world.sharing_batches(), allocation(), self._pairs_counted(stage):
                 not_finite, logged = self._step(stage, objectives, step, not_finite)
             done = self.state.step = step + 1
             last = done == stage.steps
-            late = time.monotonic() - saved >= self.config.checkpoint_seconds
+            late = time.monotonic() - saved >= self._checkpoint_seconds
             save, stop = self.world.any(late, self._stop.is_set())
             if last or save or stop or done % self.config.log_every == 0:
                 values = self._look(stage, not_finite, logged, reported_step)
                 now = time.monotonic()
                 self._report(number, stage, values, rate=(done - reported_step) / max(now - reported, 1e-9))
                 reported, reported_step = now, done
-            if done % every(stage) == 0 and not last:
-                self._watch(stage, done, objectives)
-            if self.config.eval_every and done % self.config.eval_every == 0 and not last:
-                self._evaluate(stage, done, objectives)
+            if not (last or stop) and not self._checked(stage, done, objectives):
+                stop = True
             if save or stop:
                 now = time.monotonic()
                 self.state.spend(now - saved, stage.name)
                 saved = now
                 self._save(objectives)
             if stop:
-                self.reporter.close()
-                raise InterruptedRun(f"interrupted in stage {stage.name} at step {done}; run it again to resume")
+                raise self._interrupted(stage)
         self.state.spend(time.monotonic() - saved, stage.name)
+
+    def _checked(self, stage: Stage, done: int, objectives: list[ObjectiveState]) -> bool:
+        """Check and score within a stage, when it is time to (again after a resume); False where a signal ended it."""
+        try:
+            with interrupts.at_once():
+                if done % every(stage) == 0:
+                    self._watch(stage, done, objectives)
+                if self.config.eval_every and done % self.config.eval_every == 0:
+                    self._evaluate(stage, done, objectives)
+        except KeyboardInterrupt:
+            if self.world.processes > 1:
+                raise  # the others wait for what was not finished
+            return False
+        return True
+
+    def _interrupted(self, stage: Stage) -> InterruptedRun:
+        self.reporter.close()
+        where = f"at step {self.state.step}" if self.state.step < stage.steps else "after its last step"
+        return InterruptedRun(f"interrupted in stage {stage.name} {where}; run it again to resume")
 
     @contextmanager
     def _pairs_counted(self, stage: Stage) -> Iterator[None]:
@@ -244,20 +312,21 @@ class Trainer:
         batch = self.sampler.batch(stage.name, step, stage.batch, stage.views, stage.repeat_pairs)
         return take_step(stage, objectives, batch, not_finite, self.world)
 
-    def timed_steps(self, stage: Stage) -> Callable[[], None]:
+    def timed_steps(self, stage: Stage, start: int = 0) -> Callable[[], dict[str, Tensor]]:
         """Enter a stage afresh, to time its steps: each call of the function returned is one step; no file is written.
 
-        The steps are real and change the weights; after the last step of the stage they begin again with the first.
+        The steps are real and change the weights, from step ``start`` on; after the last step of the stage they begin
+        again with the first. A step returns the values a loss logs, on the device.
         """
         objectives = self._enter(stage, afresh=True)
         not_finite = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
         allocation = StepAllocation(self.sampler.device.type)
-        steps = itertools.cycle(range(stage.steps))
+        steps = itertools.count(start)
 
-        def step() -> None:
+        def step() -> dict[str, Tensor]:
             self._set_modes(stage)
             with allocation():
-                self._step(stage, objectives, next(steps), not_finite)
+                return self._step(stage, objectives, next(steps) % stage.steps, not_finite)[1]
 
         return step
 
@@ -316,7 +385,7 @@ class Trainer:
             )
         if self.world.first:
             optimisers, averages = [o.optimiser for o in objectives], [o.average for o in objectives]
-            save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages, self.bound)
+            save_checkpoint(self.checkpoint, self.state, self.modules, optimisers, averages, self.bound, self._writer)
 
     def _evaluate(self, stage: Stage, step: int, objectives: Sequence[ObjectiveState]) -> None:
         """Score what the stage deploys, to file only; with the averaged weights where there are some."""

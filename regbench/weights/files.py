@@ -6,8 +6,8 @@ component it belongs to and what supervised its training.
 
 from __future__ import annotations
 
-import errno
-import os
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,38 +16,57 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from regbench.disk import replaced, why
 from regbench.errors import DataError, RegbenchError
 from regbench.weights.kinds import SAFETENSORS, TORCH, kind_of
+
+_DIGEST = "regbench_sha256"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file atomically: ``path`` is always the old file or the new one, whole.
 
+    The file holds the SHA-256 of its tensors and metadata, which :func:`read_tensors` checks.
+
     Raises:
         RegbenchError: the disk is full or the folder cannot be written; the old file is untouched.
     """
-    partial = path.with_name(path.name + ".partial")
+    plain = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    facts = {**metadata, _DIGEST: tensors_sha256(plain, metadata)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, partial, dict(metadata))
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replaced(path) as partial:
+            save_file({key: value.clone() for key, value in plain.items()}, partial, facts)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        why = "the disk is full; free some space" if full else str(error)
-        raise RegbenchError(f"cannot write {path}: {why}, then run the same command again to resume") from error
+        raise RegbenchError(f"cannot write {path}: {why(error)}, then run the same command again to resume") from error
 
 
 def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file; raises DataError in one line when it is missing or broken."""
+    """Tensors and metadata of a safetensors file.
+
+    Raises:
+        DataError: it is missing or broken, or its content is not what :func:`write_tensors` wrote.
+    """
     _check_kind(path)
     try:
-        with safe_open(path, framework="pt", device=device) as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        with safe_open(path, framework="pt", device="cpu") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
+    digest = metadata.pop(_DIGEST, None)
+    if digest is not None and digest != tensors_sha256(tensors, metadata):
+        raise DataError(f"{path}: is damaged or was edited: its content does not have the SHA-256 written in it")
+    return {key: value.to(device) for key, value in tensors.items()}, metadata
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor], facts: Mapping[str, str] | None = None) -> str:
+    """SHA-256 of tensors by their names, and of facts; the same for equal content on any device."""
+    digest = hashlib.sha256(json.dumps(dict(facts or {}), sort_keys=True).encode())
+    for key in sorted(tensors):
+        value = tensors[key].detach().cpu().contiguous()
+        digest.update(f"\n{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -55,7 +74,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     _check_kind(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
+            return {key: value for key, value in (file.metadata() or {}).items() if key != _DIGEST}
     except (SafetensorError, OSError, ValueError) as error:
         raise _unreadable(path, error) from error
 

@@ -69,7 +69,7 @@ def _of_zip(path: Path) -> Kind:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
         return _other("is truncated: the end of a zip archive, which checkpoints are, is missing; download it again")
     if any(name.endswith("/constants.pkl") for name in names):
         return _other("is a TorchScript program; save its state_dict instead")

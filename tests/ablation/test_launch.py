@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from regbench.ablation import launch
 from regbench.ablation.cells import Cell, read_record, recorded_run
-from regbench.ablation.launch import finish_cell, start_cell
+from regbench.ablation.launch import CellJob, Cluster, finish_cell, start_cell
 from regbench.ablation.recipe import RecipeRow
+from regbench.errors import UsageError
 from regbench.results.layout import CELL_LOG, CELL_RECORD, CONFIG, RESULT
 
 CELL = Cell("cell", RecipeRow(name="cell", registrator="identity"), "synthetic", ("evaluate",))
@@ -87,3 +93,61 @@ def test_the_run_a_record_names_lies_in_the_cells_folder(tmp_path, run):
     assert recorded_run(tmp_path / "cell") == tmp_path / "cell" / "own"
     CELL.record(tmp_path, "ok", run=run.replace("/elsewhere", f"{tmp_path}/elsewhere") if run[0] == "/" else run)
     assert recorded_run(tmp_path / "cell") is None
+
+
+CHECKPOINTS_WHEN_STOPPED = """
+import pathlib, signal, sys, time
+def stop(*_):
+    pathlib.Path("checkpoint").write_text("whole")
+    sys.exit(1)
+signal.signal(signal.SIGINT, stop)
+pathlib.Path("started").touch()
+time.sleep(60)
+"""
+
+
+def test_a_job_that_is_preempted_ends_its_cell_with_a_checkpoint_and_is_queued_again(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    command = [sys.executable, "-c", CHECKPOINTS_WHEN_STOPPED]
+    monkeypatch.setattr(launch, "start_cell", lambda *_: subprocess.Popen(command, cwd=tmp_path))
+    monkeypatch.setattr(launch, "finish_cell", lambda *_: None)
+    job = pickle.loads(pickle.dumps(CellJob()))
+    running = threading.Thread(target=job, args=(CELL, tmp_path, None))
+    running.start()
+    until = time.monotonic() + 60
+    while not (tmp_path / "started").is_file():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    again = job.checkpoint(CELL, tmp_path, None)
+    assert (tmp_path / "checkpoint").read_text() == "whole"
+    running.join(60)
+    assert not running.is_alive()
+    assert isinstance(again.function, CellJob)
+    assert (again.args, again.kwargs) == ((CELL, tmp_path, None), {})
+    pickle.dumps(again.function)  # it goes to another machine
+
+
+def test_a_cluster_is_told_how_long_a_job_may_take(tmp_path):
+    pytest.importorskip("submitit")
+    with pytest.raises(UsageError, match="timeout_min=240 --slurm gpus_per_node=1"):
+        Cluster(tmp_path, "slurm", cpus_per_task=2)
+
+
+def test_jobs_are_cancelled_when_the_ablation_is_stopped(tmp_path):
+    pytest.importorskip("submitit")
+
+    class Job:
+        job_id = "7"
+        cancelled = False
+
+        def result(self):
+            raise KeyboardInterrupt
+
+        def cancel(self, check=True):
+            Job.cancelled = True
+
+    cluster = Cluster(tmp_path, "local")
+    cluster.executor.submit = lambda *_: Job()
+    with pytest.raises(KeyboardInterrupt):
+        cluster.run([CELL], tmp_path, lambda cell: None)
+    assert Job.cancelled

@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from regbench.cli import main
 from regbench.errors import RegbenchError
+from regbench.texts import printable
 
 TRACE = "Traceback (most recent call last)"
 GENERIC = "(--debug shows where)"
@@ -61,7 +62,7 @@ def called(function: Callable[[], Any]) -> Said:
     try:
         function()
     except RegbenchError as error:
-        return Said(error.exit_code, "", f"regbench: {error}")
+        return Said(error.exit_code, "", printable(f"regbench: {error}"))
     except Exception as error:
         return Said(1, "", f"regbench: {type(error).__name__}: {' '.join(str(error).split())} {GENERIC}")
     except BaseException:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from regbench import geometry
 from regbench.api.types import PairInfo
 from regbench.data.protocol import Protocol
 from regbench.data.sampler import PairSampler
-from regbench.ops import local_correlation, warped_correlation
+from regbench.ops import correlation_windows, homography_flow, homography_grid, local_correlation, warped_correlation
 from regbench.plugins.registry import registry
 from regbench.settings import build_config
 from regbench.tools.cuda_graph import capture_cuda_graph
+from tests.simulated_device.test_all import PARTNERS, alone, named
+from tests.simulated_device.work import Work, run
 
 pytestmark = [
     pytest.mark.gpu,
@@ -106,3 +109,70 @@ def test_a_recorded_network_answers_as_the_network_does():
 def test_a_function_that_waits_for_the_device_is_not_recorded():
     assert capture_cuda_graph(lambda x: x * float(x.sum()), torch.ones(3, device="cuda")) is None
     assert float(torch.ones(3, device="cuda").sum()) == 3.0  # the device is as usable as before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("strategy", PARTNERS)
+def test_every_strategy_trains_resumes_and_never_waits(strategy, precision):
+    """As on the simulated device; a wait raises."""
+    registrator, translator = PARTNERS[strategy]
+    run(Work(registrator, strategy, translator, precision))
+
+
+@pytest.mark.parametrize("translator", [name for name in named("translator") if alone(name)])
+def test_every_translator_trains_resumes_and_never_waits(translator):
+    run(Work("mcnet", "translate", translator))
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_correlation_in_both_precisions_and_orders_of_memory(precision, order):
+    torch.manual_seed(0)
+    maps = [torch.randn(2, 40, 24, 20, dtype=precision).float().requires_grad_() for _ in range(2)]
+    moved = [m.detach().to("cuda", precision, memory_format=order).requires_grad_() for m in maps]
+    a, b = local_correlation(*maps, 4), local_correlation(*moved, 4)
+    close = {"atol": 1e-4, "rtol": 1e-4} if precision is torch.float32 else {"atol": 2e-2, "rtol": 2e-2}
+    torch.testing.assert_close(b.float().cpu(), a, **close)
+    expected = torch.autograd.grad(a.sum(), maps)
+    for x, y in zip(expected, torch.autograd.grad(b.float().sum(), moved), strict=True):
+        torch.testing.assert_close(y.float().cpu(), x, atol=10 * close["atol"], rtol=10 * close["rtol"])
+
+
+@pytest.mark.parametrize("operator", [homography_grid, homography_flow])
+def test_coordinates_of_a_homography_agree_with_the_cpu_in_both_directions(operator):
+    d = 6 * torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))
+    here, there = d.clone().requires_grad_(), d.cuda().requires_grad_()
+    a, b = operator(here, (32, 40), 4.0), operator(there, (32, 40), 4.0)
+    torch.testing.assert_close(b.cpu(), a, atol=1e-5, rtol=1e-5)
+    weight = torch.randn_like(a)
+    (expected,) = torch.autograd.grad((a * weight).sum(), here)
+    (found,) = torch.autograd.grad((b * weight.cuda()).sum(), there)
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-3)
+
+
+def test_coordinates_keep_their_precision_under_autocast_and_with_tf32():
+    d = 8 * torch.randn(4, 4, 2, generator=torch.Generator().manual_seed(0))
+    h = geometry.homography_from_displacement(d, (128, 128))
+    expected = geometry.displacement_from_homography(geometry.compose(h, h), (128, 128))
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with torch.autocast("cuda", torch.bfloat16):
+            moved = h.cuda()
+            found = geometry.displacement_from_homography(geometry.compose(moved, moved), (128, 128))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-3, rtol=1e-5)
+
+
+def test_as_many_windows_as_ihn_looks_up_at_its_published_batch():
+    """cuDNN's sampler refuses a batch of 65,536."""
+    volume = torch.rand(65_536, 1, 8, 8, device="cuda", requires_grad=True)
+    windows = correlation_windows([volume], torch.full((65_536, 2), 3.5, device="cuda"), 1)
+    windows.sum().backward()
+    assert torch.isfinite(windows).all()
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
+def test_the_second_gpu_works_alone():
+    run(Work("mcnet", "supervised", device="cuda:1"))

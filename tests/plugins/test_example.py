@@ -35,7 +35,7 @@ def regbench(folder, *words, beside=""):
 
 def test_it_is_listed(folder):
     found = json.loads(regbench(folder, "plugins", "list", "--json"))
-    assert [c["name"] for c in found["components"]["registrator"]] == ["phase-shift"]
+    assert [c["name"] for c in found["components"]["registrator"]] == ["identity", "phase-shift"]
     assert [c["name"] for c in found["components"]["strategy"]] == ["there-and-back"]
     assert {p["distribution"]: p["status"] for p in found["plugins"]}["regbench-example"] == "ok"
 

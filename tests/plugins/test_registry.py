@@ -10,10 +10,12 @@ from typing import get_args
 import pytest
 
 from regbench.errors import PluginError, UsageError
+from regbench.installed import CORE, OFFICIAL, offers
 from regbench.plugins import hookspecs
 from regbench.plugins.compatibility import check_compatible, incompatible, unpublished_combination
+from regbench.plugins.official import NAMES
 from regbench.plugins.register import Control
-from regbench.plugins.registry import Component, registry
+from regbench.plugins.registry import ROLES, Component, registry
 from regbench.results import provenance
 from tests.distributions import write_plugin
 
@@ -31,10 +33,7 @@ BROKEN = {
         "colour",
     ),
     "raises": (HOOK + "raise ValueError('one\\ntwo')\n", "ValueError: one two"),
-    "takes-a-core-name": (
-        HOOK.replace("registrators", "datasets") + "register('synthetic', 'mine:Mine', summary='s')\n",
-        "dataset 'synthetic' is already registered by regbench",
-    ),
+    "name-with-a-colon": (HOOK + "register('a:b', 'mine:Mine')\n", "registrator 'a:b': a name is one line of"),
     "registers-twice": (HOOK + "[register('r', 'mine:Mine', summary='s') for _ in 'ab']\n", "registered twice"),
     "future-api": ("regbench_api_version = 99\n" + HOOK + "register('f', 'mine:Mine')\n", "needs plugin API 99"),
     "bad-target": (HOOK + "register('b', 'no.colon.in.it', summary='s')\n", "'package.module:Name'"),
@@ -119,11 +118,42 @@ def test_a_plugin_registers_all_or_nothing(installed):
         registry().get("registrator", "fine-one")
 
 
-def test_two_plugins_cannot_share_a_name(installed):
+def test_a_name_of_two_plugins_is_of_neither(installed):
+    for name in ("aa-first", "bb-second", "cc-third"):
+        installed(name, GOOD)
+    assert {rows()[name].status for name in ("aa-first", "bb-second", "cc-third")} == {"ok"}
+    with pytest.raises(UsageError, match=r"by several plugins: write aa-first:fine-one or bb-second:fine-one or cc-"):
+        registry().get("registrator", "fine-one")
+    assert registry().find("registrator", "fine-one") is None
+    found = registry().get("registrator", "bb-second:fine-one")
+    assert (found.distribution, found.name) == ("bb-second", "bb-second:fine-one"), "a run must record whose it is"
+    assert "fine-one" not in {c.name for c in registry().all("registrator")}
+    assert registry().shared_names("aa-first") == ["aa-first:fine-one"]
+
+
+def test_official_names_stay_theirs(installed):
+    installed("a-stranger", HOOK.replace("registrators", "datasets") + "register('synthetic', 'm:M', summary='s')\n")
+    assert registry().get("dataset", "synthetic").distribution == "regbench"
+    assert registry().get("dataset", "regbench:synthetic").name == "synthetic", "the full name gives the same run"
+    assert registry().get("dataset", "a-stranger:synthetic").distribution == "a-stranger"
+
+
+def test_the_full_name_is_always_understood(installed):
     installed("aa-first", GOOD)
-    installed("bb-second", GOOD)
-    assert rows()["aa-first"].status == "ok"
-    assert rows()["bb-second"].reason == "registrator 'fine-one' is already registered by aa-first"
+    assert registry().get("registrator", "aa-first:fine-one").name == "fine-one"
+    assert registry().get("registrator", "AA_first:fine-one").name == "fine-one"
+    with pytest.raises(UsageError, match="unknown registrator 'bb:fine-one'"):
+        registry().get("registrator", "bb:fine-one")
+
+
+def test_one_distribution_cannot_register_a_name_twice(installed, tmp_path):
+    installed("double", GOOD)
+    (tmp_path / "other.py").write_text(GOOD)
+    entries = tmp_path / "double-1.0.dist-info" / "entry_points.txt"
+    entries.write_text(entries.read_text() + "other = other\n")
+    states = [p for p in registry().plugins if p.distribution == "double"]
+    assert [p.status for p in states] == ["ok", "failed"]
+    assert "'fine-one' is already registered by double" in states[1].reason
 
 
 @pytest.mark.parametrize(
@@ -301,7 +331,7 @@ def test_what_an_interrupted_update_left_hides_no_distribution(installed):
 def test_nobody_takes_the_name_of_an_official_component(installed):
     """Whatever sorts before it by name."""
     installed("aaa", HOOK + "register('mcnet', 'aaa:Mine')\n")
-    assert rows()["aaa"].reason == "registrator 'mcnet' is already registered by regbench-registrators"
+    assert registry().get("registrator", "aaa:mcnet").distribution == "aaa"
     assert registry().get("registrator", "mcnet").distribution == "regbench-registrators"
     assert rows()["regbench-registrators"].status == "ok"
 
@@ -321,3 +351,33 @@ def test_a_component_that_ends_the_program_is_an_error(installed, tmp_path):
     for name, said in (("ends", "SystemExit: 0"), ("stops", "KeyboardInterrupt")):
         with pytest.raises(PluginError, match=rf"registrator '{name}' of ends cannot be imported.*{said}"):
             registry().get("registrator", name).load()
+
+
+def test_the_harness_alone_does_nothing_and_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("regbench.plugins.registry.offers", lambda: [o for o in offers() if o.entry is CORE])
+    registry.cache_clear()
+    try:
+        assert [c.name for c in registry().all("registrator")] == ["identity"]
+        assert registry().get("registrator", "identity").load().any_size
+        with pytest.raises(UsageError, match=r"part of regbench-registrators, which is not installed: pip install reg"):
+            registry().get("registrator", "mcnet")
+        with pytest.raises(UsageError, match=r"part of regbench-strategies, .*'regbench\[all\]'"):
+            registry().get("strategy", "colreg")
+        with pytest.raises(UsageError, match="unknown registrator 'mcnett'"):
+            registry().get("registrator", "mcnett")
+        monkeypatch.setenv("REGBENCH_LOAD_PLUGINS", "")
+        with pytest.raises(UsageError, match=r"part of regbench-registrators, which REGBENCH_LOAD_PLUGINS= leaves out"):
+            registry().get("registrator", "mcnet")
+    finally:
+        registry.cache_clear()
+
+
+def test_what_official_distributions_offer_is_known():
+    offered: dict[str, dict[str, set[str]]] = {}
+    for role in ROLES:
+        for component in registry().all(role):
+            if component.distribution in OFFICIAL:
+                offered.setdefault(component.distribution, {}).setdefault(role, set()).add(component.name)
+    assert {d: {role: set(names.split()) for role, names in roles.items()} for d, roles in NAMES.items()} == offered
+    committed = registry().get("registrator", "identity")
+    assert committed.distribution == "regbench-registrators", "run ids hold it"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from regbench.report import leaderboard
-from tests.report.made_up import PAPER, PAPER_NAMES, made_up_runs
+from tests.report.made_up import MANIFEST, PAPER, PAPER_NAMES, made_up_runs
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +23,7 @@ def template(tmp_path_factory, runs) -> Path:
     leaderboard.add(made, "demo", runs, failed=True)
     (made / "results" / "demo" / "board.toml").write_text(
         'title = "Demo_board"\ndescription = "Synthetic results."\nnotes = ["Made by a test."]\npapers = ["demo"]\n'
+        f'manifest_sha256 = ["{MANIFEST}"]\n'
     )
     (made / "recipes" / "demo").mkdir(parents=True)
     (made / "recipes" / "demo" / "paper.csv").write_text(PAPER)

@@ -8,15 +8,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from regbench.data.manifest import drawn_pairs, manifest_sha256
+from regbench.data.protocol import Protocol
 from regbench.metrics import METRIC_VERSION, summarise, verdict
 from regbench.results import Identity, Measure, Pairs, Result, run_id_of, write_pairs, write_result
 from regbench.results.lineage import lineage_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-IMAGES, EACH = 32, 3
-PACK = "b" * 64
-GIT = {"commit": "1234567890" * 4, "dirty": False}
+IMAGES, EACH = 32, 8
+PROTOCOL = Protocol(patch=128, rho=32)
+DRAWS = drawn_pairs("synthetic", IMAGES, EACH, (256, 256), PROTOCOL)
+IMAGE = np.tile(np.arange(IMAGES), EACH)
+PACK, OTHER_PACK = "b" * 64, "d" * 64
+MANIFEST, OTHER_MANIFEST = (
+    manifest_sha256(pack, PROTOCOL, DRAWS, torch.from_numpy(IMAGE)) for pack in (PACK, OTHER_PACK)
+)
+PROVENANCE = {
+    "cpu": {"model": "Test CPU"},
+    "gpu": [{"name": "unused"}],
+    "git": {"commit": "1234567890" * 4, "dirty": False},
+    "argv": ["made_up.py"],
+    "versions": {"python": "3"},
+    "distributions": {"regbench-test": "0.1.0"},
+    "third_party": {"regbench-test": "c" * 64},
+}
 
 
 def require_golden(name: str, text: str) -> None:
@@ -37,7 +54,7 @@ def identity_of(registrator: str, **changes: Any) -> Identity:
             "registrator": component(registrator),
             "strategy": None,
             "train_dataset": {"name": "synthetic", "pack_sha256": PACK},
-            "test_dataset": {"name": "synthetic", "manifest_sha256": "a" * 64},
+            "test_dataset": {"name": "synthetic", "manifest_sha256": MANIFEST},
             "protocol": {"patch": 128, "rho": 32, "pairing": "frozen", "source": "A"},
             "seed": 0,
             "budget": "quick",
@@ -51,8 +68,7 @@ def identity_of(registrator: str, **changes: Any) -> Identity:
 
 def pairs_of(spread: float, noise: int) -> Pairs:
     """Estimates that leave a share ``spread`` of the displacement, alike within an image; -1: do nothing."""
-    truth = np.random.RandomState(0).randint(-32, 33, (IMAGES * EACH, 4, 2)).astype(float)
-    image = np.repeat(np.arange(IMAGES), EACH)
+    truth, image = DRAWS.displacement.double().numpy(), IMAGE
     if spread < 0:
         return Pairs.of(truth, np.zeros_like(truth), np.ones(len(truth)), image)
     stream = np.random.RandomState(noise)
@@ -72,7 +88,9 @@ def save_run(
     run_id, lineage = run_id_of(identity), lineage_of(teachers)
     run = folder / run_id
     if pairs is None:
-        result = Result(run_id=run_id, status="failed", reason=reason, identity=identity, lineage=lineage)
+        result = Result(
+            run_id=run_id, status="failed", reason=reason, identity=identity, lineage=lineage, provenance=PROVENANCE
+        )
     else:
         errors = pairs.errors
         result = Result(
@@ -84,9 +102,10 @@ def save_run(
             metrics={name: Measure(**entry) for name, entry in summarise(errors).items()},
             timing={"register_ms": 12.34, "device": "cpu"},
             training=training_of(identity),
-            provenance={"cpu": {"model": "Test CPU"}, "gpu": [{"name": "unused"}], "git": GIT},
+            provenance=PROVENANCE,
+            pairs_sha256=pairs.sha256,
         )
-        write_pairs(run / "pairs.h5", pairs)
+        write_pairs(run / "pairs.h5", pairs, {"run_id": run_id})
     write_result(run / "result.json", result)
     return result
 
@@ -102,12 +121,15 @@ def training_of(identity: Identity) -> dict[str, Any]:
 
 def made_up_runs(folder: Path) -> list[Result]:
     """Identity, a control, a method with three seeds and one with one, three students of teachers with seeds of their
-    own, a supervised, a failed and two stale runs."""
+    own, a supervised, a failed and a stale run."""
     colreg = {"translator": component("mimgcd"), "strategy": component("colreg", rounds=3, steps=100)}
     single = {**colreg, "strategy": component("colreg", rounds=1, steps=100)}
     control = {"strategy": component("self-supervised")}
     supervised = {"strategy": component("supervised"), "supervision": "homography"}
-    other = {"test_dataset": {"name": "synthetic", "manifest_sha256": "c" * 64}}
+    other = {
+        "test_dataset": {"name": "synthetic", "manifest_sha256": OTHER_MANIFEST},
+        "train_dataset": {"name": "synthetic", "pack_sha256": OTHER_PACK},
+    }
     teachers = [save_run(folder, identity_of("mcnet", **colreg, seed=s), pairs_of(0.30, 2 + s)) for s in range(3)]
     return [
         save_run(folder, identity_of("identity", train_dataset=None), pairs_of(-1, 0)),
@@ -121,7 +143,6 @@ def made_up_runs(folder: Path) -> list[Result]:
         save_run(folder, identity_of("mcnet", **supervised), pairs_of(0.10, 6)),
         save_run(folder, identity_of("dhn", **colreg), None, "loss of T|R is nan, see /home/someone/run/log.jsonl"),
         save_run(folder, identity_of("ihn", **colreg, **other), pairs_of(0.2, 7)),
-        save_run(folder, identity_of("ihn", **{**colreg, "metric_version": 99}), pairs_of(0.2, 8)),
     ]
 
 

@@ -33,13 +33,13 @@ def test_numbers_by_hand():
     a, b = entry(0.30, 1), entry(0.10, 2)
     comparison = compare_runs(a, b, largest=3)
     excess = a.pairs.errors.scored - b.pairs.errors.scored
-    images = excess.reshape(32, 3).mean(axis=1)
+    images = excess.reshape(8, 32).mean(axis=0)
     assert comparison.difference == pytest.approx(excess.mean())
     assert comparison.effect == pytest.approx(images.mean() / images.std(ddof=1))
     assert comparison.nearer == pytest.approx(100 * np.mean((excess < 0) + (excess == 0) / 2))
     assert comparison.interval[0] < excess.mean() < comparison.interval[1]
     assert [abs(d.a - d.b) for d in comparison.largest] == pytest.approx(sorted(abs(excess))[:-4:-1])
-    assert (comparison.pairs, comparison.images) == (96, 32)
+    assert (comparison.pairs, comparison.images) == (256, 32)
 
 
 def test_an_order_is_claimed_where_it_is_and_from_either_side():
@@ -65,7 +65,7 @@ def test_no_order_is_claimed_where_there_is_none():
 
 def test_too_few_images_order_nothing():
     """Twelve images of runs that are far apart: no interval, no order, and the reason."""
-    few = [StoredRun(run.result, first_pairs(run.pairs, 36)) for run in (entry(0.30, 1), entry(0.10, 2))]
+    few = [StoredRun(run.result, of_images(run.pairs, 12)) for run in (entry(0.30, 1), entry(0.10, 2))]
     comparison = compare_runs(*few)
     assert comparison.interval is None
     assert not comparison.separated
@@ -82,6 +82,11 @@ def test_a_small_lead_that_unseen_failures_would_take_is_not_claimed():
     assert comparison.interval[1] < 0
     assert not comparison.lasting
     assert not comparison.separated
+
+
+def of_images(pairs: Pairs, count: int) -> Pairs:
+    """The same pairs, said to come from ``count`` images."""
+    return Pairs.of(pairs.displacement, pairs.estimate, pairs.ok, np.arange(len(pairs.ok)) % count)
 
 
 def first_pairs(pairs: Pairs, count: int) -> Pairs:

@@ -17,7 +17,7 @@ from regbench.report.board import load_board
 from regbench.report.figures import charts, curves
 from regbench.report.figures.files import save_figure
 from regbench.report.inputs import load_sections
-from tests.report.made_up import component, identity_of, pairs_of, save_run
+from tests.report.made_up import MANIFEST, component, identity_of, pairs_of, save_run
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_the_command_line_draws(template, tmp_path, kind):
 
 def is_current(path) -> bool:
     raw = json.loads(path.read_text())
-    return raw["status"] == "ok" and raw["identity"]["test_dataset"]["manifest_sha256"] == "a" * 64
+    return raw["status"] == "ok" and raw["identity"]["test_dataset"]["manifest_sha256"] == MANIFEST
 
 
 def test_bad_requests(template, tmp_path):

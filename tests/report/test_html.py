@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import os
@@ -14,10 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regbench.metrics.corner import VERDICT_WORDS
 from regbench.report import leaderboard
 from regbench.report.board import load_board
+from regbench.report.columns import columns_of
 from regbench.report.figures.overlay import Scene
+from regbench.report.ranking import ranked_sections
+from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.html import to_html
+from regbench.report.render.latex import to_latex
+from regbench.report.render.page_table import SHARED, page_table
 from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run
 
 SCRIPT = Path(leaderboard.__file__).parent / "render" / "templates" / "board.js"
@@ -116,14 +123,62 @@ def test_nothing_is_fetched(page):
 
 
 def test_the_table_says_what_the_markdown_says(page, template):
-    """Cell by cell, so that neither page can claim what the other does not."""
+    """Cell by cell, so that neither page can claim what the other does not; names and order are its own."""
     table = leaderboard.render(template, "demo").partition("may be unseen.\n\n")[2].partition("\n\n")[0].splitlines()
     cells = [[c.strip().replace("\\", "") for c in line.strip("|").split(" | ")] for line in [table[0], *table[2:]]]
-    assert read(page).rows[: len(cells)] == cells
+    said = [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+    rows = read(page).rows[: len(cells)]
+    shown = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
+    shared = re.search(r'<p class="shared">In all rows: (.*?)\.</p>', page)
+    assert rows[0][:6] == ["#", "rank", "method", "MACE", "× identity", "verdict"], "the result beside the name"
+    for row, in_markdown in zip(shown, said, strict=True):
+        names = [in_markdown.pop(role) for role in ("translator", "registrator", "strategy")]
+        assert row.pop("method") == " × ".join(name for name in names if name != "–")
+        words = in_markdown.pop("verdict").split(" or ")
+        assert row.pop("verdict") == " or ".join(VERDICT_WORDS.get(word, word) for word in words)
+        for head in set(in_markdown) - set(row):
+            value = in_markdown.pop(head)
+            assert value == "–" or f"{head} {value}" in html.unescape(shared[1]), "what is left out is said above"
+        assert row == in_markdown
+
+
+def test_what_rows_do_not_share_stays_in_the_table(board):
+    (ranking,) = [ranking for _, ranking in ranked_sections(board)]
+    shown = page_table(ranking)
+    for head in SHARED:
+        values = {c.cell(r) for c in columns_of(ranking) if c.head == head for r in ranking.rows} - {"–"}
+        assert (head in shown.table.heads) == (len(values) > 1), head
+
+
+def test_a_verdict_cannot_be_misunderstood(page):
+    table = page.partition("<table")[2].partition("</table>")[0]
+    assert "better than doing nothing" in table
+    assert not re.search(r"\b(aligned|collapsed|diverged)\b", table)
+    assert "“better than doing nothing” is below 0.9" in page
+
+
+def test_downloads_hold_what_the_page_shows(page, board):
+    files = {a["download"]: base64.b64decode(a["href"].partition("base64,")[2]).decode()
+             for a in read(page).all("a") if "download" in a}  # fmt: skip
+    assert files["demo.csv"] == to_csv([board])
+    assert files["demo.tex"] == to_latex(board)
+    assert "@software{regbench," in files["demo.bib"]
+    assert "@misc{registrator-mcnet," in files["demo.bib"]
+    assert files["demo.bib"].count("{") == files["demo.bib"].count("}")
+
+
+def test_it_can_be_read_in_the_dark():
+    style = (SCRIPT.parent / "board.css").read_text()
+    light, dark = (dict(re.findall(r"(--\w+): (#\w+)", part)) for part in style.split("prefers-color-scheme", 1))
+    dark = {name: colour for name, colour in dark.items() if name in light}
+    assert set(re.findall(r"(--\w+): #", style.partition("prefers-color-scheme")[0])) == set(light)
+    assert set(dark) == set(light), "every colour has one for the dark"
+    assert all(f"var({name})" in style for name in light)
 
 
 def test_statements_and_warnings_are_those_of_the_board(page, root):
-    assert "<li>row 1 is better than row 2 by 2.30 to 4.97 px" in page
+    (line,) = re.findall("- (row 1 is better than row 2 by [0-9.]+ to [0-9.]+ px)", leaderboard.render(root, "demo"))
+    assert f"<li>{line}" in page
     assert "No agreement or disagreement with the order of Other | paper" in page
     for path in (root / "results" / "demo").glob("*.json"):
         if json.loads(path.read_text())["identity"]["supervision"] != "none":
@@ -205,12 +260,12 @@ frame.addEventListener("load", () => {
   const page = frame.contentDocument, body = page.querySelector("table.main").tBodies[0];
   const words = (column) => [...body.rows].filter((r) => !r.hidden).map((r) => r.cells[column].textContent);
   told.overflow = page.documentElement.scrollWidth - page.documentElement.clientWidth;
-  page.querySelectorAll("table.main th button")[10].click();
-  page.querySelectorAll("table.main th button")[10].click();
+  page.querySelectorAll("table.main th button")[3].click();
+  page.querySelectorAll("table.main th button")[3].click();
   told.sorted = words(0);
   const filter = page.querySelector("input.filter");
   filter.value = "colreg"; filter.dispatchEvent(new Event("input"));
-  told.filtered = words(4);
+  told.filtered = words(2);
   filter.value = ""; filter.dispatchEvent(new Event("input"));
   told.status = page.querySelector("output").textContent;
   told.dots = page.querySelectorAll("svg.scatter circle").length;
@@ -238,7 +293,7 @@ def test_in_a_browser(page, tmp_path, width):
     assert len(told["filtered"]) == 4
     assert all("colreg" in cell or "sshnet-d" in cell for cell in told["filtered"])
     assert told["status"] == "7 of 7 rows"
-    assert told["dots"] == 96
+    assert told["dots"] == 256
     assert told["between"].startswith("Row 1 is better than row 2 by")
     if shots := os.environ.get("REGBENCH_SHOTS"):
         picture = Path(shots) / f"board-{width}.png"

@@ -28,7 +28,16 @@ from regbench.report.render.tables import comma_separated, escape, latex_comment
 from regbench.report.table import number, range_in_words
 from regbench.results import Pairs, load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
-from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run, student_of
+from tests.report.made_up import (
+    OTHER_MANIFEST,
+    OTHER_PACK,
+    component,
+    identity_of,
+    pairs_of,
+    require_golden,
+    save_run,
+    student_of,
+)
 
 
 def test_golden_page(page):
@@ -126,7 +135,7 @@ def test_a_board_is_the_same_where_its_plugins_are_not_installed(root, monkeypat
     monkeypatch.setenv("REGBENCH_LOAD_PLUGINS", "")
     registry.cache_clear()
     try:
-        assert registry().find("registrator", "identity") is None
+        assert registry().find("registrator", "mcnet") is None
         assert leaderboard.render(root, "demo") == here
     finally:
         registry.cache_clear()
@@ -292,9 +301,13 @@ def test_check_finds_tampered_results(root, an_ok_run, edit, message):
 
 
 def test_check_finds_edited_errors(root, an_ok_run):
-    with h5py.File(an_ok_run.with_suffix(".pairs.h5"), "a") as file:
-        file["error"][...] = file["error"][()] / 2
+    stored = an_ok_run.with_suffix(".pairs.h5")
+    pairs = read_pairs(stored)
+    write_pairs(stored, dataclasses.replace(pairs, error=pairs.error / 2))
     assert "do not follow from the displacements" in "\n".join(leaderboard.check(root))
+    with h5py.File(stored, "a") as file:
+        file["ok"][...] = True
+    assert "is damaged or was edited" in "\n".join(leaderboard.check(root))
 
 
 def test_check_finds_renamed_and_left_over_files(root, an_ok_run):
@@ -314,14 +327,14 @@ def test_check_finds_drift_and_prints_it(root):
 
 
 def test_check_finds_pairs_that_are_not_the_manifests(root, an_ok_run):
-    """Easier pairs under the name of the manifest: errors and metrics follow, but the other runs hold other pairs."""
+    """Easier pairs under the name of the manifest: errors and metrics follow, but the set does not give such pairs."""
     stored = an_ok_run.with_suffix(".pairs.h5")
     pairs = read_pairs(stored)
-    made = type(pairs).of(pairs.displacement / 2, pairs.estimate / 2, pairs.ok, pairs.image)
+    made = type(pairs).of(np.trunc(pairs.displacement / 2), pairs.estimate / 2, pairs.ok, pairs.image)
     write_pairs(stored, made)
     change(an_ok_run, lambda raw: raw.update(remade(made)))
     (problem,) = leaderboard.check(root)
-    assert problem.startswith(f"{an_ok_run.stem}: not the pairs of the 9 other runs")
+    assert problem.startswith(f"{an_ok_run}: holds other test pairs than synthetic gives")
     with pytest.raises(DataError, match="evaluate what differs again"):
         leaderboard.build(root)
 
@@ -329,26 +342,32 @@ def test_check_finds_pairs_that_are_not_the_manifests(root, an_ok_run):
 def remade(pairs) -> dict:
     """What a forger writes who recomputes everything."""
     errors = pairs.errors
-    return {"metrics": summarise(errors), "verdict": verdict(errors.scored.mean(), errors.identity.mean())}
+    known = {"metrics": summarise(errors), "verdict": verdict(errors.scored.mean(), errors.identity.mean())}
+    return known | {"pairs_sha256": pairs.sha256}
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "why"),
+    ("changes", "why"),
     [
-        (("test_dataset", "manifest_sha256"), "e" * 64, "another test manifest"),
-        (("metric_version",), 1, "metric version 1: run leaderboard upgrade"),
+        (
+            {
+                "test_dataset": {"name": "synthetic", "manifest_sha256": OTHER_MANIFEST},
+                "train_dataset": {"name": "synthetic", "pack_sha256": OTHER_PACK},
+            },
+            "another test manifest",
+        ),
+        ({"metric_version": 1}, "metric version 1: run leaderboard upgrade"),
     ],
 )
-def test_another_manifest_or_metric_is_set_apart(root, an_ok_run, field, value, why):
+def test_another_manifest_or_metric_is_set_apart(root, an_ok_run, changes, why):
     """Under an honest run id: the run is not ranked, and the page says why."""
     raw = json.loads(an_ok_run.read_text())
-    place = raw["identity"]
-    for name in field[:-1]:
-        place = place[name]
-    place[field[-1]] = value
+    raw["identity"] |= changes
     raw["run_id"] = run_id_of(raw["identity"])
     moved = an_ok_run.rename(an_ok_run.with_name(f"{raw['run_id']}.json"))
-    an_ok_run.with_suffix(".pairs.h5").rename(moved.with_suffix(".pairs.h5"))
+    pairs = read_pairs(an_ok_run.with_suffix(".pairs.h5"))
+    an_ok_run.with_suffix(".pairs.h5").unlink()
+    write_pairs(moved.with_suffix(".pairs.h5"), pairs, {"run_id": moved.stem})
     write_json(moved, raw)
     leaderboard.build(root)
     assert leaderboard.check(root) == []
@@ -382,9 +401,9 @@ def test_an_edited_ancestor_is_refused(root):
 
 
 def test_settings_choose_the_manifest(root):
-    (root / "results" / "demo" / "board.toml").write_text(f'manifest_sha256 = ["{"c" * 64}"]\n')
+    (root / "results" / "demo" / "board.toml").write_text(f'manifest_sha256 = ["{OTHER_MANIFEST}"]\n')
     text = leaderboard.render(root, "demo")
-    assert "Test manifest cccccccccccc" in text
+    assert f"Test manifest {OTHER_MANIFEST[:12]}" in text
     assert text.count("| another test manifest") == 11
 
 

@@ -14,7 +14,7 @@ from regbench.errors import RegbenchError
 from regbench.metrics import METRIC_VERSION
 from regbench.report import leaderboard
 from regbench.report.upgrade import upgrade
-from regbench.results import load_result, write_json
+from regbench.results import load_result, read_pairs, write_json, write_pairs
 from regbench.results.schema import run_id_of
 
 
@@ -47,7 +47,7 @@ def test_upgrade_gives_what_a_run_of_today_gives(old, template):
     before = {path.name: path.read_bytes() for path in (template / "results" / "demo").glob("*.json")}
     assert "run leaderboard upgrade" in leaderboard.render(old, "demo")
     written, left = upgrade(old)
-    assert (len(written), left) == (12, [])  # one is of version 99
+    assert (len(written), left) == (12, [])
     for path in (old / "results" / "demo").glob("*.json"):
         now, then = json.loads(path.read_text()), json.loads(before[path.name])
         assert now["metrics"] == then["metrics"]
@@ -98,7 +98,9 @@ def test_frames_that_counted_as_images_are_left(old):
     record["identity"]["test_dataset"] = {"name": "diml", "manifest_sha256": "d" * 64}
     record["run_id"] = run_id_of(record["identity"])
     moved = path.rename(path.with_name(f"{record['run_id']}.json"))
-    path.with_suffix(".pairs.h5").rename(moved.with_suffix(".pairs.h5"))
+    pairs = read_pairs(path.with_suffix(".pairs.h5"))
+    path.with_suffix(".pairs.h5").unlink()
+    write_pairs(moved.with_suffix(".pairs.h5"), pairs, {"run_id": moved.stem})
     write_json(moved, record)
     written, (line,) = upgrade(old)
     assert moved not in written

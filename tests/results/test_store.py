@@ -197,7 +197,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     def broken(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("regbench.results.store.os.replace", broken)
+    monkeypatch.setattr("regbench.disk.os.replace", broken)
     with pytest.raises(OSError, match="disk full"):
         write_text(path, "new")
     assert path.read_text() == "old"

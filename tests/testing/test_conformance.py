@@ -4,10 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from regbench.testing import suite
+from regbench.testing.advice import ADVICE
 from tests.distributions import install, write_plugin
 
 EXAMPLE = Path(__file__).parents[2] / "plugins" / "example"
@@ -93,7 +96,8 @@ CAUGHT = {
 
 
 def check(folder, *names, load):
-    env = os.environ | {"PYTHONPATH": str(folder), "REGBENCH_LOAD_PLUGINS": load, "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+    env = os.environ | {"PYTHONPATH": path, "REGBENCH_LOAD_PLUGINS": load, "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "regbench", "plugins", "check", *names],
         cwd=folder, env=env, capture_output=True, text=True, check=False,
@@ -109,6 +113,21 @@ def test_faults_are_caught_and_the_example_passes(tmp_path):
     assert failed >= CAUGHT, CAUGHT - failed
     assert not [test for test in failed if "phase-shift" in test]
     assert done.stderr == "regbench: the conformance suite failed; see above\n"
+    told = done.stdout.partition("what to write instead")[2]
+    assert "registrator inverted: A known translation is estimated within 1 px" in told
+    assert "registrator coarse: Under bf16 autocast estimates stay float32" in told
+    assert "write: return displacements in float32" in told
+    assert told.count("  write: ") >= len(CAUGHT), "each failure is explained"
+
+
+def test_every_requirement_has_an_advice():
+    found = {}
+    for path in Path(suite.__file__).parent.glob("test_*.py"):
+        module = import_module(f"regbench.testing.suite.{path.stem}")
+        found |= {name: test for name, test in vars(module).items() if name.startswith("test_")}
+    assert {name.removeprefix("test_") for name in found} == set(ADVICE)
+    assert not [name for name, test in found.items() if not (test.__doc__ or "").strip()], "a requirement is a sentence"
+    assert len(set(ADVICE.values())) > len(ADVICE) - 3, "advice is specific"
 
 
 def test_one_distribution_is_chosen(monkeypatch):

@@ -1,8 +1,9 @@
-"""What the name of a shared stage depends on."""
+"""What the name of a shared stage depends on, and who of several runs trains it."""
 
 from __future__ import annotations
 
 import importlib
+import threading
 from functools import partial
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from regbench import ComponentConfig, Objective, Stage, Translator
+from regbench.locks import HeldError
 from regbench.testing.parts import INFO
 from regbench.training.stage_cache import StageCache, code_hash
 
@@ -77,3 +79,46 @@ def test_the_code_of_a_package_is_its_sources(tmp_path, monkeypatch):
     hashes.append(code_hash("mine_to_hash"))
     assert len(set(hashes)) == 3
     assert code_hash("regbench", "mine_to_hash") not in hashes
+
+
+def cache(folder) -> StageCache:
+    objective = Objective(updates=("translator",), loss=TRANSLATOR.loss, optimiser=torch.optim.SGD, lr=lambda step: 0.1)
+    stage = Stage("mine", 1, 1, ("unpaired",), (objective,), {"translator": TRANSLATOR})
+    return StageCache(folder, {"seed": 0}, FIRST, [stage], {"translator": TRANSLATOR})
+
+
+def test_of_runs_that_start_together_one_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(StageCache, "PAUSE", 0.01)
+    trained, waiting, entered = [], threading.Event(), threading.Event()
+    shared = cache(tmp_path)
+
+    def run(name: str, meanwhile: threading.Event | None) -> None:
+        def waits() -> bool:
+            waiting.set()
+            return True
+
+        with shared.alone(0, waits):
+            entered.set()
+            if shared.load(0) is None:
+                if meanwhile is not None:
+                    assert meanwhile.wait(30), "the second run did not wait"
+                trained.append(name)
+                shared.store(0, 1.0)
+
+    first = threading.Thread(target=run, args=("first", waiting))
+    first.start()
+    assert entered.wait(30)
+    run("second", None)
+    first.join()
+    assert trained == ["first"]
+
+
+def test_who_does_not_want_to_wait_goes_on(tmp_path):
+    shared = cache(tmp_path)
+    with shared.alone(0, lambda: True), shared.alone(0, lambda: False):
+        pass
+
+
+def test_an_error_within_is_no_lock_that_is_held(tmp_path):
+    with pytest.raises(HeldError, match="mine"), cache(tmp_path).alone(0, lambda: True):
+        raise HeldError("mine")

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     import torch
 
 
+_BROKEN = (KeyError, ValueError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, OSError)
+"""What reading a file raises that has the form of a pack and not its content."""
+
+
 @dataclass(frozen=True)
 class Pack:
     """A prepared data set. Holds no open file: safe to share between processes and threads."""
@@ -111,8 +115,9 @@ class Pack:
                     state=state,
                     seen=str(head["seen"]) if "seen" in head else None,
                 )
-        except (KeyError, ValueError) as error:
-            raise DataError(f"{path} is an incomplete pack ({error}); {_remedy(path)}") from None
+        except _BROKEN as error:
+            said = one_line(f"{type(error).__name__}: {error}")
+            raise DataError(f"{path} is an incomplete pack ({said}); {_remedy(path)}") from None
 
     def open_file(self) -> Any:
         """The HDF5 file, for reading; raises DataError where it is no longer the one that was checked."""

@@ -100,8 +100,10 @@ def ensure(
             f"data set {name!r} is read from disk: give its folder with --root DIR "
             f"(`regbench datasets info {name}` draws it)"
         )
-    with _lock_of(path):
-        # Another process may have made it meanwhile.
+    found = _made(path)
+    with _lock_of(path, name):
+        # Another process may have made it while this one waited; then it is as fresh as was asked for.
+        force = force and _made(path) == found
         if (pack := _usable(dataset, name, version, path, ranges, force, renew, say=True)) is not None:
             return pack
         return prepare(dataset, name, version, path, progress=progress, workers=workers, ranges=ranges)
@@ -300,8 +302,16 @@ def _from_any_root(
     return packs[0] if packs else None
 
 
+def _made(path: Path) -> tuple[int, int] | None:
+    """Which file lies there: inode and time; None for none."""
+    with suppress(OSError):
+        stat = path.stat()
+        return stat.st_ino, stat.st_mtime_ns
+    return None
+
+
 @contextmanager
-def _lock_of(path: Path) -> Iterator[None]:
+def _lock_of(path: Path, name: str) -> Iterator[None]:
     """Let one process prepare a pack while others wait; raises DataError where packs cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -313,5 +323,5 @@ def _lock_of(path: Path) -> Iterator[None]:
         ) from error
     lock = path.parent / f".{path.name}.lock"
     refuse_link(lock)
-    with locked(lock, wait=True):
+    with locked(lock, wait=True, work=f"prepares {name}"):
         yield

@@ -23,10 +23,26 @@ from torch import Tensor
 from regbench.ops.fast.all_pairs import AllPairs
 from regbench.ops.fast.convolution import normalised_convolution
 from regbench.ops.fast.decoder import decoder_layers
-from regbench.ops.fast.local_correlation import correlation
+from regbench.ops.fast.homography import homography_grid
+from regbench.ops.fast.local_correlation import correlated, correlation, has_triton
 from regbench.ops.fast.residual import residual_block
 
-__all__ = ["AllPairs", "correlation", "decoder_layers", "normalised_convolution", "residual_block", "usable"]
+__all__ = [
+    "AllPairs",
+    "correlated",
+    "correlation",
+    "decoder_layers",
+    "homography_grid",
+    "normalised_convolution",
+    "residual_block",
+    "triton_usable",
+    "usable",
+]
+
+
+def triton_usable(x: Tensor) -> bool:
+    """Whether a Triton kernel takes the place of the plain form: on CUDA, in float32 or half precision."""
+    return x.is_cuda and x.dtype != torch.float64 and has_triton()
 
 
 def usable(x: Tensor, *, cuda: bool = False, onnx: bool = False) -> bool:

@@ -11,12 +11,15 @@ to the grid atomically: their last digits depend on the order, as those of torch
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from regbench.ops.fast.memory import channels_last
 
 TILE = 8
 """Side of a tile; each row of the halo is multiplied with all of its pixels."""
@@ -159,7 +162,7 @@ class TritonCorrelation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, map1: Tensor, map2: Tensor, grid: Tensor | None, radius: int) -> Tensor:
         """Arguments as of the operator; ``(B, (2 radius + 1)^2, H, W)``."""
-        map1, map2 = _dense(map1), _dense(map2)
+        map1, map2 = channels_last(map1), channels_last(map2)
         grid = None if grid is None else grid.float().contiguous()
         ctx.save_for_backward(map1, map2, grid)
         ctx.radius = radius
@@ -179,13 +182,12 @@ class TritonCorrelation(torch.autograd.Function):
         return d_map1, d_map2.to(map2.dtype), d_grid, None
 
 
-def _dense(x: Tensor) -> Tensor:
-    """The map in one of the two orders of memory that ``empty_like`` keeps."""
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    return x if last or x.is_contiguous() else x.contiguous()
-
-
 def _launch(kernel: Any, others: tuple[Tensor, ...], map1: Tensor, map2: Tensor, grid: Tensor | None, r: int) -> None:
+    with torch.cuda.device(map1.device) if map1.is_cuda else nullcontext():  # Triton launches on the current device
+        _run(kernel, others, map1, map2, grid, r)
+
+
+def _run(kernel: Any, others: tuple[Tensor, ...], map1: Tensor, map2: Tensor, grid: Tensor | None, r: int) -> None:
     b, channels, h, w = map1.shape
     tiles = triton.cdiv(h, TILE) * triton.cdiv(w, TILE)
     kernel[(tiles, b)](

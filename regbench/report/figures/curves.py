@@ -16,6 +16,7 @@ from regbench.report.figures.style import add_legend, figure_with_axes, label, l
 from regbench.report.ranking import rank_rows
 from regbench.report.statements import title
 from regbench.results.layout import CURVE, RESULT
+from regbench.results.store import read_json_lines
 
 LARGEST_ERROR = 20.0
 """Right end of a cumulative error curve in px, as in AUC@20."""
@@ -81,7 +82,8 @@ def _read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     """(step, MACE over identity's) of each deployed module; steps are counted through all stages."""
     path = run / CURVE
     try:
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        path.stat()
+        entries = read_json_lines(path)
         stages = json.loads((run / RESULT).read_text(encoding="utf-8"))["training"]["stages"]
         first_step, steps = {}, 0
         for stage in stages:
@@ -95,6 +97,8 @@ def _read_curves(run: Path) -> dict[str, list[tuple[int, float]]]:
         raise DataError(f"{error.filename}: {error.strerror}; training curves are drawn of run directories") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is broken ({' '.join(str(error).split())}); run the job again") from error
+    if not entries and path.stat().st_size:
+        raise DataError(f"{path} is broken; run the job again")
     if not curves:
         raise DataError(f"{path} holds no scores; the strategy deploys nothing while it trains")
     return curves

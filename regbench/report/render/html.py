@@ -7,21 +7,25 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from regbench.report.board import Board, Section
-from regbench.report.columns import Column, columns_of, confidence_table, main_table, seed_table, stale_table
+from regbench.report.columns import Column, confidence_table, seed_table, stale_table
 from regbench.report.figures.curves import LARGEST_ERROR, cumulative_percent
 from regbench.report.figures.overlay import Picture, Scene, best_median_worst
 from regbench.report.figures.style import line_style
 from regbench.report.ranking import RankedRow, Ranking, ranked_sections
+from regbench.report.render.bibtex import to_bibtex
+from regbench.report.render.comma_separated import to_csv
+from regbench.report.render.latex import to_latex
+from regbench.report.render.page_table import page_table
 from regbench.report.statements import (
     CONFIDENCE_NOTE,
-    LEGEND,
+    PAGE_LEGEND,
     REPORTED_NOTE,
     STALE_NOTE,
     commits,
@@ -37,6 +41,9 @@ from regbench.report.statements import (
 )
 from regbench.report.table import number, range_in_words
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 Painter = Callable[[RankedRow, int], Scene]
 """Draws a test pair, given by its number, with the estimate of a row's first run."""
 
@@ -49,45 +56,78 @@ def to_html(board: Board, painters: Mapping[Section, Painter | str] | None = Non
         painters: by section: the function that draws its test pairs, or a sentence that says why none are shown.
             Sections that are absent show neither.
     """
+    sections = ranked_sections(board)
+    return (
+        environment()
+        .get_template("board.html")
+        .render(
+            title=board.settings.title or board.name,
+            description=" ".join(board.settings.description.split()),
+            notes=board.settings.notes,
+            legend=PAGE_LEGEND,
+            downloads=_downloads(board),
+            warnings=warnings(sections, board.settings.controls),
+            sections=[
+                _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
+                for n, (section, ranking) in enumerate(sections, 1)
+            ],
+            stale=stale_table(board) if board.stale else None,
+            stale_note=STALE_NOTE,
+            note=REPORTED_NOTE,
+        )
+    )
+
+
+def environment() -> Environment:
+    """The templates of pages; text of unknown origin is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("regbench.report.render"),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["code"] = _code
-    sections = ranked_sections(board)
-    return environment.get_template("board.html").render(
-        title=board.settings.title or board.name,
-        description=" ".join(board.settings.description.split()),
-        notes=board.settings.notes,
-        legend=LEGEND,
-        warnings=warnings(sections, board.settings.controls),
-        sections=[
-            _section_variables(n, board, section, ranking, (painters or {}).get(section, ""))
-            for n, (section, ranking) in enumerate(sections, 1)
+    made.filters["code"] = _code
+    return made
+
+
+def section_plots(ranking: Ranking, painter: Painter | str) -> dict[str, Any]:
+    """The variables of curves and of pictures of pairs.
+
+    Args:
+        ranking: of one section.
+        painter: draws its test pairs, or a sentence that says why none are shown.
+    """
+    finished = [(n, ranked) for n, ranked in enumerate(ranking.rows, 1) if ranked.values]
+    return {
+        "ticks": [
+            {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}
+            for i, px in enumerate(np.linspace(0.0, LARGEST_ERROR, 5).tolist())
         ],
-        stale=stale_table(board) if board.stale else None,
-        stale_note=STALE_NOTE,
-        note=REPORTED_NOTE,
-    )
+        "lines": [_line(n, ranked, i) for i, (n, ranked) in enumerate(finished)],
+        "examples": []
+        if isinstance(painter, str)
+        else [example for n, ranked in finished for example in _examples(n, ranked, painter)],
+        "no_examples": painter if isinstance(painter, str) else "",
+    }
 
 
 def _section_variables(
     section_number: int, board: Board, section: Section, ranking: Ranking, painter: Painter | str
 ) -> dict[str, Any]:
     """The variables of the template for one section."""
+    shown = page_table(ranking)
     finished = [(n, ranked) for n, ranked in enumerate(ranking.rows, 1) if ranked.values]
     return {
         "number": section_number,
         "title": title(section),
         "facts": facts(section, ranking),
         "missing": missing_controls(ranking, board.settings.controls),
-        "table": main_table(ranking),
+        "table": shown.table,
+        "shared": shown.shared,
         "rows": [
-            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked, columns_of(ranking))}
+            {"supervision": ranked.row.identity.supervision, "sorts": _sort_keys(n, ranked, shown.columns)}
             for n, ranked in enumerate(ranking.rows, 1)
         ],
         "seeds": seed_table(ranking),
@@ -100,17 +140,18 @@ def _section_variables(
             if note
         ],
         "data": _data(finished, ranking),
-        "ticks": [
-            {"x": _x(px), "px": f"{px:g}", "y": _y(25.0 * i), "percent": 25 * i}
-            for i, px in enumerate(np.linspace(0.0, LARGEST_ERROR, 5).tolist())
-        ],
-        "lines": [_line(n, ranked, i) for i, (n, ranked) in enumerate(finished)],
-        "examples": []
-        if isinstance(painter, str)
-        else [example for n, ranked in finished for example in _examples(n, ranked, painter)],
-        "no_examples": painter if isinstance(painter, str) else "",
+        **section_plots(ranking, painter),
         "printed": reported(board.papers, section.dataset, ranking),
     }
+
+
+def _downloads(board: Board) -> list[dict[str, str]]:
+    """Files that the page holds: what it shows, for spreadsheets and papers."""
+    texts = {"csv": to_csv([board]), "tex": to_latex(board), "bib": to_bibtex(board)}
+    return [
+        {"name": f"{board.name}.{suffix}", "data": base64.b64encode(text.encode()).decode()}
+        for suffix, text in texts.items()
+    ]
 
 
 def _code(text: str) -> Markup:

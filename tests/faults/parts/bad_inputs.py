@@ -30,6 +30,7 @@ from regbench.results.store import load_result
 from regbench.runs.finished import open_run
 from regbench.runs.request import Request, resolve
 from regbench.settings import parse_sets
+from regbench.texts import printable
 from regbench.weights.files import load_weights, write_weights
 from regbench.weights.published import tensor_groups
 from tests.faults.command import Said, called, regbench
@@ -187,9 +188,10 @@ def command_lines(inputs: Inputs) -> Try:
         verb = inputs.random.choice((*verbs, inputs.text()))
         if verb == "plugins" and "check" in rest:
             rest.remove("check")
-        rest = [word.replace("\x00", "") for word in rest]
+        rest = [word.replace("\x00", "").encode(errors="replace").decode() for word in rest]  # as a shell can give them
         said = regbench(verb, *rest, "--seed=x" if verb == "evaluate" else "--", folder=inputs.folder)
-        return said, (verb.strip(), *(word.strip() for word in rest), "--", "name", "board", "leaderboards")
+        words = (printable(word).strip() for word in (verb, *rest))
+        return said, (*words, *(repr(word)[1:-1] for word in rest), "--", "name", "board", "leaderboards")
 
     return attempt
 
@@ -210,7 +212,7 @@ def settings(inputs: Inputs) -> Try:
         value = inputs.text() if inputs.random.random() < 0.5 else json.dumps(inputs.odd())
         budget = inputs.random.choice(("smoke", "quick", "full", "0.1", inputs.text()))
         said = called(lambda: resolve(Request(**words, budget=budget, sets=parse_sets([f"{section}.{field}={value}"]))))
-        return said, (field, budget.strip() or "budget", name or section)
+        return said, (field, "unknown budget", "budget " + budget, name or section)
 
     return attempt
 
@@ -338,7 +340,7 @@ def label_files(inputs: Inputs) -> Try:
                 for key in dataset.keys(split):
                     dataset.read(split, key)
 
-        return called(read), ("pairs.csv", "ties.csv", ".png")
+        return called(read), ("pairs.csv", "ties.csv", ".png", "test_fraction")
 
     return attempt
 

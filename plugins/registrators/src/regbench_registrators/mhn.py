@@ -148,7 +148,7 @@ class MHN(Registrator):
         h, w = image.shape[-2:]
         if self.config.scaling == "exact":
             into, out_of = self.get_buffer(f"into_{level}"), self.get_buffer(f"out_of_{level}")
-            return geometry.warp(image, geometry.normalise(into @ homography @ out_of))
+            return geometry.warp(image, geometry.compose(geometry.product(into, homography), out_of))
         shrunk = torch.cat([homography[:, :2, :2], homography[:, :2, 2:] / SHRINKS[level]], dim=2)
         backward = geometry.invert(torch.cat([shrunk, homography[:, 2:]], dim=1))
         # Its grid spans -1 .. 1 between the centres of the outermost pixels; its grid_sample, between their edges.

@@ -129,8 +129,8 @@ class AltO(TrainingStrategy):
             barlow_twins(positions(self.encoder(2 * image - 1)), target, self.config.redundancy).mean()
             for image in warped
         ]
-        weights = [self.config.decay ** (len(losses) - 1 - i) for i in range(len(losses))]
-        return {"loss": sum((w * loss for w, loss in zip(weights, losses, strict=True)), start=torch.zeros(()))}
+        weighted = [self.config.decay ** (len(losses) - 1 - i) * loss for i, loss in enumerate(losses)]
+        return {"loss": sum(weighted[1:], start=weighted[0])}
 
     def _modality_loss(self, batch: Batch, shared: Shared) -> Mapping[str, Tensor]:
         """Barlow Twins over the images of the whole batch."""

@@ -266,7 +266,7 @@ def _corner_error(registration: Registration, label: Tensor) -> Tensor:
 
 def _exposed(image: Tensor, batch: Batch) -> Tensor:
     """Another exposure of each image: gain in [0.8, 1.2], offset in [-0.1, 0.1], gamma in [0.8, 1.25]."""
-    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=batch.generator), len(image), dim=1)
-    draws = draws.to(image.device)
+    generator = batch.generator
+    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=generator), len(image), dim=1, like=image)
     gain, offset, gamma = 0.8 + 0.4 * draws[0], 0.2 * (draws[1] - 0.5), 0.8 + 0.45 * draws[2]
     return (gain * image.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)

@@ -59,8 +59,8 @@ function scatter(section) {
     plot.replaceChildren(element("title", {}, `Error of each test pair, px: across ${a.name}, up ${b.name}`));
     for (let tick = 0; tick <= 4; tick += 1) {
       const value = most * tick / 4, shown = Number.isInteger(value) ? value : value.toFixed(1);
-      plot.append(element("line", { x1: x(value), x2: x(value), y1: 30, y2: 370, stroke: "#e3e3e3" }),
-        element("line", { x1: 50, x2: 390, y1: y(value), y2: y(value), stroke: "#e3e3e3" }),
+      plot.append(element("line", { x1: x(value), x2: x(value), y1: 30, y2: 370, class: "grid" }),
+        element("line", { x1: 50, x2: 390, y1: y(value), y2: y(value), class: "grid" }),
         element("text", { x: x(value), y: 388, "text-anchor": "middle" }, shown),
         element("text", { x: 44, y: y(value) + 4, "text-anchor": "end" }, shown));
     }

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from regbench import geometry
+from regbench.ops import homography_flow
 
 
 def flow_of(displacement: Tensor, stride: int, size: geometry.Size) -> Tensor:
@@ -23,10 +24,7 @@ def flow_of(displacement: Tensor, stride: int, size: geometry.Size) -> Tensor:
     Returns:
         ``(B, 2, height, width)``, x then y.
     """
-    h = geometry.homography_from_displacement(displacement / stride, size)
-    grid = geometry.pixel_grid(size, like=h)
-    moved = geometry.transform_points(h, grid, horizon=geometry.HORIZON)
-    return (moved - grid).transpose(-1, -2).reshape(-1, 2, *size)
+    return homography_flow(displacement, size, stride)
 
 
 def warp_by_flow(image: Tensor, flow: Tensor) -> Tensor:

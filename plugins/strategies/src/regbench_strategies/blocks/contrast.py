@@ -148,5 +148,7 @@ class _Draws:
         return (self.uniform() < share).to(self._image.dtype)
 
     def _drawn(self, sample: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
-        numbers = whole_batch.draw(lambda n: sample(n, *shape, generator=self._generator), len(self._image))
-        return numbers.to(self._image.device, self._image.dtype)
+        def draw(count: int) -> Tensor:
+            return sample(count, *shape, generator=self._generator)
+
+        return whole_batch.draw(draw, len(self._image), like=self._image)

@@ -23,8 +23,7 @@ def jittered(image: Tensor, generator: torch.Generator) -> Tensor:
     Brightness adds U(-0.4, 0.4) times the image's mean; sharpening mixes the image, by alpha ~ U(0.2, 0.5), with
     8 + l times a pixel minus its eight neighbours, l ~ U(0.5, 1).
     """
-    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=generator), len(image), dim=1)
-    draws = draws.to(image.device, image.dtype)
+    draws = whole_batch.draw(lambda n: torch.rand(3, n, 1, 1, 1, generator=generator), len(image), dim=1, like=image)
     brightness = BRIGHTNESS * (2 * draws[0] - 1)
     alpha = ALPHA[0] + (ALPHA[1] - ALPHA[0]) * draws[1]
     lightness = LIGHTNESS[0] + (LIGHTNESS[1] - LIGHTNESS[0]) * draws[2]

@@ -61,5 +61,4 @@ def high_boost(image: Tensor, weight: Tensor, centre: Tensor) -> Tensor:
 
 def _uniform(image: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``(count, B, 1, 1, 1)`` numbers from U(0, 1), on the image's device."""
-    draws = whole_batch.draw(lambda n: torch.rand(count, n, 1, 1, 1, generator=generator), len(image), dim=1)
-    return draws.to(image.device, image.dtype)
+    return whole_batch.draw(lambda n: torch.rand(count, n, 1, 1, 1, generator=generator), len(image), dim=1, like=image)

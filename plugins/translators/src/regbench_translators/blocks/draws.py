@@ -13,27 +13,23 @@ from regbench import whole_batch
 
 
 def uniform(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    """One number in [0, 1) for each image ``(B, C, H, W)``: ``(B, 1, 1, 1)`` float32."""
-    drawn = whole_batch.draw(lambda n: torch.rand(n, 1, 1, 1, generator=generator), len(images))
-    return drawn.to(images.device, non_blocking=True)
+    """One number in [0, 1) for each image ``(B, C, H, W)``: ``(B, 1, 1, 1)``, of the images' dtype."""
+    return whole_batch.draw(lambda n: torch.rand(n, 1, 1, 1, generator=generator), len(images), like=images)
 
 
 def normal_codes(images: Tensor, length: int, generator: torch.Generator | None) -> Tensor:
-    """A standard normal code for each of B images: ``(B, length)`` float32."""
-    drawn = whole_batch.draw(lambda n: torch.randn(n, length, generator=generator), len(images))
-    return drawn.to(images.device, non_blocking=True)
+    """A standard normal code for each of B images: ``(B, length)``, of the images' dtype."""
+    return whole_batch.draw(lambda n: torch.randn(n, length, generator=generator), len(images), like=images)
 
 
 def normal_noise(images: Tensor, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise of the images' shape and dtype."""
-    drawn = whole_batch.draw(lambda n: torch.randn(n, *images.shape[1:], generator=generator), len(images))
-    return drawn.to(images.device, images.dtype, non_blocking=True)
+    return whole_batch.draw(lambda n: torch.randn(n, *images.shape[1:], generator=generator), len(images), like=images)
 
 
 def random_steps(images: Tensor, low: int, high: int, generator: torch.Generator | None) -> Tensor:
     """A step number of {low, ..., high} for each of B images: ``(B,)`` int64."""
-    drawn = whole_batch.draw(lambda n: torch.randint(low, high + 1, (n,), generator=generator), len(images))
-    return drawn.to(images.device, non_blocking=True)
+    return whole_batch.draw(lambda n: torch.randint(low, high + 1, (n,), generator=generator), len(images), like=images)
 
 
 def same_step(images: Tensor, number: int) -> Tensor:

@@ -46,7 +46,7 @@ class MIMGCDConfig(ComponentConfig):
     mim_ratio: float = Field(1.6, gt=1, description="of one wavelength to the next")
     mim_bandwidth: float = Field(0.75, gt=0, lt=1, description="spread over centre of a filter, in log frequency")
     prediction: Literal["eps", "v"] = Field("eps", description="what the U-Net predicts")
-    noise_steps: int = Field(1000, ge=2, description="steps of the diffusion process (T); t1 and t2 are below it")
+    noise_steps: int = Field(1000, ge=2, le=100_000, description="steps of the diffusion process (T), above t1 and t2")
     beta_first: float = Field(1e-4, gt=0, lt=1, description="variance of the noise of the first step")
     beta_last: float = Field(2e-2, gt=0, lt=1, description="of the last step; between them it is linear")
     t1_high: int = Field(999, ge=0, description="largest noise step of the denoising pass in training")

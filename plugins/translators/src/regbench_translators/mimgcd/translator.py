@@ -153,7 +153,12 @@ class MIMGCD(Translator):
         """One of the MIM encoders learns from aligned pairs."""
         c, role = self.config, self.role(ctx)
         objective = Objective(
-            updates=(f"{role}.{encoder}",), loss=loss, optimiser=_ADAM, lr=constant(c.encoder_lr), clip=c.clip
+            updates=(f"{role}.{encoder}",),
+            loss=loss,
+            optimiser=_ADAM,
+            lr=constant(c.encoder_lr),
+            clip=c.clip,
+            precision=ctx.precision,
         )
         return Stage(
             name=name,

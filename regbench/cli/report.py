@@ -1,0 +1,31 @@
+"""``regbench report``: one run as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from regbench.cli._options import PathType, RunType
+from regbench.cli._output import echo
+
+
+@click.command("report")
+@click.argument("run", type=RunType())
+@click.option("--out", type=PathType(dir_okay=False), help="The file to write; default: RUN/report.html.")
+def command(run: Path, out: Path | None) -> None:
+    """Write a finished run as one self-contained HTML page.
+
+    It holds the result, the errors of all pairs, the best, median and worst of them (embedded data), the translator's
+    gallery, every setting and what to try next.
+
+    \b
+    regbench report runs/supervised-mcnet-… --out report.html
+    """
+    from regbench.report.run_page import run_page
+    from regbench.results import write_text
+    from regbench.results.layout import REPORT
+
+    path = out or run / REPORT
+    write_text(path, run_page(run))
+    echo(f"wrote {path}")
