@@ -1,5 +1,6 @@
 """Fixtures shared by every test: a tiny pack, packs made from arrays, the data beside the checkout."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,13 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c():
+    """A shell starts its jobs of the background with Ctrl-C ignored, and so would be the processes that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Arrays(Dataset):
