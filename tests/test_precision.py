@@ -45,6 +45,7 @@ OPERATORS = {
     "warp": lambda: 64 * geometry.warp(IMAGE, H, SIZE),
     "inside": lambda: geometry.inside(H, SIZE, SIZE),
     "is_convex": lambda: geometry.is_convex(D, SIZE),
+    "is_usable": lambda: geometry.is_usable(D, SIZE),
     "corner_error": lambda: geometry.corner_error(D, E),
 }
 USES = {
@@ -117,6 +118,7 @@ HALF = {
     "translation": lambda d, h: geometry.translation(d[:, 0]),
     "sampling_grid": lambda d, h: geometry.sampling_grid(h, SIZE, SIZE),
     "is_convex": lambda d, h: geometry.is_convex(d, SIZE),
+    "is_usable": lambda d, h: geometry.is_usable(d, SIZE),
     "inside": lambda d, h: geometry.inside(h, SIZE, SIZE),
     "corner_error": lambda d, h: geometry.corner_error(d, torch.zeros_like(d)),
 }

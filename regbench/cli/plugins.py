@@ -11,7 +11,7 @@ import click
 
 from regbench.cli._options import PathType
 from regbench.cli._output import echo, echo_json
-from regbench.cli._settings import print_settings, settings_of
+from regbench.cli._show import print_settings, settings_of
 from regbench.errors import RegbenchError
 from regbench.tools.new_plugin import KINDS, Kind
 

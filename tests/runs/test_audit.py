@@ -372,6 +372,7 @@ def checkpoint_of_another_device(place):
         patched.setattr(execution, "_binding", lambda plan: real(plan) | {"device": "cuda"})
         execute(plan)
     (plan.folder / RESULT).unlink()
+    (plan.folder / WEIGHTS).unlink()  # else they are judged again
     return execute(place.plan(**TRAINED | {"seed": 5})).run_id
 
 

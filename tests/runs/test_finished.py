@@ -104,7 +104,7 @@ def test_export_writes_the_network_that_was_judged(place, tmp_path, patch_of):
     ("mischief", "message"),
     [
         ("others", "holds other weights than the run was judged with"),
-        ("bit", "holds other weights than the run was judged with"),
+        ("bit", "is damaged or was edited"),
         ("absent", "no such file"),
         ("of another run", "holds weights of run"),
     ],
@@ -157,8 +157,8 @@ def test_another_version_of_the_code(place, monkeypatch):
     ours = place.transfer(place.trained.folder).run_id
     real = finished._configured
 
-    def newer(role, recorded):
-        configured = real(role, recorded)
+    def newer(role, recorded, path):
+        configured = real(role, recorded, path)
         if configured is None:
             return None
         component = replace(configured.component, version="99")

@@ -7,7 +7,7 @@ import json
 import click
 
 from regbench.cli._output import echo, echo_json
-from regbench.cli._settings import Setting, print_settings, settings_of
+from regbench.cli._show import Setting, print_settings, settings_of
 from regbench.cli.datasets._common import json_option
 
 RANGES = {
