@@ -21,10 +21,11 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c():
-    """A shell starts its jobs of the background with Ctrl-C ignored, and so would be the processes that tests start."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _signals():
+    """Jobs of the background ignore Ctrl-C, those of nohup SIGHUP too, and so would the processes that tests start."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 class Arrays(Dataset):
