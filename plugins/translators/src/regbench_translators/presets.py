@@ -29,108 +29,74 @@ _CONTRASTIVE_SMALL = {
     "codes": 16,
     "patches": 16,
 }
+_CUT_QUICK = {
+    "steps": 440,
+    "batch": 2,
+    "width": 16,
+    "blocks": 5,
+    "critic_width": 16,
+    "lr": 5e-4,
+    "codes": 64,
+    "patches": 64,
+}
 CUT_PRESETS: Presets = {
-    "hour": {
-        "steps": 6000,
-        "batch": 2,
-        "width": 16,
-        "blocks": 5,
-        "critic_width": 16,
-        "lr": 5e-4,
-        "codes": 64,
-        "patches": 64,
-    },
-    "quick": {
-        "steps": 440,
-        "batch": 2,
-        "width": 16,
-        "blocks": 5,
-        "critic_width": 16,
-        "lr": 5e-4,
-        "codes": 64,
-        "patches": 64,
-    },
+    "hour": _CUT_QUICK | {"steps": 6000},
+    "quick": _CUT_QUICK,
     "smoke": _CONTRASTIVE_SMALL | {"steps": 6, "batch": 2},
     "tiny": _CONTRASTIVE_SMALL | {"steps": 4, "batch": 2, "width": 4},
 }
 
+_UNSB_QUICK = {
+    "steps": 440,
+    "batch": 2,
+    "width": 16,
+    "blocks": 3,
+    "critic_width": 16,
+    "lr": 5e-4,
+    "times": 3,
+    "nce_layers": (0, 4, 8, 12),
+    "codes": 64,
+    "patches": 64,
+}
 UNSB_PRESETS: Presets = {
-    "hour": {
-        "steps": 6000,
-        "batch": 2,
-        "width": 16,
-        "blocks": 3,
-        "critic_width": 16,
-        "lr": 5e-4,
-        "times": 3,
-        "nce_layers": (0, 4, 8, 12),
-        "codes": 64,
-        "patches": 64,
-    },
-    "quick": {
-        "steps": 440,
-        "batch": 2,
-        "width": 16,
-        "blocks": 3,
-        "critic_width": 16,
-        "lr": 5e-4,
-        "times": 3,
-        "nce_layers": (0, 4, 8, 12),
-        "codes": 64,
-        "patches": 64,
-    },
+    "hour": _UNSB_QUICK | {"steps": 6000},
+    "quick": _UNSB_QUICK,
     "smoke": _CONTRASTIVE_SMALL | {"steps": 6, "batch": 2},
     "tiny": _CONTRASTIVE_SMALL | {"steps": 4, "batch": 2, "width": 4, "times": 3},
 }
 
 _MUNIT_SMALL = {"width": 8, "blocks": 1, "hidden": 16, "critic_width": 8, "scales": 2}
+_MUNIT_QUICK = {
+    "steps": 440,
+    "halve_every": 220,
+    "batch": 2,
+    "width": 16,
+    "blocks": 3,
+    "hidden": 64,
+    "critic_width": 16,
+    "scales": 2,
+    "lr": 5e-4,
+}
 MUNIT_PRESETS: Presets = {
-    "hour": {
-        "steps": 6000,
-        "halve_every": 3000,
-        "batch": 2,
-        "width": 16,
-        "blocks": 3,
-        "hidden": 64,
-        "critic_width": 16,
-        "scales": 2,
-        "lr": 5e-4,
-    },
-    "quick": {
-        "steps": 440,
-        "halve_every": 220,
-        "batch": 2,
-        "width": 16,
-        "blocks": 3,
-        "hidden": 64,
-        "critic_width": 16,
-        "scales": 2,
-        "lr": 5e-4,
-    },
+    "hour": _MUNIT_QUICK | {"steps": 6000, "halve_every": 3000},
+    "quick": _MUNIT_QUICK,
     "smoke": _MUNIT_SMALL | {"steps": 6, "halve_every": 3, "batch": 2},
     "tiny": _MUNIT_SMALL | {"steps": 4, "halve_every": 2, "batch": 2, "width": 4},
 }
 
 _UGATIT_SMALL = {"width": 4, "blocks": 1, "critic_width": 4, "global_layers": 5, "local_layers": 4}
+_UGATIT_QUICK = {
+    "steps": 440,
+    "batch": 2,
+    "width": 16,
+    "blocks": 3,
+    "critic_width": 16,
+    "global_layers": 6,
+    "lr": 5e-4,
+}
 UGATIT_PRESETS: Presets = {
-    "hour": {
-        "steps": 6000,
-        "batch": 2,
-        "width": 16,
-        "blocks": 3,
-        "critic_width": 16,
-        "global_layers": 6,
-        "lr": 5e-4,
-    },
-    "quick": {
-        "steps": 440,
-        "batch": 2,
-        "width": 16,
-        "blocks": 3,
-        "critic_width": 16,
-        "global_layers": 6,
-        "lr": 5e-4,
-    },
+    "hour": _UGATIT_QUICK | {"steps": 6000},
+    "quick": _UGATIT_QUICK,
     "smoke": _UGATIT_SMALL | {"steps": 6, "batch": 2},
     "tiny": _UGATIT_SMALL | {"steps": 4, "batch": 2},
 }
