@@ -38,8 +38,9 @@ def command(
     from regbench.errors import UsageError
     from regbench.results.layout import RESULT
     from regbench.results.store import load_result
-    from regbench.runs.execute import execute, other_ranges
+    from regbench.runs.execute import execute
     from regbench.runs.plan import make_plan, transfer_plan
+    from regbench.runs.record import other_ranges
     from regbench.runs.request import Request
     from regbench.settings import parse_sets
     from regbench.training.progress import reporter

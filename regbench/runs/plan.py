@@ -32,7 +32,7 @@ from regbench.runs.finished import open_run
 from regbench.runs.request import Request, device_of, pack_of, resolve, resolve_data
 from regbench.runs.strategies import SUPERVISION, Supervision, deployed_of, stages_of, strategy_of, supervision_of
 from regbench.settings import Budget, budget_of
-from regbench.training.trainer import TrainerConfig
+from regbench.training.config import TrainerConfig
 from regbench.weights.files import read_metadata
 from regbench.weights.used import Hashes, add_file, file_sha256, weights_used
 

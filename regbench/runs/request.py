@@ -21,7 +21,7 @@ from regbench.errors import UsageError, unknown_name
 from regbench.plugins.registry import registry
 from regbench.runs.context import ConfiguredComponent
 from regbench.settings import Budget, budget_of, build_config, first_line, meant
-from regbench.training.trainer import TrainerConfig
+from regbench.training.config import TrainerConfig
 
 ROLES = ("translator", "registrator", "strategy")
 SECTIONS = (*ROLES, "dataset", "protocol", "run")

@@ -14,9 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,9 +42,6 @@ class StageCache:
         modules: all modules of the run.
     """
 
-    PAUSE = 1.0
-    """Seconds between two looks at a lock that another run holds."""
-
     def __init__(
         self,
         folder: Path,
@@ -71,26 +67,19 @@ class StageCache:
             self.keys.append(hashlib.sha256(chain.encode()).hexdigest()[:20])
 
     @contextmanager
-    def alone(self, number: int, waits: Callable[[], bool]) -> Iterator[None]:
+    def alone(self, number: int, *, wait: bool) -> Iterator[None]:
         """Hold the lock of stage ``number`` among the runs that share the folder; nothing for one that is not cached.
 
         Args:
             number: of the stage.
-            waits: called again and again while another run holds the lock; False goes on without it.
+            wait: for another run that holds it; else the block runs without the lock.
         """
-        if number >= len(self.keys):
-            yield
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as held:
-            while True:
-                try:
-                    held.enter_context(locked(self.folder / f"{self.keys[number]}.lock", wait=False))
-                except HeldError:
-                    if waits():
-                        time.sleep(self.PAUSE)
-                        continue
-                break
+            if number < len(self.keys):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with suppress(HeldError):
+                    lock = self.folder / f"{self.keys[number]}.lock"
+                    held.enter_context(locked(lock, wait=wait, work="trains the same stage"))
             yield
 
     def load(self, number: int) -> float | None:

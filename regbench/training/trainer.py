@@ -5,8 +5,8 @@ updates and no others, so "frozen" needs no toggling of ``requires_grad``. The l
 step, and every step's randomness is seeded by (run seed, stage, step), so a killed run continues from its checkpoint to
 the same numbers. No value is read back from the device inside a step: a loss or a gradient that is not finite sets a
 flag on the device, which is read when progress is reported. A checkpoint is only written after such a look, and after
-one at the weights themselves. After each step the
-processes of a run (:mod:`regbench.distributed.processes`) agree, on the host, on whether to save and to stop.
+one at the weights themselves. After each step the processes of a run (:mod:`regbench.distributed.processes`) agree, on
+the host, on whether to save and to stop.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from regbench import interrupts
@@ -32,27 +31,13 @@ from regbench.results.layout import CHECKPOINT, CURVE, LOG
 from regbench.results.store import append_json
 from regbench.seeds import seed_of
 from regbench.training.checkpoint import Checkpoint, TrainingState, Writer, read_checkpoint, save_checkpoint
+from regbench.training.config import TrainerConfig
 from regbench.training.cpu_memory import StepAllocation
 from regbench.training.health import every
 from regbench.training.progress import Reporter, Tick
 from regbench.training.seen import counting_pairs
 from regbench.training.stage_cache import StageCache
 from regbench.training.step import ObjectiveState, all_finite, averaged, take_step
-
-
-class TrainerConfig(BaseModel):
-    """Settings that change how a run is executed, never what comes out of it (``--set run.NAME=VALUE``)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    checkpoint_seconds: float | None = Field(None, ge=0)
-    """At most this much work is lost to a kill; by default 30 on a CPU and 300 on a GPU, whose copy costs more."""
-    log_every: int = Field(20, ge=1)
-    """Steps between looks at the loss; each look waits for the device."""
-    eval_every: int = Field(0, ge=0)
-    """Score what a stage deploys every so many steps, to ``curve.jsonl``; 0 only at the end of each stage."""
-    share: Path | None = None
-    """Folder of stages that several runs have in common, see :mod:`regbench.training.stage_cache`."""
 
 
 class Trainer:
@@ -169,7 +154,7 @@ class Trainer:
     def _run_stage(self, number: int, checkpoint: Checkpoint | None) -> None:
         """Take over one stage from another run, or train it; ``checkpoint`` is the one it is resumed from."""
         stage = self.stages[number]
-        with self._alone(number, stage):
+        with self._alone(number):
             if not self._restored_from_cache(number, stage):
                 self._train_stage(number, stage, checkpoint)
 
@@ -199,25 +184,14 @@ class Trainer:
         self.state.next_stage()
         self._save([])
 
-    @contextmanager
-    def _alone(self, number: int, stage: Stage) -> Iterator[None]:
-        """Of all runs that share this stage, train alone; wait for another run that trains it, from its start."""
+    def _alone(self, number: int) -> AbstractContextManager[None]:
+        """Of all runs that share a stage, train alone; wait for another run that trains it.
+
+        A run that stands within the stage goes on with what it has, which the other may not have yet.
+        """
         if self.stage_cache is None or not self.world.first:
-            yield
-            return
-        said = False
-
-        def waits() -> bool:
-            nonlocal said
-            if self.state.step:
-                return False  # it has a part of the stage, which the other run may not have yet
-            if not said:
-                self.reporter.say(f"waiting for another run, which trains stage {stage.name}")
-            said = True
-            return True
-
-        with self.stage_cache.alone(number, waits):
-            yield
+            return nullcontext()
+        return self.stage_cache.alone(number, wait=self.state.step == 0)
 
     def _restored_from_cache(self, number: int, stage: Stage) -> bool:
         """Whether another run has trained this very stage, whose weights are then loaded."""

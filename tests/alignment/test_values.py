@@ -130,8 +130,8 @@ def test_weights_and_result_of_a_run_hold_its_range(trained):
 
 
 def test_a_run_on_a_set_of_another_range_is_told(trained, monkeypatch):
-    from regbench.runs.execute import other_ranges
     from regbench.runs.plan import transfer_plan
+    from regbench.runs.record import other_ranges
 
     root = trained["ranged"].parent
     monkeypatch.setenv("REGBENCH_DATA", str(root / "packs"))

@@ -36,7 +36,8 @@ from regbench.runs.context import ConfiguredComponent
 from regbench.settings import build_config
 from regbench.testing.parts import INFO, PROTOCOL, context, planned_stages, small_config
 from regbench.testing.training import snapshot, tiny_pack
-from regbench.training.trainer import Trainer, TrainerConfig
+from regbench.training.config import TrainerConfig
+from regbench.training.trainer import Trainer
 from tests.distributed.pair import FOLDER
 
 Found = dict[str, Tensor]

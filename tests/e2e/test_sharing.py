@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from regbench.runs import execute
-from regbench.runs.execute import stage_cache_of
+from regbench.runs import learning
+from regbench.runs.learning import stage_cache_of
 from regbench.runs.plan import make_plan
 from regbench.runs.request import Request
 from tests.e2e.command_line import SMOKE, TINY
@@ -76,7 +76,7 @@ def test_only_what_decides_the_stages_is_in_their_key(keys):
 
 def test_other_code_makes_another_key(keys, monkeypatch):
     mine = keys()
-    monkeypatch.setattr(execute, "code_hash", lambda *packages: "other")
+    monkeypatch.setattr(learning, "code_hash", lambda *packages: "other")
     assert not set(keys()) & set(mine)
 
 

@@ -23,9 +23,10 @@ from regbench.ops import resnet34
 from regbench.report import leaderboard
 from regbench.results.layout import CHECKPOINT, PAIRS, RESULT, WEIGHTS
 from regbench.results.pairs import read_pairs, write_pairs
-from regbench.runs import execute as execution
+from regbench.runs import learning
 from regbench.runs import request as requests
-from regbench.runs.execute import execute, stage_cache_of
+from regbench.runs.execute import execute
+from regbench.runs.learning import stage_cache_of
 from regbench.training.checkpoint import read_checkpoint
 from tests.runs.place import TRAINED, Place, picture
 
@@ -368,8 +369,8 @@ def checkpoint_of(**other) -> Try:
 def checkpoint_of_another_device(place):
     plan = place.plan(**TRAINED | {"seed": 5})
     with pytest.MonkeyPatch.context() as patched:
-        real = execution._binding
-        patched.setattr(execution, "_binding", lambda plan: real(plan) | {"device": "cuda"})
+        real = learning._binding
+        patched.setattr(learning, "_binding", lambda plan: real(plan) | {"device": "cuda"})
         execute(plan)
     (plan.folder / RESULT).unlink()
     (plan.folder / WEIGHTS).unlink()  # else they are judged again

@@ -171,7 +171,7 @@ def test_an_interrupt_while_it_is_judged_keeps_the_training(place, again, monkey
     for name in (RESULT, PAIRS):
         (folder / name).unlink()
     with monkeypatch.context() as patched:
-        patched.setattr("regbench.runs.execute._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("regbench.runs.outcome._judge", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(InterruptedRun, match="same command"):
             execute(place.plan(**TRAINED))
     record = json.loads((folder / RESULT).read_text())

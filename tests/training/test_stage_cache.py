@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import sys
 import threading
 from functools import partial
 
@@ -88,16 +90,14 @@ def cache(folder) -> StageCache:
 
 
 def test_of_runs_that_start_together_one_trains(tmp_path, monkeypatch):
-    monkeypatch.setattr(StageCache, "PAUSE", 0.01)
     trained, waiting, entered = [], threading.Event(), threading.Event()
     shared = cache(tmp_path)
+    told = io.StringIO()
+    monkeypatch.setattr(told, "flush", waiting.set)  # after the line that says so
+    monkeypatch.setattr(sys, "stderr", told)
 
     def run(name: str, meanwhile: threading.Event | None) -> None:
-        def waits() -> bool:
-            waiting.set()
-            return True
-
-        with shared.alone(0, waits):
+        with shared.alone(0, wait=True):
             entered.set()
             if shared.load(0) is None:
                 if meanwhile is not None:
@@ -111,14 +111,15 @@ def test_of_runs_that_start_together_one_trains(tmp_path, monkeypatch):
     run("second", None)
     first.join()
     assert trained == ["first"]
+    assert "waiting for another process that trains the same stage" in told.getvalue()
 
 
 def test_who_does_not_want_to_wait_goes_on(tmp_path):
     shared = cache(tmp_path)
-    with shared.alone(0, lambda: True), shared.alone(0, lambda: False):
+    with shared.alone(0, wait=True), shared.alone(0, wait=False):
         pass
 
 
 def test_an_error_within_is_no_lock_that_is_held(tmp_path):
-    with pytest.raises(HeldError, match="mine"), cache(tmp_path).alone(0, lambda: True):
+    with pytest.raises(HeldError, match="mine"), cache(tmp_path).alone(0, wait=True):
         raise HeldError("mine")

@@ -10,7 +10,8 @@ from torch import nn
 
 from regbench import Objective, Stage
 from regbench.api.types import Batch, Pair
-from regbench.training.trainer import Trainer, TrainerConfig
+from regbench.training.config import TrainerConfig
+from regbench.training.trainer import Trainer
 
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 ADAM = partial(torch.optim.AdamW, lr=0.1)

@@ -12,7 +12,8 @@ from regbench.data.sampler import PairSampler, pair_info
 from regbench.plugins.registry import registry
 from regbench.runs.context import ConfiguredComponent, RunContext
 from regbench.settings import build_config
-from regbench.training.trainer import Trainer, TrainerConfig
+from regbench.training.config import TrainerConfig
+from regbench.training.trainer import Trainer
 from tests.plugins.translators.stand_ins import INFO, batch_of, context
 
 NAMES = ["cyclegan", "cut", "fastcut", "unsb", "munit", "ugatit", "ugatit-light"]
