@@ -41,3 +41,9 @@ def page(template) -> str:
 def root(tmp_path, template) -> Path:
     """A copy of the board."""
     return shutil.copytree(template, tmp_path / "leaderboards")
+
+
+@pytest.fixture
+def an_ok_run(root, runs) -> Path:
+    """The record of a run of ``root`` that is ok."""
+    return root / "results" / "demo" / f"{runs[2].name}.json"

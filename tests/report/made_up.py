@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from regbench.data.manifest import drawn_pairs, manifest_sha256
 from regbench.data.protocol import Protocol
 from regbench.metrics import METRIC_VERSION, summarise, verdict
-from regbench.results import Identity, Measure, Pairs, Result, run_id_of, write_pairs, write_result
+from regbench.results import Identity, Measure, Pairs, Result, run_id_of, write_json, write_pairs, write_result
 from regbench.results.lineage import lineage_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -176,3 +177,10 @@ Student = { translator = "", strategy = "sshnet-d" }
 Reference = { strategy = "supervised" }
 Control = { strategy = "self-supervised" }
 """
+
+
+def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    """Edit the record of a committed result."""
+    raw = json.loads(path.read_text())
+    edit(raw)
+    write_json(path, raw)
