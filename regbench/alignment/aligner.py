@@ -12,12 +12,12 @@ import numpy as np
 
 from regbench.alignment.auto import choices
 from regbench.alignment.coarse import find_coarse, working_side
-from regbench.alignment.confidence import assess
 from regbench.alignment.georeference import prior_homography
 from regbench.alignment.images import OwnImage, open_image
 from regbench.alignment.methods import Method, method_of
 from regbench.alignment.pyramid import refine
 from regbench.alignment.types import CONFIDENT, Alignment, Attempt, Matrix
+from regbench.confidence.model import assess
 from regbench.errors import RegbenchError, UsageError
 
 if TYPE_CHECKING:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from regbench.alignment.confidence import Confidence, assess
 from regbench.alignment.images import Floats, OwnImage
 from regbench.alignment.methods import Found, Method
 from regbench.alignment.tiles import lay, matches_by, overlap
 from regbench.alignment.types import CONFIDENT, Matches, Matrix
+from regbench.confidence.model import Confidence, assess
+from regbench.data.images import free_memory
 
 SIDES = ((6.0, 1024), (3.0, 768), (0.0, 512))
-"""Memory that is free in GB, and the longest side of images of working size, px."""
+"""Memory that is free in GiB, and the longest side of images of working size, px."""
 SCALES = (1.0, 2.0, 0.5, 4.0, 0.25, 8.0, 0.125)
 """Differences of scale that are tried, beside the one at which both images show the same extent."""
 _MOST = 12.0  # largest difference of scale
@@ -72,7 +72,7 @@ class Coarse:
 
 def working_side() -> int:
     """Longest side of working images, by the memory that is free."""
-    free = _free_gigabytes()
+    free = free_memory() / 2**30
     return next(side for least, side in SIDES if free >= least)
 
 
@@ -130,13 +130,3 @@ def _factors(method: Method, source: OwnImage, target: OwnImage, side: int) -> I
             _LEAST_SIDE, *source.size, *target.size
         ):
             yield from_, from_ * ratio
-
-
-def _free_gigabytes() -> float:
-    """Memory that new work can have; much where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        (free,) = (int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-        return free / 2**20
-    except (OSError, ValueError):
-        return 8.0

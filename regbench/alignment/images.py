@@ -15,10 +15,11 @@ from regbench.alignment import rasters
 from regbench.alignment.georeference import Georeference, georeference_of
 from regbench.alignment.windows import LARGE_SEGMENT, ArrayPixels, Pixels, TiffPixels, Window, strips, valid
 from regbench.data.image_files.png import SIGNATURE as PNG
+from regbench.data.image_files.refused import Refused
 from regbench.data.image_files.tiff import is_tiff
-from regbench.data.reading import read_image
+from regbench.data.reading import errors_of, read_head, read_image, read_image_and_mask
 from regbench.data.value_ranges import LITTLE, ROBUST, ValueRange, percentiles, range_of
-from regbench.errors import DataError, UsageError
+from regbench.errors import UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -179,47 +180,37 @@ def open_image(
 
 
 def _open_file(path: Path) -> tuple[Pixels, Georeference | None]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(32)
-    except (FileNotFoundError, IsADirectoryError, OSError):
-        return ArrayPixels(read_image(path)), None  # says in one line what is wrong
+    head = read_head(path, 32)
     georeference = None
-    if is_tiff(head):
-        try:
-            tiff = TiffPixels(path)
-            georeference = georeference_of(tiff.tags)
-            if tiff.segment_bytes > LARGE_SEGMENT:
-                return ArrayPixels(*tiff.all(), tiff.nodata), georeference
-            tiff.read(Window(0, 1, 0, 1))
-            return tiff, georeference
-        except Exception:  # of another kind, or damaged, which the others say
-            pass
-    if rasters.installed() and (is_tiff(head) or not _common(head)):
-        try:
-            raster = rasters.RasterPixels(path)
-            return raster, raster.georeference()
-        except Exception:  # no raster either, which the one decoder says
-            pass
+    with errors_of(path):  # what is refused here is refused by all
+        if is_tiff(head):
+            try:
+                tiff = TiffPixels(path)
+                georeference = georeference_of(tiff.tags)
+                if tiff.segment_bytes > LARGE_SEGMENT:
+                    return ArrayPixels(*tiff.all(), tiff.nodata), georeference
+                tiff.read(Window(0, 1, 0, 1))
+                return tiff, georeference
+            except Refused:
+                raise
+            except Exception:  # of another kind, or damaged, which the others say
+                pass
+        if rasters.installed() and (is_tiff(head) or not _common(head)):
+            try:
+                raster = rasters.RasterPixels(path)
+                return raster, raster.georeference()
+            except Refused:
+                raise
+            except Exception:  # no raster either, which the one decoder says
+                pass
     if is_tiff(head):
         return ArrayPixels(read_image(path)), georeference
-    image = read_image(path)
-    return ArrayPixels(image, _png_alpha(path, image) if head.startswith(PNG) and head[25] in (4, 6) else None), None
+    return ArrayPixels(*read_image_and_mask(path)), None
 
 
 def _common(head: bytes) -> bool:
     """Whether a file is of a kind that needs no GDAL."""
     return head.startswith((PNG, b"\xff\xd8", b"BM", b"RIFF", b"P5", b"P6"))
-
-
-def _png_alpha(path: Path, image: NDArray[Any]) -> NDArray[np.bool_] | None:
-    import cv2
-
-    whole: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if whole is None or whole.ndim != 3 or whole.shape[:2] != image.shape[:2] or whole.shape[2] != 4:
-        return None
-    visible = np.asarray(whole[..., 3] > 0)
-    return None if visible.all() else visible
 
 
 def _from_memory(given: Any, side: str) -> tuple[ArrayPixels, bool]:
@@ -309,8 +300,3 @@ def _filled(pixels: Floats, mask: NDArray[np.bool_]) -> Floats:
 def _within(window: Window, size: tuple[int, int]) -> Window:
     top, left = min(max(window.top, 0), size[0] - 1), min(max(window.left, 0), size[1] - 1)
     return Window(top, max(top + 1, min(window.bottom, size[0])), left, max(left + 1, min(window.right, size[1])))
-
-
-def no_image(name: str) -> DataError:
-    """The error for an image without any pixel that has data."""
-    return DataError(f"{name} holds no data: every pixel is transparent, NaN or no data")

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.alignment.images import Floats, OwnImage
-from regbench.alignment.tiles import lay, ring_of, transform
+from regbench.alignment.tiles import lay
 from regbench.alignment.types import CONFIDENT, Alignment
+from regbench.confidence.laid import corners_of, moved
 
 Picture = NDArray[np.uint8]
 PANEL = 640
@@ -34,18 +35,18 @@ def overlay(alignment: Alignment) -> Picture:
     factor = max(1.0, max(target.size) / PANEL)
     laid = lay(source, target, alignment.homography, factor, target.whole)
     outlined = fixed.copy()
-    ring = transform(np.linalg.inv(target.view(factor).to_whole) @ alignment.homography, ring_of(source.size))
+    ring = moved(np.linalg.inv(target.view(factor).to_whole) @ alignment.homography, corners_of(source.size))
     cv2.polylines(
         outlined, [np.round(np.clip(ring, -1e4, 1e4) * 16).astype(np.int32)], True, _YELLOW, 2, cv2.LINE_AA, 4
     )
     both, tiles = fixed.copy(), fixed.copy()
     if laid is not None:
-        moved, seen = _eight_bits(laid.source), laid.seen
-        both[seen] = (0.5 * moved[seen] + 0.5 * fixed[seen]).astype(np.uint8)
+        over, seen = _eight_bits(laid.source), laid.seen
+        both[seen] = (0.5 * over[seen] + 0.5 * fixed[seen]).astype(np.uint8)
         side = max(4, max(fixed.shape[:2]) // _TILES)
         y, x = np.mgrid[: fixed.shape[0], : fixed.shape[1]]
         odd = seen & ((y // side + x // side) % 2 == 1)
-        tiles[odd] = moved[odd]
+        tiles[odd] = over[odd]
     sure = alignment.confidence >= CONFIDENT
     words = f"{alignment.method}, confidence {alignment.confidence:.2f}" + ("" if sure else ": do not rely on it")
     panels = [("source", moving), ("target, outline of source", outlined), ("half source", both), ("tiles", tiles)]

@@ -16,8 +16,9 @@ import torch
 
 from regbench.alignment.images import Floats, OwnImage
 from regbench.alignment.methods import Found, Method
-from regbench.alignment.tiles import THRESHOLD, Laid, Points, combine, grid, lay, overlap, ring_of, scale_at, transform
+from regbench.alignment.tiles import THRESHOLD, Laid, Points, combine, grid, lay, overlap, scale_at
 from regbench.alignment.types import Matches, Matrix
+from regbench.confidence.laid import corners_of, moved
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 
 TILE = 384
@@ -80,9 +81,9 @@ def factors(source: OwnImage, target: OwnImage, homography: Matrix, first: float
 def shifts(sources: Sequence[Floats], targets: Sequence[Floats]) -> list[Found]:
     """The shift of each tile that best lays its edges on each other; None where the best one is the largest tried."""
     fields = [edge_field(torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2)) for tiles in (sources, targets)]
-    moved, _ = edge_shift(fields[0], fields[1], REACH)
+    best, _ = edge_shift(fields[0], fields[1], REACH)
     answers = []
-    for x, y in moved.double().tolist():
+    for x, y in best.double().tolist():
         near = max(abs(x), abs(y)) < REACH - 0.5
         answers.append(Found(np.array([[1, 0, x], [0, 1, y], [0, 0, 1.0]]) if near else None))
     return answers
@@ -142,9 +143,9 @@ def _correspondences(find: Finder, pieces: Sequence[Laid]) -> tuple[Points, Poin
                 matched = True
             else:
                 a = _spread(piece.seen.shape)
-                b = transform(answer.homography, a)
-            from_.append(transform(piece.to_source, a))
-            to.append(transform(piece.to_target, b))
+                b = moved(answer.homography, a)
+            from_.append(moved(piece.to_source, a))
+            to.append(moved(piece.to_target, b))
     return np.concatenate(from_), np.concatenate(to), matched
 
 
@@ -168,7 +169,7 @@ def _spread(size: tuple[int, ...]) -> Points:
 
 def _near(first: Matrix, second: Matrix, source: OwnImage, most: float) -> bool:
     """Whether two homographies agree at the source's corners to ``most`` px, and do not fold it."""
-    ring = ring_of(source.size)
+    ring = corners_of(source.size)
     depths = ring @ second[2, :2] + second[2, 2]
-    moved = np.abs(transform(first, ring) - transform(second, ring)).max()
-    return bool((depths > 0).all() and np.isfinite(moved) and moved < most)
+    apart = np.abs(moved(first, ring) - moved(second, ring)).max()
+    return bool((depths > 0).all() and np.isfinite(apart) and apart < most)

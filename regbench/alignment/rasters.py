@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from regbench.alignment.georeference import KEYS, MATRIX, Georeference
 from regbench.alignment.windows import Array, Window
+from regbench.data.image_files.refused import check_pixels_by_parts
+from regbench.errors import DataError
 
 _KINDS = ("uint8", "uint16", "int16", "float32", "float64")
 
@@ -25,6 +27,7 @@ class RasterPixels:
 
     Raises:
         ValueError: it has a palette, or pixels of a kind that means nothing here.
+        Refused: it is too large.
         Exception: what rasterio raises on a file that it cannot open.
     """
 
@@ -32,7 +35,8 @@ class RasterPixels:
         import rasterio
         from rasterio.enums import ColorInterp
 
-        self._file = rasterio.open(path)
+        self._path, self._file = path, rasterio.open(path)
+        check_pixels_by_parts(self._file.width, self._file.height)
         kinds = self._file.colorinterp
         if self._file.dtypes[0] not in _KINDS or len(set(self._file.dtypes)) > 1 or ColorInterp.palette in kinds:
             raise ValueError("of a kind that has to be read as a whole")
@@ -69,4 +73,9 @@ class RasterPixels:
 
     def _read(self, bands: list[int], window: Window) -> Array:
         rows, columns = (window.top, window.bottom), (window.left, window.right)
-        return np.asarray(self._file.read(bands, window=(rows, columns)))
+        from rasterio.errors import RasterioError
+
+        try:
+            return np.asarray(self._file.read(bands, window=(rows, columns)))
+        except RasterioError as error:
+            raise DataError(f"{self._path} is damaged: {error}") from error

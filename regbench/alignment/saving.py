@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.alignment.georeference import DOUBLES, KEYS, MATRIX, SCALE, TEXTS, TIE_POINTS
-from regbench.alignment.tiles import ring_of, transform
 from regbench.alignment.types import Alignment
 from regbench.alignment.warping import TILE, fill_of, warped_tiles
+from regbench.confidence.laid import corners_of, moved
+from regbench.data.image_files.tiff import NODATA
 from regbench.errors import RegbenchError, UsageError
 
 FACTS, MATRIX_FILE, OVERLAY, POINTS = "alignment.json", "homography.txt", "overlay.png", "control_points.geojson"
@@ -49,9 +50,9 @@ def facts(alignment: Alignment) -> dict[str, Any]:
     if to_map is not None and target.georeference is not None:
         found["map"] = {"crs": target.georeference.crs, "homography": to_map.tolist()}
         if source.georeference is not None and source.georeference.same_system(target.georeference):
-            middle = ring_of(source.size).mean(0, keepdims=True)
-            moved = transform(to_map, middle) - transform(source.georeference.matrix, middle)
-            found["map"]["shift"] = moved[0].tolist()  # of the source's middle, from where its own georeference has it
+            middle = corners_of(source.size).mean(0, keepdims=True)
+            shift = moved(to_map, middle) - moved(source.georeference.matrix, middle)
+            found["map"]["shift"] = shift[0].tolist()  # of the source's middle, from where its own georeference has it
     return found
 
 
@@ -138,8 +139,8 @@ def write_points(alignment: Alignment, path: Path) -> None:
         h, w = source.size
         y, x = np.meshgrid(np.linspace(0, h - 1, 5), np.linspace(0, w - 1, 5), indexing="ij")
         pixels = np.stack([x.ravel(), y.ravel()], 1)
-        to = transform(alignment.homography, pixels)
-    places = transform(target.georeference.matrix, to)
+        to = moved(alignment.homography, pixels)
+    places = moved(target.georeference.matrix, to)
     points = [
         {
             "type": "Feature",
@@ -166,7 +167,7 @@ def _write_tiff(alignment: Alignment, path: Path) -> None:
     fill = fill_of(source)
     if pixels.nodata is not None or np.isnan(fill):
         text = f"{fill:g}"
-        tags.append((42113, 2, len(text) + 1, text, True))
+        tags.append((NODATA, 2, len(text) + 1, text, True))
 
     def tiles() -> Iterator[NDArray[Any]]:
         for _, tile in warped_tiles(source, size, alignment.homography):

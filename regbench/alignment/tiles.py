@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from regbench.alignment.images import Floats, OwnImage
 from regbench.alignment.types import Matches, Matrix
 from regbench.alignment.windows import Window
+from regbench.confidence.laid import Size, corners_of, moved
 
 Points = NDArray[np.float64]
 THRESHOLD = 1.5
@@ -53,7 +53,7 @@ def lay(source: OwnImage, target: OwnImage, start: Matrix, factor: float, window
     ring = np.array([[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1.0]])
     if (_depths(to_source, ring) * to_source[2, 2] <= 0).any():
         return None
-    quad = transform(to_source, ring)
+    quad = moved(to_source, ring)
     coarse = max(1.0, _scale(to_source, ring.mean(0)))
     low, high = np.floor(quad.min(0) - _REACH * coarse), np.ceil(quad.max(0) + _REACH * coarse)
     if (high < 0).any() or (low > np.array(source.size[::-1]) - 1).any() or not np.isfinite(quad).all():
@@ -89,11 +89,11 @@ def grid(window: Window, side: int, most: int) -> list[Window]:
 
 def overlap(source: tuple[int, int], target: tuple[int, int], homography: Matrix) -> Window | None:
     """The window of the target on which the source lies; None where they do not meet."""
-    quad = transform(homography, ring_of(source))
-    if (_depths(homography, ring_of(source)) <= 0).any() or not np.isfinite(quad).all() or np.abs(quad).max() > 1e6:
+    quad = moved(homography, corners_of(source))
+    if (_depths(homography, corners_of(source)) <= 0).any() or not np.isfinite(quad).all() or np.abs(quad).max() > 1e6:
         return None
     area, common = cv2.intersectConvexConvex(
-        cv2.convexHull(quad.astype(np.float32)), ring_of(target).astype(np.float32), handleNested=True
+        cv2.convexHull(quad.astype(np.float32)), corners_of(target).astype(np.float32), handleNested=True
     )
     if area < 64 or common is None:
         return None
@@ -115,7 +115,7 @@ def combine(source: Points, target: Points, threshold: float) -> tuple[Matrix | 
     cv2.setRNGSeed(0)
     # Both sides to about unit size: MAGSAC's own tolerances are made for pixels of a common image.
     to_unit = [_unit(points) for points in (source, target)]
-    a, b = (transform(m, p) for m, p in zip(to_unit, (source, target), strict=True))
+    a, b = (moved(m, p) for m, p in zip(to_unit, (source, target), strict=True))
     grow = 1.0 / to_unit[1][0, 0]
     found, inliers = cv2.findHomography(
         a * 512, b * 512, cv2.USAC_MAGSAC, threshold / grow * 512, maxIters=5000, confidence=0.9999
@@ -130,33 +130,20 @@ def combine(source: Points, target: Points, threshold: float) -> tuple[Matrix | 
     return np.asarray(whole / whole[2, 2]), kept
 
 
-def transform(homography: Matrix, points: Points) -> Points:
-    """Points ``(N, 2)`` mapped by a homography."""
-    moved = np.concatenate([points, np.ones((len(points), 1))], 1) @ homography.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(moved[:, :2] / moved[:, 2:])
-
-
 def matches_by(matches: Matches, source: Matrix, target: Matrix) -> Matches:
     """Matches in other pixels: mapped by a homography on each side."""
-    return Matches(transform(source, matches.source), transform(target, matches.target), matches.inliers)
+    return Matches(moved(source, matches.source), moved(target, matches.target), matches.inliers)
 
 
-def ring_of(size: Sequence[int]) -> Points:
-    """Corners ``(4, 2)`` of an image in drawing order."""
-    h, w = size[0], size[1]
-    return np.array([[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]], np.float64)
-
-
-def scale_at(homography: Matrix, size: Sequence[int]) -> float:
+def scale_at(homography: Matrix, size: Size) -> float:
     """Pixels of the target along a pixel of the source, at the middle of the source."""
-    return _scale(homography, ring_of(size).mean(0))
+    return _scale(homography, corners_of(size).mean(0))
 
 
 def _scale(homography: Matrix, at: Points) -> float:
     steps = np.array([[0, 0], [1, 0], [0, 1.0]]) + at
-    moved = transform(homography, steps)
-    u, v = moved[1] - moved[0], moved[2] - moved[0]
+    there = moved(homography, steps)
+    u, v = there[1] - there[0], there[2] - there[0]
     return float(np.sqrt(abs(u[0] * v[1] - u[1] * v[0])))
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.alignment.images import OwnImage
-from regbench.alignment.tiles import transform
 from regbench.alignment.types import Matrix
 from regbench.alignment.windows import Window, valid
+from regbench.confidence.laid import moved
 
 TILE = 512
 _BY_OPENCV = ("uint8", "uint16", "int16", "float32", "float64")
@@ -59,7 +59,7 @@ def _tile(source: OwnImage, window: Window, homography: Matrix) -> NDArray[Any]:
     ring = np.array([[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1.0]])
     if ((ring @ back[2, :2] + back[2, 2]) * back[2, 2] <= 0).any():
         return out  # beyond the horizon
-    quad = transform(back, ring)
+    quad = moved(back, ring)
     low = np.maximum(np.floor(quad.min(0)) - 2, 0).astype(int)
     high = np.minimum(np.ceil(quad.max(0)) + 3, np.array(source.size[::-1])).astype(int)
     if (high <= low).any():
@@ -72,19 +72,19 @@ def _tile(source: OwnImage, window: Window, homography: Matrix) -> NDArray[Any]:
     # A pixel belongs to the source up to its own edge: beyond the outer centres its value goes on.
     share = cv2.warpPerspective(mask, inverse, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     x, y = np.meshgrid(np.arange(w), np.arange(h))
-    at = transform(back, np.stack([x.ravel(), y.ravel()], 1).astype(np.float64)).reshape(h, w, 2)
+    at = moved(back, np.stack([x.ravel(), y.ravel()], 1).astype(np.float64)).reshape(h, w, 2)
     inside = ((at > -0.5) & (at < np.array(source.size[::-1]) - 0.5)).all(-1) & (share > 0.5)
     for band in range(stored.shape[2]):
         data = stored[..., band] if mask.all() else stored[..., band] * mask
-        moved = cv2.warpPerspective(
+        laid = cv2.warpPerspective(
             np.ascontiguousarray(data), inverse, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE
         )
         if not mask.all():
-            moved = moved / np.maximum(share, 1e-6)
-        if kind.kind in "ui" and moved.dtype != kind:
+            laid = laid / np.maximum(share, 1e-6)
+        if kind.kind in "ui" and laid.dtype != kind:
             limits = np.iinfo(kind)
-            moved = np.clip(np.round(moved), limits.min, limits.max)
-        out[..., band][inside] = moved[inside].astype(kind)
+            laid = np.clip(np.round(laid), limits.min, limits.max)
+        out[..., band][inside] = laid[inside].astype(kind)
     return out
 
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.data.image_files.orientation import ORIENTATION
-from regbench.data.image_files.tiff import BLACK_IS_ZERO, RGB
+from regbench.data.image_files.refused import check_pixels, check_pixels_by_parts
+from regbench.data.image_files.tiff import BLACK_IS_ZERO, RGB, bands_of, by_tifffile, check_whole, nodata_of
+from regbench.errors import DataError
 
 Array = NDArray[Any]
-_NODATA = 42113
 _GREY_OR_COLOUR = (BLACK_IS_ZERO, RGB)
 _KEPT_BYTES = 2**26
 """Of decoded tiles of a TIFF."""
@@ -82,6 +83,7 @@ class TiffPixels:
     Raises:
         ValueError: it is of a kind that has to be read as a whole (palettes, inks, fewer than 8 bits, white is zero,
             turned, or compressed in a way that tifffile leaves to others).
+        Refused: it is truncated, or too large.
         Exception: what tifffile raises on a damaged file.
     """
 
@@ -89,27 +91,23 @@ class TiffPixels:
         import tifffile
 
         logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
-        self._file = tifffile.TiffFile(path)
+        self._path, self._file = path, tifffile.TiffFile(path)
         page: Any = self._file.pages[0]
         self._page = page
-        try:
-            tifffile.TIFF.DECOMPRESSORS[page.compression]
-            tifffile.TIFF.UNPREDICTORS[page.predictor]
-        except KeyError:
-            raise ValueError("compressed in a way that tifffile does not decode") from None
         turned = ORIENTATION in page.tags and page.tags[ORIENTATION].value != 1
         plain = page.dtype is not None and page.dtype.kind in "uif" and page.bitspersample in (8, 16, 32, 64)
-        if page.photometric not in _GREY_OR_COLOUR or turned or not plain or page.imagedepth > 1:
+        if (
+            page.photometric not in _GREY_OR_COLOUR or turned or not plain or page.imagedepth > 1
+            or not by_tifffile(page)
+        ):  # fmt: skip
             raise ValueError("of a kind that has to be read as a whole")
-        if any(o + n > self._file.filehandle.size for o, n in zip(page.dataoffsets, page.databytecounts, strict=True)):
-            raise ValueError("truncated")
-        extra = tuple(page.extrasamples)
-        undescribed = page.photometric == RGB and page.samplesperpixel == 4 and not extra  # OpenCV's alpha
-        self._has_alpha = undescribed or bool(extra and extra[-1] in (1, 2))
+        check_whole(page, self._file.filehandle.size)
+        check_pixels_by_parts(page.imagewidth, page.imagelength)
         self.size = (page.imagelength, page.imagewidth)
-        self.bands = page.samplesperpixel - self._has_alpha
+        self.bands = bands_of(page)
+        self._has_alpha = self.bands < page.samplesperpixel
         self.dtype = page.dtype.newbyteorder("=")
-        self.nodata = _number(page.tags[_NODATA].value) if _NODATA in page.tags else None
+        self.nodata = nodata_of(page)
         height = page.tilelength if page.is_tiled else min(page.rowsperstrip, self.size[0])
         width = page.tilewidth if page.is_tiled else self.size[1]
         self.segment_bytes = height * width * self.dtype.itemsize * (self.bands if page.planarconfig == 1 else 1)
@@ -125,11 +123,16 @@ class TiffPixels:
         return self._samples(window)[..., -1] > 0 if self._has_alpha else None
 
     def all(self) -> tuple[Array, NDArray[np.bool_] | None]:
-        """The whole image ``(H, W, bands)`` in memory, on the disk where it is not compressed; and its mask."""
+        """The whole image ``(H, W, bands)`` in memory, on the disk where it is not compressed; and its mask.
+
+        Raises:
+            Refused: it is too large for the memory.
+        """
         import tifffile
 
         if self._page.is_memmappable and not self._has_alpha and self._page.planarconfig == 1:
             return tifffile.memmap(self._file.filehandle.path, page=0, mode="r"), None
+        check_pixels(*self.size[::-1])
         whole = Window(0, self.size[0], 0, self.size[1])
         image, mask = self.read(whole), self.alpha(whole)
         self._kept.clear()
@@ -168,11 +171,16 @@ class TiffPixels:
         page, count = self._page, self._page.databytecounts[index]
         if not count:
             return None
-        self._file.filehandle.seek(page.dataoffsets[index])
-        decoded = page.decode(self._file.filehandle.read(count), index)[0]
-        if decoded is None:
-            return None
-        segment: Array = decoded.reshape(decoded.shape[-3:])
+        try:
+            self._file.filehandle.seek(page.dataoffsets[index])
+            decoded = page.decode(self._file.filehandle.read(count), index)[0]
+            if decoded is None:
+                return None
+            segment: Array = decoded.reshape(decoded.shape[-3:])
+        except MemoryError:
+            raise
+        except Exception as error:  # tifffile has no common class for what can be wrong with a file
+            raise DataError(f"{self._path} is damaged: tile or strip {index} cannot be decoded") from error
         self._kept[index] = segment
         while len(self._kept) > 1 and len(self._kept) * segment.nbytes > _KEPT_BYTES:
             self._kept.popitem(last=False)
@@ -197,10 +205,3 @@ def valid(pixels: Pixels, stored: Array, window: Window) -> NDArray[np.bool_] | 
         seen = np.asarray((stored != near).any(axis=-1))
         mask = seen if mask is None else np.asarray(mask & seen)
     return None if mask is None or mask.all() else mask
-
-
-def _number(text: Any) -> float | None:
-    try:
-        return float(str(text).strip("\0 "))
-    except ValueError:
-        return None

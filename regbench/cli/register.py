@@ -103,6 +103,7 @@ def _one(
 ) -> None:
     from regbench.alignment.aligner import load
     from regbench.alignment.saving import PICTURES, check_output, facts
+    from regbench.alignment.types import CONFIDENT
     from regbench.errors import RegbenchError
 
     for name, kinds in (("warped", PICTURES), ("overlay", PICTURES), ("matrix", ()), ("points", ())):
@@ -122,7 +123,7 @@ def _one(
     if not found.ok:
         tried = ", ".join(attempt.method for attempt in found.tried)
         raise RegbenchError(f"no answer was found for this pair (tried: {tried})")
-    if found.confidence < 0.5 and not as_json:
+    if found.confidence < CONFIDENT and not as_json:
         echo(f"warning: the confidence is {found.confidence:.2f}; look at --overlay FILE before you use this", err=True)
 
 

@@ -171,10 +171,10 @@ def memory_for_images(device: torch.device | str) -> int:
         return int(limit) * 2**20
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0] // 2)
-    return _free_memory() // 2
+    return free_memory() // 2
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     """Bytes this process can still get: the machine's free memory, or less if its control group allows less."""
     free = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     try:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from regbench.data.image_files.decode import Image as Image
-from regbench.data.image_files.decode import decode
+from regbench.data.image_files.decode import decode, decode_visible
 from regbench.data.image_files.refused import MAX_BYTES, Refused
 from regbench.data.packs.sources import note_read
 from regbench.errors import DataError
@@ -31,29 +34,63 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> Image:
         DataError: the file is missing, truncated, no image, of another size, or of a kind of pixels that cannot be
             read; names it.
     """
-    try:
+    with errors_of(path):
         data = _bytes_of(path)
         note_read(path, data)
         image = decode(data)
+    if size is not None and image.shape[:2] != size:
+        raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, expected {size[1]}x{size[0]}")
+    return image
+
+
+def read_image_and_mask(path: Path) -> tuple[Image, NDArray[np.bool_] | None]:
+    """Decode one image as :func:`read_image` does, and where it is not transparent.
+
+    Returns:
+        The image, and ``(H, W)``, False where a PNG is transparent; None where nothing is.
+
+    Raises:
+        DataError: as :func:`read_image`.
+    """
+    with errors_of(path):
+        data = _bytes_of(path)
+        return decode(data), decode_visible(data)
+
+
+def read_head(path: Path, count: int) -> bytes:
+    """The first bytes of a file of any size; raises DataError for one that is missing, or no file."""
+    with errors_of(path):
+        _size_of(path)
+        with path.open("rb") as file:
+            return file.read(count)
+
+
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """Raise what goes wrong with an image file as DataError that names it."""
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"{path} is missing") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except Refused as reason:
         raise DataError(f"{path} {reason}") from None
-    if size is not None and image.shape[:2] != size:
-        raise DataError(f"{path} is {image.shape[1]}x{image.shape[0]}, expected {size[1]}x{size[0]}")
-    return image
 
 
 def _bytes_of(path: Path) -> bytes:
     """A file's content; raises Refused for one that has no end or is too large to be an image."""
+    if _size_of(path) > MAX_BYTES:
+        raise Refused(f"is larger than {MAX_BYTES // 2**30} GiB; make it smaller first")
+    return path.read_bytes()
+
+
+def _size_of(path: Path) -> int:
+    """A file's size; raises Refused for what is no file: to open a pipe may wait for ever."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise Refused("is a folder" if stat.S_ISDIR(status.st_mode) else "is no file but a device or a pipe")
-    if status.st_size > MAX_BYTES:
-        raise Refused(f"is larger than {MAX_BYTES // 2**30} GiB; make it smaller first")
-    return path.read_bytes()
+    return status.st_size
 
 
 def read_aligned(a: Path, b: Path) -> tuple[Image, Image]:

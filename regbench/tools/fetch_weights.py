@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from regbench.disk import replaced, why
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.weights.published import hub_cache
 from regbench.weights.used import file_sha256
@@ -106,26 +107,22 @@ def fetch(what: str, *, sha256: str | None = None, out: Path | None = None, prog
     path = _place(out, name)
     if path.is_file() and file_sha256(path).startswith(expected):
         return path
-    partial = path.with_name(path.name + ".partial")
     digest = hashlib.sha256()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            for block in _blocks(url, progress):
-                digest.update(block)
-                file.write(block)
-        if not digest.hexdigest().startswith(expected):
+        with replaced(path) as partial:
+            with partial.open("wb") as file:
+                for block in _blocks(url, progress):
+                    digest.update(block)
+                    file.write(block)
             found = digest.hexdigest()
-            raise DataError(f"{url} is another file: its SHA-256 is {found}, not {expected}; nothing is kept")
-        partial.replace(path)
+            if not found.startswith(expected):
+                raise DataError(f"{url} is another file: its SHA-256 is {found}, not {expected}; nothing is kept")
     except HTTPError as error:
         raise RegbenchError(f"{url} cannot be fetched: the server answers {error.code} {error.reason}") from None
     except (URLError, TimeoutError, ConnectionError) as error:
         raise RegbenchError(f"{url} cannot be fetched: {getattr(error, 'reason', error)}") from None
     except OSError as error:
-        raise RegbenchError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
+        raise RegbenchError(f"{path} cannot be written: {why(error)}") from None
     return path
 
 

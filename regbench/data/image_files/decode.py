@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regbench.data.image_files.jpeg import decode_jpeg
-from regbench.data.image_files.png import without_extras
+from regbench.data.image_files.png import has_alpha, without_extras
 from regbench.data.image_files.refused import Refused
 from regbench.data.image_files.tiff import decode_tiff, is_tiff
-from regbench.data.image_files.with_opencv import decode_with_opencv
+from regbench.data.image_files.with_opencv import decode_with_opencv, visible_of_png
 
 Image = NDArray[np.generic]
 """``(H, W)`` grey or ``(H, W, 3)`` RGB; uint8 or uint16 as stored, else float32."""
@@ -41,6 +41,16 @@ def decode(data: bytes) -> Image:
     except MemoryError:
         raise Refused("is too large for the memory of this machine; make it smaller first") from None
     return _supported(image)
+
+
+def decode_visible(data: bytes) -> NDArray[np.bool_] | None:
+    """Where a PNG with alpha is not transparent, ``(H, W)`` in the orientation of :func:`decode`; None where all is.
+
+    Raises:
+        Refused: as :func:`decode`.
+    """
+    visible = visible_of_png(without_extras(data)) if has_alpha(data) else None
+    return None if visible is None or visible.all() else visible
 
 
 def _supported(image: NDArray[Any]) -> Image:

@@ -31,9 +31,10 @@ def decode_jpeg(data: bytes) -> NDArray[Any]:
     """
     from PIL.JpegImagePlugin import JpegImageFile
 
-    if not is_whole(data):
+    whole, scans = _walk(data)
+    if not whole:
         raise damaged(len(data))
-    if data.count(bytes([0xFF, _SCAN])) > MAX_SCANS and _scans(data) > MAX_SCANS:
+    if scans > MAX_SCANS:
         raise Refused(f"is a JPEG of more than {MAX_SCANS} scans, which takes too long; save it again")
     try:
         picture: Any = JpegImageFile(BytesIO(data))
@@ -50,21 +51,11 @@ def decode_jpeg(data: bytes) -> NDArray[Any]:
     return oriented(image, orientation)
 
 
-def is_whole(data: bytes) -> bool:
-    """Whether the markers of a JPEG lead from its start to its end marker.
+def _walk(data: bytes) -> tuple[bool, int]:
+    """Whether the markers of a JPEG lead from its start to its end marker, and how many scans start on the way.
 
     Segments are skipped by their length, so that the end marker of a thumbnail within one is not mistaken.
     """
-    return _walk(data)[0]
-
-
-def _scans(data: bytes) -> int:
-    """Number of scans of a whole JPEG."""
-    return _walk(data)[1]
-
-
-def _walk(data: bytes) -> tuple[bool, int]:
-    """Whether the end marker is reached, and how many scans start before it."""
     at, scans = 2, 0
     while found := _MARKER.search(data, at):
         marker, at = found[1][0], found.end()

@@ -10,6 +10,11 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 
 
+def has_alpha(data: bytes) -> bool:
+    """Whether a file is a PNG whose pixels have an alpha channel."""
+    return data.startswith(SIGNATURE) and data[25:26] in (b"\4", b"\6")  # colour type: grey or RGB, and alpha
+
+
 def without_extras(data: bytes) -> bytes:
     """A PNG file up to its end marker, reduced to the chunks that pixels and orientation need.
 

@@ -23,7 +23,7 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, MASK, CMYK, YCBCR = range(7)
 _PLAIN = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB)
 _ALPHA = _ASSOCIATED, _UNASSOCIATED = (1, 2)
 _EXTRA_SAMPLES = 338
-_NODATA = 42113
+NODATA = 42113
 """GDAL's tag for the value that means no data."""
 _SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -58,8 +58,7 @@ def decode_tiff(data: bytes) -> NDArray[Any]:
 
 def _check(page: Any, size: int) -> None:
     """Raise Refused where the page cannot be right whatever decodes it."""
-    if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
-        raise damaged(size)
+    check_whole(page, size)
     check_pixels(page.imagewidth, page.imagelength)
     if page.imagedepth > 1:
         raise Refused(f"holds a volume of {page.imagedepth} slices, not one image")
@@ -69,13 +68,19 @@ def _check(page: Any, size: int) -> None:
         raise Refused(f"holds pixels of {page.bitspersample} bits of an unknown kind; store it with 8 or 16 bits")
     if page.dtype.kind not in "buif":
         raise Refused(f"holds {page.dtype} pixels; store it with 8 or 16 bits, or as float32")
-    bands = _bands(page)
+    bands = bands_of(page)
     wanted = {PALETTE: (1,), CMYK: (4,), YCBCR: (3,)}.get(page.photometric, (1, 3))
     if bands not in wanted:
         raise Refused(f"has {bands} bands; one (grey) or three (RGB) can be read: store those you want in a file")
 
 
-def _bands(page: Any) -> int:
+def check_whole(page: Any, size: int) -> None:
+    """Raise Refused where strips or tiles of a page lie beyond the end of its file of ``size`` bytes."""
+    if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)):
+        raise damaged(size)
+
+
+def bands_of(page: Any) -> int:
     """Bands without alpha. OpenCV writes a fourth band without saying that it is alpha; libtiff takes it for that."""
     bands, extra = page.samplesperpixel, tuple(page.extrasamples)
     if extra and extra[-1] in _ALPHA:
@@ -84,12 +89,12 @@ def _bands(page: Any) -> int:
 
 
 def _decoded(page: Any, data: bytes) -> NDArray[Any]:
-    if page.photometric == YCBCR or not _by_tifffile(page):
+    if page.photometric == YCBCR or not by_tifffile(page):
         return _by_opencv(page, data)
     stored = np.asarray(page.asarray())
     if stored.ndim == 3 and page.planarconfig == 2:
         stored = np.moveaxis(stored, 0, -1)
-    stored = stored if stored.ndim == 2 else stored[..., : _bands(page)]
+    stored = stored if stored.ndim == 2 else stored[..., : bands_of(page)]
     if page.photometric == PALETTE:
         stored = _coloured(stored, np.asarray(page.colormap))
     elif page.dtype.kind in "bu":
@@ -105,7 +110,7 @@ def _decoded(page: Any, data: bytes) -> NDArray[Any]:
     return oriented(_without_nodata(page, stored), _tag(page, ORIENTATION))
 
 
-def _by_tifffile(page: Any) -> bool:
+def by_tifffile(page: Any) -> bool:
     """Whether tifffile decodes a page's compression and predictor here."""
     import tifffile
 
@@ -122,7 +127,7 @@ def _by_opencv(page: Any, data: bytes) -> NDArray[Any]:
     deep = page.bitspersample > 8
     separate = page.samplesperpixel > 1 and page.planarconfig == 2
     odd_bits = page.bitspersample not in (1, 8, 16, 32, 64)
-    odd_alpha = page.samplesperpixel != _bands(page) and (page.dtype.kind == "f" or (deep and _bands(page) == 1))
+    odd_alpha = page.samplesperpixel != bands_of(page) and (page.dtype.kind == "f" or (deep and bands_of(page) == 1))
     if separate or odd_bits or odd_alpha or (deep and page.photometric > RGB):
         raise Refused(
             f"holds {_kind(page)} pixels compressed by {_name(page.compression)}, which need the package imagecodecs: "
@@ -150,17 +155,21 @@ def _coloured(stored: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
 
 def _without_nodata(page: Any, image: NDArray[Any]) -> NDArray[Any]:
     """The image with NaN in place of GDAL's no-data value; 8 and 16 bits without a sign stay as they are."""
-    text = _tag(page, _NODATA)
-    if text is None or image.dtype in (np.uint8, np.uint16) or image.dtype.kind == "b":
-        return image
-    try:
-        nodata = float(str(text).strip("\0 "))
-    except ValueError:
+    nodata = nodata_of(page)
+    if nodata is None or image.dtype in (np.uint8, np.uint16) or image.dtype.kind == "b":
         return image
     pixels = image.astype(np.float64)
     near = image == image.dtype.type(nodata) if image.dtype.kind == "f" else pixels == nodata
     pixels[near] = np.nan
     return pixels
+
+
+def nodata_of(page: Any) -> float | None:
+    """GDAL's no-data value; None where a page has none."""
+    try:
+        return float(str(_tag(page, NODATA)).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _tag(page: Any, code: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from regbench.data.image_files.orientation import ORIENTATION, oriented
 from regbench.data.image_files.png import SIGNATURE
 from regbench.data.image_files.refused import Refused, check_pixels, damaged
 
@@ -37,6 +38,25 @@ def decode_with_opencv(data: bytes) -> NDArray[Any]:
     if image is None:
         raise damaged(len(data))
     return np.asarray(image[..., ::-1] if image.ndim == 3 else image)
+
+
+def visible_of_png(data: bytes) -> NDArray[np.bool_]:
+    """Where the alpha of a PNG that has one is above zero, ``(H, W)``, its orientation applied.
+
+    Raises:
+        Refused: OpenCV reads no image in it.
+    """
+    import cv2
+    from PIL import Image
+
+    image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # as stored, not turned
+    if image is None or image.ndim != 3 or image.shape[2] != 4:
+        raise damaged(len(data))
+    try:
+        orientation = Image.open(BytesIO(data), formats=("PNG",)).getexif().get(ORIENTATION, 1)
+    except Exception:  # metadata that cannot be read say nothing; Pillow has no common class for them
+        orientation = 1
+    return np.asarray(oriented(image[..., 3] > 0, orientation))
 
 
 def _check_size(data: bytes) -> None:
