@@ -84,41 +84,21 @@ def _option(option: click.Option, context: click.Context) -> str:
 
 def recipes_page() -> str:
     """The keys of a recipe, from its models."""
+    from regbench.ablation import recipe_file
     from regbench.ablation.recipe import RecipeRow
-    from regbench.ablation.recipe_file import Grid, RecipeFile
     from regbench.ablation.shipped import titles
 
+    (example,) = re.findall(r"```toml.*?```", recipe_file.__doc__ or "", re.S)
     parts = [
         "# Recipes\n",
         "A recipe is a TOML file that says which combinations a table compares, on which data, with which seeds.",
         "`regbench ablate NAME` runs one that comes with regbench, `regbench ablate mine.toml` one of your own, which",
         "`regbench recipes new mine` writes. [Reproduce a table](../tutorials/reproduce-a-table.md) shows how. This page",
         "is written from the models that read the file, by `docs/_build/reference.py`.\n",
-        "```toml",
-        '''title = "CoLReg, Table 5: translators"
-registrator = "mcnet4"
-strategy = "colreg"
-datasets = ["vedai"]
-seeds = [0, 1, 2]
-
-[set]
-strategy.rounds = 1
-
-[protocol.vedai]
-oversample = 9
-
-[[row]]
-name = "CUT"
-translator = "cut"
-
-[[row]]
-name = "DHN"
-registrator = "dhn"
-strategy = "supervised"
-published.strategy = { optimiser = "sgd", lr = 0.005, steps = 90000 }''',
-        "```\n",
+        f"{example}\n",
     ]
-    for head, model in (("Keys of the file", RecipeFile), ("Keys of a row", RecipeRow), ("Keys of a grid", Grid)):
+    of_file, of_grid = recipe_file.RecipeFile, recipe_file.Grid
+    for head, model in (("Keys of the file", of_file), ("Keys of a row", RecipeRow), ("Keys of a grid", of_grid)):
         parts += [f"## {head}\n", "| key | default | meaning |", "|---|---|---|"]
         for name, field in model.model_fields.items():
             default = "needed" if field.is_required() else _value(field.default)

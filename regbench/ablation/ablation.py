@@ -14,6 +14,7 @@ from regbench.ablation.launch import Launcher, run_cells
 from regbench.ablation.recipe import Recipe
 from regbench.ablation.recipe_file import read_recipe
 from regbench.ablation.shipped import recipe_path
+from regbench.ablation.status import score
 from regbench.data.packs.prepare import available
 from regbench.errors import RegbenchError, UsageError, unknown_name
 from regbench.results import load_result
@@ -155,8 +156,4 @@ def outcome(record: Mapping[str, Any], folder: Path) -> str:
     """The score of an ended cell, or why it failed."""
     if record.get("status") != "ok":
         return f"{record.get('status') or 'failed'}: {record.get('reason', 'no reason recorded')}"
-    metrics = load_result(folder / str(record["run"]) / RESULT).metrics
-    if (mace := metrics.get("mace")) is None or mace.value is None:
-        return "ok"
-    identity = metrics["identity_mace"].value
-    return f"MACE {mace.value:.2f} px" + (f", identity {identity:.2f}" if identity is not None else "")
+    return score(load_result(folder / str(record["run"]) / RESULT)) or "ok"

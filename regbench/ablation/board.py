@@ -15,6 +15,8 @@ from regbench.plugins.registry import registry
 from regbench.report import leaderboard
 from regbench.report.board import SETTINGS_FILE, BoardSettings, write_settings
 from regbench.report.printed import PAPER_FILES
+from regbench.report.trust import records_in
+from regbench.results.layout import RESULT
 from regbench.results.store import load_result, write_bytes
 from regbench.settings import budget_of
 
@@ -67,8 +69,8 @@ def controls_of(recipe: Recipe) -> list[str]:
     return [c.name for control in get_args(Control) for c in installed.controls(control)]
 
 
-def add_cell(recipe: Recipe, cell: Cell, out: Path, boards: Path, name: str) -> bool:
-    """Add the finished run of one cell to a board and build its page; False where there is no such run.
+def add_cell(recipe: Recipe, cell: Cell, out: Path, boards: Path, name: str) -> None:
+    """Add the finished run of one cell to a board and build its page, unless the board holds that very run.
 
     Args:
         recipe: titles the board where it is new.
@@ -83,13 +85,15 @@ def add_cell(recipe: Recipe, cell: Cell, out: Path, boards: Path, name: str) -> 
     """
     run = finished_run(out / cell.name)
     if run is None:
-        return False
-    leaderboard.add(boards, name, [run])
+        return
     folder = boards / "results" / name
+    on_board = folder / f"{load_result(run / RESULT).run_id}.json"
+    if on_board.is_file() and on_board.read_bytes() == (run / RESULT).read_bytes():
+        return
+    leaderboard.add(boards, name, [run])
     if not (folder / SETTINGS_FILE).exists():
         write_settings(folder, _settings(recipe, folder, []))
     leaderboard.build(boards, [name])
-    return True
 
 
 def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path, name: str | None = None) -> Path:
@@ -124,7 +128,7 @@ def write_board(recipe: Recipe, cells: Sequence[Cell], out: Path, boards: Path, 
 
 def _settings(recipe: Recipe, folder: Path, notes: Sequence[str]) -> BoardSettings:
     """What the board of a recipe says about itself; the title names the data sets that are there so far."""
-    datasets = sorted({load_result(path, committed=True).identity.test_dataset.name for path in folder.glob("*.json")})
+    datasets = sorted({load_result(path, committed=True).identity.test_dataset.name for path in records_in(folder)})
     return BoardSettings(
         title=f"{recipe.title} ({', '.join([f'{recipe.budget} budget', *datasets])})",
         description=f"{recipe.description} Budget {recipe.budget}: {budget_of(recipe.budget).summary}.".strip(),

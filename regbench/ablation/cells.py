@@ -99,11 +99,16 @@ class Cell:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """``cell.json`` of a cell's folder; empty where the file is missing or broken."""
+    return read_keys(folder / CELL_RECORD)
+
+
+def read_keys(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where the file is missing or broken, or somebody is writing it."""
     try:
-        record = json.loads((folder / CELL_RECORD).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def recorded_run(folder: Path) -> Path | None:

@@ -12,11 +12,11 @@ from regbench.data.protocol import Pairing, Protocol
 from regbench.errors import UsageError, unknown_name
 from regbench.plugins.compatibility import incompatible
 from regbench.plugins.registry import registry
+from regbench.results.schema import ROLES
 from regbench.settings import budget_of, published_settings
 
 Sets = dict[str, dict[str, Any]]
 """``--set`` values by section."""
-ROLES = ("translator", "registrator", "strategy")
 
 
 class RecipeRow(BaseModel):

@@ -37,6 +37,9 @@ set keeps its protocol, but for the ``source`` of that set.
 that budgets act on them: step counts are multiplied by the budget's factor, and what the budget's preset sets is the
 preset's. ``set`` overrides both and is taken as it is. A text is read as on the command line: ``"null"`` is no value.
 
+``base`` names another recipe, beside this one or of regbench: its keys hold where this one has none of that name. Rows
+are one key: a recipe takes all of its base's or writes its own.
+
 A recipe may be a stranger's. It names nothing beyond its folder and the one it is used in: no ``..``, no ``~``.
 """
 
@@ -50,12 +53,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from regbench.ablation.recipe import ROLES, Recipe, RecipeRow, Sets, incompatibility, merge_sets
-from regbench.contained import stays_inside
+from regbench.ablation.recipe import Recipe, RecipeRow, Sets, incompatibility, merge_sets
+from regbench.ablation.shipped import shipped_recipe
+from regbench.contained import safe_name, stays_inside
 from regbench.data.protocol import Pairing
 from regbench.errors import DataError, UsageError, unknown_name
 from regbench.plugins.register import Control
 from regbench.plugins.registry import registry
+from regbench.results.schema import ROLES
 from regbench.settings import first_line
 
 _WORDS = ("title", "description", "notes", "papers")  # the last are checked to be plain names
@@ -101,6 +106,8 @@ class RecipeFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    base: str | None = None
+    """Name of another recipe, beside this one or of regbench, whose keys hold where this one has none of that name."""
     title: str
     """Of the board."""
     description: str = ""
@@ -152,13 +159,10 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
         DataError: the file is missing or not TOML.
         UsageError: the file has an unknown key, a wrong value or an unknown name.
     """
+    raw = _keys(path)
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, numbers of too many digits, nested too deeply
-        raise DataError(f"{path} is not TOML: {error}") from error
-    try:
+        if isinstance(raw.get("base"), str):
+            raw = _keys_of_base(raw["base"], path.parent) | raw
         _check_contained(raw, path.parent)
         file = RecipeFile.model_validate(raw | {key: value for key, value in overrides.items() if value is not None})
         return Recipe(
@@ -172,6 +176,25 @@ def read_recipe(path: Path, **overrides: Any) -> Recipe:
         raise UsageError(f"{path}: {first_line(error)}") from None
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from None
+
+
+def _keys(path: Path) -> dict[str, Any]:
+    """The keys of a TOML file; raises DataError where it is missing or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # not UTF-8, no TOML, numbers of too many digits, nested too deeply
+        raise DataError(f"{path} is not TOML: {error}") from error
+
+
+def _keys_of_base(name: str, folder: Path) -> dict[str, Any]:
+    """The keys of the recipe ``name``, in a folder or of regbench; raises UsageError where it has a base itself."""
+    beside = folder / f"{safe_name(name, 'recipe')}.toml"
+    keys = _keys(beside if beside.is_file() else shipped_recipe(name))
+    if "base" in keys:
+        raise UsageError(f"its base {name!r} has a base of its own; name that one")
+    return keys
 
 
 def _check_contained(raw: Mapping[str, Any], folder: Path) -> None:

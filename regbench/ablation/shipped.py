@@ -56,10 +56,15 @@ def recipe_path(recipe: Path) -> Path:
     """
     if recipe.suffix or len(recipe.parts) > 1 or recipe.exists():
         return recipe
-    shipped = folder() / f"{recipe}.toml"
-    if not shipped.is_file():
-        raise unknown_name("recipe", str(recipe), titles(), "A recipe of your own is named by its path, as mine.toml.")
-    return shipped
+    return shipped_recipe(str(recipe))
+
+
+def shipped_recipe(name: str) -> Path:
+    """The file of a shipped recipe; raises UsageError where none is called so."""
+    path = folder() / f"{name}.toml"
+    if not path.is_file():
+        raise unknown_name("recipe", name, titles(), "A recipe of your own is named by its path, as mine.toml.")
+    return path
 
 
 def new_recipe(name: str, like: str | None, parent: Path) -> Path:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from regbench.ablation.cells import Cell, attempted_run, read_record
+from regbench.ablation.cells import Cell, attempted_run, read_keys, read_record
+from regbench.results import Result
 from regbench.results.layout import CONFIG, LOG
 
 State = Literal["done", "running", "stopped", "failed", "waiting", "skipped"]
@@ -73,17 +74,22 @@ def as_json(statuses: Sequence[CellStatus]) -> dict[str, Any]:
     return summary(statuses) | {"of_cells": [asdict(status) for status in statuses]}
 
 
+def score(result: Result) -> str:
+    """MACE of a finished run, also over that of doing nothing; empty where it was judged without truth."""
+    mace, identity = (result.metrics.get(name) for name in ("mace", "identity_mace"))
+    if mace is None or mace.value is None:
+        return ""
+    over = f", {mace.value / identity.value:.2f} × identity" if identity and identity.value else ""
+    return f"MACE {mace.value:.2f} px{over}"
+
+
 def _status(cell: Cell, folder: Path, expected: float | None) -> CellStatus:
     if cell.skip_reason is not None:
         return CellStatus(cell.name, "skipped", detail=cell.skip_reason)
     result = cell.result(folder)
     if result is not None:
-        mace, identity = (result.metrics.get(name) for name in ("mace", "identity_mace"))
-        detail = ""
-        if mace is not None and mace.value is not None:
-            over = f", {mace.value / identity.value:.2f} × identity" if identity and identity.value else ""
-            detail = f"MACE {mace.value:.2f} px{over}"
-        return CellStatus(cell.name, "done", seconds=float(result.training.get("seconds", 0.0)), detail=detail)
+        trained = float(result.training.get("seconds", 0.0))
+        return CellStatus(cell.name, "done", seconds=trained, detail=score(result))
     judged_only = cell.arguments[0] != "run"
     left = 0.0 if judged_only else expected
     record = read_record(folder / cell.name)
@@ -139,7 +145,7 @@ def _progress(cell: Path) -> tuple[str | None, int | None, int | None, float | N
     run = attempted_run(cell)
     if run is None:
         return None, None, None, None
-    stages = _read_json(run / CONFIG).get("stages") or []
+    stages = read_keys(run / CONFIG).get("stages") or []
     names, lengths = [str(s["name"]) for s in stages], [int(s["steps"]) for s in stages]
     last = _last_entry(run / LOG)
     if last is None or last.get("stage") not in names:
@@ -149,14 +155,6 @@ def _progress(cell: Path) -> tuple[str | None, int | None, int | None, float | N
     if step >= lengths[number] and number + 1 == len(names):
         return "judging", step, lengths[number], share
     return f"{names[number]} ({number + 1}/{len(names)})", step, lengths[number], share
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _last_entry(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import ConfigDict
+
+from regbench.results.schema import LeavesOut
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ Steps = Annotated[int, StepCount()]
 """A number of training steps. The default is the published schedule; a budget factor multiplies it."""
 
 
-class ComponentConfig(BaseModel):
+class ComponentConfig(LeavesOut):
     """Base of every component's settings, a pydantic model. Unknown keys are refused; values are immutable.
 
     The defaults are the published algorithm at its published size. ``presets`` maps the name of a preset to values that
@@ -49,8 +51,3 @@ class ComponentConfig(BaseModel):
     left_out: ClassVar[Mapping[str, Any]] = {}
     """Settings that are not recorded at their default, which is what runs did before the setting existed: name to that
     default. Such runs keep their id."""
-
-    @model_serializer(mode="wrap")
-    def _without_left_out(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        content: dict[str, Any] = serialise(self)
-        return {k: v for k, v in content.items() if k not in self.left_out or v != self.left_out[k]}

@@ -29,7 +29,8 @@ def list_(folder: Path = Path("runs"), as_json: bool = False) -> None:
     """List the runs at or below FOLDER (runs): what was combined, on what, with which result."""
     from regbench.errors import UsageError
     from regbench.metrics.corner import VERDICT_WORDS
-    from regbench.results.frame import ROLES, records
+    from regbench.results import records
+    from regbench.results.schema import ROLES
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder; `regbench run` makes runs, in `runs` unless --out says otherwise")

@@ -18,7 +18,7 @@ from regbench.errors import DataError
 from regbench.metrics import CORE, METRIC_VERSION, MeanMetric, MedianMetric
 from regbench.metrics.types import Floats
 from regbench.report.printed import Paper, load_paper
-from regbench.report.trust import MARK, mark_of, read_mark
+from regbench.report.trust import mark_of, read_mark, records_in
 from regbench.results import Identity, Pairs, Result, load_result, read_pairs, write_text
 from regbench.results.lineage import row_key
 from regbench.results.remeasure import FRAMES_AS_IMAGES
@@ -43,8 +43,8 @@ class BoardSettings(BaseModel):
     manifest_sha256: list[str] = []
     """The current test manifests; runs on others are stale. Empty: all are current, each with a section of its own."""
     controls: list[str] = []
-    """Components whose rows no section may lack without a word: identity, matchers that need no training, controls and
-    the supervised reference, by name. Empty: one of each kind is enough."""
+    """Names of the components whose rows every section needs, else its page says that it is incomplete: identity,
+    matchers that need no training, controls and the supervised reference. Empty: one of each kind is enough."""
     papers: list[str] = []
     """Folders of ``recipes/`` whose ``paper.csv`` holds numbers to print beside ours."""
 
@@ -172,7 +172,7 @@ def load_board(folder: Path) -> Board:
         UsageError: ``board.toml`` names a paper by a path.
     """
     refuse_links(folder)
-    runs = [_stored(path) for path in sorted(folder.glob("*.json")) if not path.name.endswith(MARK)]
+    runs = [_stored(path) for path in records_in(folder)]
     settings = read_settings(folder)
     current, stale = [], []
     for run in runs:

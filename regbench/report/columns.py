@@ -13,9 +13,9 @@ from regbench.metrics.selective import at_coverage, aurc, excess_aurc, trusted, 
 from regbench.metrics.uncertainty import Images
 from regbench.plugins.registry import registry
 from regbench.report.board import Board
-from regbench.report.checks.descent import declared
 from regbench.report.ranking import RankedRow, Ranking
 from regbench.report.table import DASH, Table, number, with_interval
+from regbench.results.lineage import declared_unlabelled
 from regbench.results.provenance import without_folders
 
 METRICS_WITH_INTERVALS = {"mace": "MACE", "auc@3": "AUC@3", "auc@5": "AUC@5", "auc@10": "AUC@10", "auc@20": "AUC@20"}
@@ -124,7 +124,7 @@ def trust_of(ranked: RankedRow) -> str:
     words = (
         "recomputed" if again == len(finished) else f"recomputed {again} of {len(finished)}" if again else "submitted"
     )
-    return f"{words}, weights as declared" if any(declared(run.result) for run in finished) else words
+    return f"{words}, weights as declared" if any(declared_unlabelled(run.result) for run in finished) else words
 
 
 def is_identity(ranked: RankedRow) -> bool:

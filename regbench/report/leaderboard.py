@@ -1,7 +1,7 @@
 """Leaderboards: pages built from committed results, and checks that pages and results are correct.
 
 ``leaderboards/results/<board>/`` holds ``<run_id>.json`` and ``<run_id>.pairs.h5`` of each run, and optionally
-``board.toml`` (title, description, notes, manifest_sha256, papers). ``leaderboards/recipes/<paper>/`` holds numbers
+``board.toml`` (:class:`~regbench.report.board.BoardSettings`). ``leaderboards/recipes/<paper>/`` holds numbers
 printed in papers. ``leaderboards/<board>.md`` is a pure function of these files: it does not depend on the time, on
 paths or on the order of files.
 """
@@ -18,7 +18,6 @@ from regbench.disk import remove_leftovers
 from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.locks import locked
 from regbench.report.board import BoardRow, load_board, read_settings
-from regbench.report.checks import problems_of
 from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.latex import to_latex
 from regbench.report.render.markdown import GENERATED, to_markdown
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def boards(root: Path, names: Iterable[str] = ()) -> list[str]:
-    """RowNames of the boards under ``root``, or those of ``names`` after checking that they exist.
+    """Names of the boards under ``root``, or those of ``names`` after checking that they exist.
 
     Raises:
         DataError: there is no ``results`` folder.
@@ -111,6 +110,8 @@ def _pages_without_results(root: Path, known: Sequence[str]) -> list[str]:
 
 def verify(folder: Path) -> list[str]:
     """Check every committed run of a board by what its files decide, see :mod:`regbench.report.checks`."""
+    from regbench.report.checks import problems_of
+
     try:
         refuse_links(folder)
         return problems_of(folder, read_settings(folder))

@@ -10,9 +10,7 @@ from dataclasses import dataclass, replace
 
 from regbench.report.board import BoardRow
 from regbench.results import Identity
-from regbench.results.schema import Component
-
-ROLES = ("translator", "registrator", "strategy")
+from regbench.results.schema import ROLES, Component
 
 
 @dataclass(frozen=True)
@@ -76,16 +74,14 @@ def _settings_of(component: Component) -> dict[str, str]:
 
 def _trained_on(row: BoardRow) -> str:
     identity, lineage = row.identity, row.runs[0].result.lineage
-    own = [getattr(identity, role) for role in ROLES]
     ancestors = []
     for name in identity.ancestors:
         if name not in lineage:
             ancestors.append(name[:12])
             continue
         ancestor = Identity.model_validate(lineage[name])
-        components = [getattr(ancestor, role) for role in ROLES]
-        if components != own:  # a run that is judged again on other data has itself as ancestor
-            ancestors.append(" × ".join(component.name for component in components if component))
+        if ancestor.components != identity.components:  # a run judged again on other data has itself as ancestor
+            ancestors.append(" × ".join(ancestor.component_names))
     dataset = identity.train_dataset.name if identity.train_dataset else ""
     dataset += "" if identity.precision == "fp32" else f" in {identity.precision}"
     return dataset + (f" from {', '.join(ancestors)}" if ancestors else "")

@@ -18,13 +18,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from regbench.contained import refuse_link
 from regbench.errors import DataError
 from regbench.results import Identity
-from regbench.results.schema import Component
+from regbench.results.schema import ROLES, Component
 
 PAPER_FILES = ("paper.csv", "paper.toml")
 METRICS = ("MACE", "AUC@3", "AUC@5", "AUC@10", "AUC@20", "time_ms")
 ALL_DATASETS = "all"
 """Stands in the data set column for a number that belongs to no data set, such as a time."""
-_ROLES = ("translator", "registrator", "strategy")
 _RUN_FIELDS = ("pairing", "frozen_augment", "trained_on")
 _TEACHER = "teacher."
 _Value = str | int | float | bool
@@ -158,7 +157,7 @@ def _read_names(path: Path) -> _PaperNames:
     for method, pattern in names.methods.items():
         for key in pattern:
             part = key.removeprefix(_TEACHER)
-            if part not in _RUN_FIELDS and part.partition(".")[0] not in _ROLES:
+            if part not in _RUN_FIELDS and part.partition(".")[0] not in ROLES:
                 raise DataError(
                     f"{path}: {method}: {key!r} is no part of a run; use translator, registrator, strategy, one of "
                     f"their settings (strategy.rounds), {', '.join(_RUN_FIELDS)}, or one of these of its teacher "

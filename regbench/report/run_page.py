@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from regbench.metrics.corner import VERDICT_WORDS
 from regbench.report.board import StoredRun, sections_of
 from regbench.report.inputs import load_run
+from regbench.report.leaderboard import painter_of
 from regbench.report.ranking import rank_rows
 from regbench.report.render.html import environment, section_plots
 from regbench.report.table import number, with_interval
 from regbench.results.layout import GALLERY, LOG
+from regbench.results.store import read_json_lines
 
 _METRICS = {
     "mace": ("MACE, px", 2),
@@ -94,19 +97,15 @@ def _facts(stored: StoredRun) -> list[tuple[str, str]]:
 
 
 def _settings(stored: StoredRun) -> list[tuple[str, str]]:
-    identity = stored.result.identity
     return [
         (f"{role}.{name}", json.dumps(value))
-        for role in ("translator", "registrator", "strategy")
-        if (part := getattr(identity, role)) is not None
+        for role, part in stored.result.identity.components.items()
         for name, value in sorted(part.config.items())
     ]
 
 
 def _plots(stored: StoredRun) -> dict[str, Any] | None:
     """The cumulative error curve and pictures of pairs, as a board shows them; None without test pairs."""
-    from regbench.report.leaderboard import painter_of
-
     if stored.pairs is None or stored.result.truth == "none":
         return None
     ((_, rows),) = sections_of([stored]).items()
@@ -115,12 +114,7 @@ def _plots(stored: StoredRun) -> dict[str, Any] | None:
 
 def _losses(path: Path) -> list[dict[str, Any]]:
     """The last logged values of each stage."""
-    if not path.is_file():
-        return []
-    last: dict[str, dict[str, Any]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        entry = json.loads(line)
-        last[str(entry.get("stage", ""))] = entry
+    last = {str(entry.get("stage", "")): entry for entry in read_json_lines(path)}
     return [
         {"stage": stage, "values": {k: f"{v:.4g}" for k, v in entry.items() if isinstance(v, float | int)}}
         for stage, entry in last.items()
@@ -133,13 +127,13 @@ def _picture(path: Path) -> str:
 
 def _next(stored: StoredRun, folder: Path) -> list[str]:
     """Commands that go on from here."""
-    identity = stored.result.identity
-    lines = [f"regbench leaderboard add {folder} --board mine --root boards"]
+    identity, run = stored.result.identity, shlex.quote(str(folder))
+    lines = [f"regbench leaderboard add {run} --board mine --root boards"]
     if identity.strategy is not None:
-        lines.append(f"regbench register SOURCE TARGET --method {folder} --out aligned")
+        lines.append(f"regbench register SOURCE TARGET --method {run} --out aligned")
         if identity.supervision == "none" and identity.translator is not None:
             lines.append(
-                f"regbench run --registrator {identity.registrator.name} --strategy self-supervised "
-                f"--budget {identity.budget}    # the control without a translator"
+                f"regbench run --registrator {identity.registrator.name} --strategy self-supervised --dataset "
+                f"{identity.test_dataset.name} --budget {identity.budget}    # the control without a translator"
             )
     return lines

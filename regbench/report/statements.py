@@ -43,7 +43,8 @@ PAGE_LEGEND = LEGEND.replace(
 """The legend of a page, which shows verdicts in words."""
 CONFIDENCE_NOTE = (
     "Failures found by confidence (docs/confidence.md): MACE of the most confident pairs, px. AURC is its mean over all"
-    " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on."
+    " coverages: MACE where confidence tells nothing, lower where it finds failures. Trusted: a confidence from 0.5 on"
+    " (the column trust says something else: how numbers came here)."
 )
 STALE_NOTE = "Runs on another test manifest or metric version. They compare with nothing above."
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -16,8 +16,7 @@ from regbench.errors import DataError
 from regbench.results.schema import RunId, Sha256
 
 MARK = ".recomputed.json"
-Trust = Literal["reported", "submitted", "recomputed"]
-"""In ascending order: a paper's number; a run with its pairs; a run whose weights gave the same pairs again."""
+"""How the name of a mark ends, after the run id."""
 
 
 class Mark(BaseModel):
@@ -36,6 +35,11 @@ class Mark(BaseModel):
     """As computed again, px."""
     provenance: dict[str, Any]
     """Of the machine that computed."""
+
+
+def records_in(folder: Path) -> list[Path]:
+    """``<run_id>.json`` of every run in the folder of a board, without the marks beside them."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.endswith(MARK))
 
 
 def mark_of(result: Path) -> Path:

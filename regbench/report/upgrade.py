@@ -10,7 +10,7 @@ from typing import Any
 from regbench.errors import DataError
 from regbench.metrics import METRIC_VERSION
 from regbench.report.leaderboard import boards
-from regbench.report.trust import MARK
+from regbench.report.trust import records_in
 from regbench.results import load_result, read_pairs, write_json
 from regbench.results.remeasure import remeasure
 
@@ -35,9 +35,7 @@ def upgrade(root: Path, names: Iterable[str] = ()) -> tuple[list[Path], list[str
     records: dict[Path, dict[str, Any]] = {}
     left = []
     for name in boards(root, names):
-        for path in sorted((root / "results" / name).glob("*.json")):
-            if path.name.endswith(MARK):
-                continue
+        for path in records_in(root / "results" / name):
             result = load_result(path, committed=True)
             if result.identity.metric_version >= METRIC_VERSION:
                 continue

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from regbench.errors import UsageError
 from regbench.results.layout import RESULT
-from regbench.results.schema import Result
+from regbench.results.schema import ROLES, Result
 from regbench.results.store import find_runs, load_result
 
 if TYPE_CHECKING:
     import pandas
-
-ROLES = ("translator", "registrator", "strategy")
 
 
 def records(*folders: Path | str) -> list[dict[str, Any]]:
@@ -45,13 +43,13 @@ def to_frame(*folders: Path | str) -> pandas.DataFrame:
 
 def _record(folder: Path, result: Result) -> dict[str, Any]:
     identity, protocol = result.identity, result.identity.protocol
-    parts = {role: getattr(identity, role) for role in ROLES}
+    parts = identity.components
     row: dict[str, Any] = {
         "run_id": result.run_id,
         "folder": str(folder),
         "status": result.status,
         "verdict": result.verdict,
-        **{role: part.name if part else None for role, part in parts.items()},
+        **{role: parts[role].name if role in parts else None for role in ROLES},
         "train_dataset": identity.train_dataset.name if identity.train_dataset else None,
         "test_dataset": identity.test_dataset.name,
         "manifest_sha256": identity.test_dataset.manifest_sha256,
@@ -68,5 +66,5 @@ def _record(folder: Path, result: Result) -> dict[str, Any]:
     row["parameters"] = result.training.get("parameters")
     row["train_seconds"] = result.training.get("seconds")
     for role, part in parts.items():
-        row |= {f"{role}.{name}": value for name, value in (part.config if part else {}).items()}
+        row |= {f"{role}.{name}": value for name, value in part.config.items()}
     return row

@@ -35,6 +35,13 @@ def hidden_supervision(result: Result) -> list[str]:
     return [run_id for run_id, raw in result.lineage.items() if raw["supervision"] != "none"]
 
 
+def declared_unlabelled(result: Result) -> bool:
+    """Whether nothing but the word of who imported its weights says that they saw no labels."""
+    given = result.training.get("weights") or {}
+    imported = result.identity.registrator.weights_sha256 is not None and given.get("run_id") is None
+    return result.identity.supervision == "none" and imported
+
+
 def seedless(identity: Identity, lineage: Lineage) -> dict[str, Any]:
     """An identity without its seed and metric version; each run id of an ancestor is replaced by its own description.
 

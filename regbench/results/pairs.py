@@ -82,7 +82,7 @@ class Pairs:
 
     @property
     def sha256(self) -> str:
-        """Hash of the content."""
+        """Hash of the content but the confidences, which are asked for separately and change no result."""
         return _sha256(_checked({name: getattr(self, name) for name in (*_CORNERS, *_SCALARS)}), {})
 
     @property

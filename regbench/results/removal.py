@@ -22,16 +22,17 @@ def check_removable(runs: Sequence[Path], *, force: bool = False) -> None:
         DataError: one is a link.
     """
     chosen = {run.absolute() for run in runs}
+    learned: dict[str, Path] = {}
+    for folder in () if force else {run.parent for run in chosen}:
+        for other in find_runs(folder):
+            if other not in chosen:
+                learned |= dict.fromkeys(load_result(other / RESULT).identity.ancestors, other)
     for run in runs:
         if not run.is_dir() or not ((run / RESULT).is_file() or (run / CONFIG).is_file()):
             raise UsageError(f"{run} is no run directory; nothing was deleted")
         refuse_link(run)
-        if force:
-            continue
-        identifier = _run_id(run)
-        for other in find_runs(run.absolute().parent):
-            if other not in chosen and identifier in load_result(other / RESULT).identity.ancestors:
-                raise UsageError(f"{other} learned from {run}; nothing was deleted. --force deletes it all the same")
+        if not force and (student := learned.get(_run_id(run))) is not None:
+            raise UsageError(f"{student} learned from {run}; nothing was deleted. --force deletes it all the same")
 
 
 def remove_run(run: Path) -> None:

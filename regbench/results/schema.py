@@ -22,17 +22,20 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 Pairing = Literal["frozen", "online", "given"]
 FrozenAugment = Literal["none", "sync_flip_rot", "indep_homography"]
+ROLES = ("translator", "registrator", "strategy")
+"""The components of an identity, by the names of its fields."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _LeavesOut(_Record):
-    """A record without the fields that have their defaults: runs made before there was a choice keep their id."""
+class LeavesOut(BaseModel):
+    """Does not write fields that did not always exist, at their defaults: runs made before them keep their id."""
 
     left_out: ClassVar[Mapping[str, Any]] = {}
-    """Values that are left out, by field."""
+    """Fields that are not written at their default, which is what runs did before the field existed: name to that
+    default."""
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -40,7 +43,7 @@ class _LeavesOut(_Record):
         return {k: v for k, v in content.items() if k not in self.left_out or v != self.left_out[k]}
 
 
-class Component(_LeavesOut):
+class Component(_Record, LeavesOut):
     """A translator, registrator or strategy as it was used."""
 
     left_out = {"files": {}}
@@ -92,7 +95,7 @@ class PairProtocol(_Record):
     own; see :mod:`regbench.data.augment`."""
 
 
-class Protocol(PairProtocol, _LeavesOut):
+class Protocol(PairProtocol, LeavesOut):
     """How unaligned pairs are made."""
 
     left_out = {"frozen_augment": "none"}
@@ -103,7 +106,7 @@ class Protocol(PairProtocol, _LeavesOut):
         return self.pairing if self.frozen_augment == "none" else f"{self.pairing}, {self.frozen_augment}"
 
 
-class Identity(_LeavesOut):
+class Identity(_Record, LeavesOut):
     """Everything that decides a result: runs with equal identities have equal results, up to the rounding of another
     machine or number of threads. ``docs/provenance.md`` lists what that covers."""
 
@@ -130,7 +133,12 @@ class Identity(_LeavesOut):
     @property
     def component_names(self) -> list[str]:
         """Names of the translator, the registrator and the strategy, those that take part."""
-        return [part.name for part in (self.translator, self.registrator, self.strategy) if part]
+        return [part.name for part in self.components.values()]
+
+    @property
+    def components(self) -> dict[str, Component]:
+        """The translator, the registrator and the strategy by role, those that take part."""
+        return {role: part for role in ROLES if (part := getattr(self, role)) is not None}
 
 
 class Measure(_Record):

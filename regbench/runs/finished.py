@@ -19,10 +19,9 @@ from regbench.contained import refuse_links
 from regbench.errors import DataError, RegbenchError
 from regbench.plugins.registry import registry
 from regbench.results.layout import RESULT, WEIGHTS
-from regbench.results.schema import Component, Result
+from regbench.results.schema import ROLES, Component, Result
 from regbench.results.store import load_result
 from regbench.runs.context import ConfiguredComponent, RunContext
-from regbench.runs.request import ROLES
 from regbench.runs.strategies import deployed_of, strategy_of
 from regbench.settings import first_line
 from regbench.weights.files import load_modules, module_tensors, read_tensors

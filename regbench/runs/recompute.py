@@ -64,14 +64,12 @@ def recompute(
     if not committed:
         where = " ".join(names) or str(root)
         raise UsageError(f"no board of {where} holds run {own.run_id}; add it first with `regbench leaderboard add`")
-    again, weights_sha256, provenance = _estimated(run, load_result(committed[0], committed=True), request, progress)
-    return [_mark(path, run, again, weights_sha256, provenance) for path in committed]
+    again, provenance = _estimated(run, load_result(committed[0], committed=True), request, progress)
+    return [_mark(path, run, again, own.weights_sha256, provenance) for path in committed]
 
 
-def _estimated(
-    run: Path, result: Result, request: Request, progress: Progress | None
-) -> tuple[Pairs, str | None, dict[str, Any]]:
-    """The estimates of a run's weights on the test pairs of a result, the hash of the weights, and the machine."""
+def _estimated(run: Path, result: Result, request: Request, progress: Progress | None) -> tuple[Pairs, dict[str, Any]]:
+    """The estimates of a run's weights on the test pairs of a result, and the provenance of the machine."""
     if result.status != "ok":
         raise UsageError(f"run {result.run_id} is {result.status}; it has no test pairs")
     test = result.identity.test_dataset
@@ -88,8 +86,7 @@ def _estimated(
             f"run {result.run_id}; name its data with --data and --set dataset.…"
         )
     evaluator = Evaluator(TestPairs(plan.pack, plan.manifest, plan.protocol, plan.context.device))
-    weights = load_result(run / RESULT).weights_sha256
-    return evaluator.pairs(plan.deployed), weights, collect(device=plan.context.device.type)
+    return evaluator.pairs(plan.deployed), collect(device=plan.context.device.type)
 
 
 def _mark(

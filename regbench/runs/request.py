@@ -19,11 +19,11 @@ from regbench.devices import use
 from regbench.distributed.processes import ALONE, World
 from regbench.errors import UsageError, unknown_name
 from regbench.plugins.registry import registry
+from regbench.results.schema import ROLES as ROLES
 from regbench.runs.context import ConfiguredComponent
 from regbench.settings import Budget, budget_of, build_config, first_line, meant
 from regbench.training.config import TrainerConfig
 
-ROLES = ("translator", "registrator", "strategy")
 SECTIONS = (*ROLES, "dataset", "protocol", "run")
 """What ``--set SECTION.NAME=VALUE`` can name."""
 

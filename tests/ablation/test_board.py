@@ -6,10 +6,12 @@ import tomllib
 
 import pytest
 
-from regbench.ablation.board import copy_papers, write_board
+from regbench.ablation.board import add_cell, copy_papers, write_board
 from regbench.ablation.cells import Cell
 from regbench.ablation.recipe import Recipe, RecipeRow
 from regbench.errors import DataError
+from regbench.report import leaderboard
+from tests.report.made_up import identity_of, pairs_of, save_run
 
 ROW = RecipeRow(name='of "quotes" and ×', registrator="identity", budget="smoke")
 RECIPE = Recipe(
@@ -41,6 +43,19 @@ def test_a_board_says_what_was_left_out_and_why(tmp_path):
     assert told["notes"] == ["a note", 'of "quotes" and × on vedai was not run: data set vedai is not here']
     assert told["papers"] == []
     assert "was not run: data set vedai is not here" in page.read_text()
+
+
+def test_a_run_that_is_on_the_board_builds_it_no_second_time(tmp_path, monkeypatch):
+    cell = Cell("cell", ROW, "synthetic", ("evaluate",))
+    run = tmp_path / "runs" / "cell"
+    cell.record(tmp_path / "runs", "ok", run=save_run(run, identity_of("identity"), pairs_of(-1, 0)).run_id)
+    recipe, built = RECIPE.model_copy(update={"papers": ()}), []
+    build = leaderboard.build
+    monkeypatch.setattr(leaderboard, "build", lambda root, names: built.append(names) or build(root, names))
+    for _ in range(2):
+        add_cell(recipe, cell, tmp_path / "runs", tmp_path / "boards", "mine")
+    assert built == [["mine"]]
+    assert "doing nothing" in (tmp_path / "boards" / "mine.md").read_text()
 
 
 def test_of_a_paper_its_two_files_are_copied_and_nothing_else(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 from regbench.ablation.cells import cells_of, waves
 from regbench.ablation.recipe import merge_sets
 from regbench.ablation.recipe_file import read_recipe
+from regbench.ablation.shipped import recipe_path
 from regbench.errors import DataError, UsageError
 from regbench.plugins.registry import Registry, registry
 from regbench.settings import parse_value
@@ -60,6 +61,31 @@ def test_a_row_inherits_and_overrides(tmp_path):
     assert (a.registrator, a.strategy, a.seeds, b.seeds) == ("mcnet4", "colreg", (0, 1), (3,))
     assert a.set["strategy"] == {"rounds": 1, "batch": 2}
     assert b.set["strategy"] == {"rounds": 1}
+
+
+def test_a_recipe_has_the_keys_of_its_base_but_for_its_own(tmp_path):
+    base = read_recipe(table(tmp_path))
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "table"\ntitle = "Mine"\n[data.synthetic]\ntrain = 9\n')
+    mine = read_recipe(path)
+    assert (mine.name, mine.title, mine.data) == ("mine", "Mine", {"synthetic": {"train": 9}})
+    assert (mine.rows, mine.datasets, mine.seeds) == (base.rows, base.datasets, base.seeds)
+
+
+def test_a_base_may_be_of_regbench(tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "colreg-fig11"\ntitle = "Mine"\npapers = []\n')
+    shipped = read_recipe(recipe_path(Path("colreg-fig11")))
+    assert read_recipe(tmp_path / "mine.toml").rows == shipped.rows
+
+
+@pytest.mark.parametrize(
+    ("base", "said"),
+    [("mine", "has a base of its own"), ("../mine", "recipe"), ("colreg-fig99", "unknown recipe 'colreg-fig99'")],
+)
+def test_a_base_that_cannot_be_is_told(tmp_path, base, said):
+    (tmp_path / "mine.toml").write_text(f'base = "{base}"\ntitle = "Mine"\n')
+    with pytest.raises(UsageError, match=said):
+        read_recipe(tmp_path / "mine.toml")
 
 
 def test_overrides_replace_what_the_file_says(tmp_path):

@@ -140,7 +140,7 @@ PAIRS_FORGED: dict[str, tuple[Callable[[Pairs], Pairs], str]] = {
     "easier offsets": (lambda p: moved(p, np.trunc(p.displacement / 2)), "holds other test pairs than"),
     "offsets that fold": (
         lambda p: moved(p, np.where(np.arange(4)[:, None] == 0, 32, -32) + 0 * p.displacement),
-        "holds",
+        "holds displacements that fold the patch",
     ),
     "errors that are not of the estimates": (lambda p: with_error(p, error=p.error / 2), "do not follow"),
     "lost errors of answered pairs": (lost_error, "do not follow"),
@@ -264,6 +264,9 @@ RECORDS_FORGED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "another command's method": (
         command("run", "--registrator", "dhn", "--seed=7", "--translator", "mimgcd", "--strategy", "colreg"),
         "its command says --registrator dhn"),
+    "a command without the translator": (
+        command("run", "--registrator", "mcnet", "--seed", "7", "--strategy", "colreg"),
+        "its command says --translator none, its identity mimgcd"),
     "another command's budget": (
         command("run", "--registrator", "mcnet", "--seed", "7", "--budget", "full"), "its command says --budget full"),
     "a metric left out": (lambda r: r["metrics"].pop("auc@3"), "auc@3 is not what"),
@@ -382,5 +385,20 @@ def test_a_mark_of_other_numbers(forger):
     assert "belongs to no result" in "\n".join(leaderboard.check(root))
 
 
-def test_the_made_up_runs_are_no_forgeries(tmp_path):
-    assert all(result.status for result in made_up_runs(tmp_path))
+def test_the_made_up_runs_are_no_forgeries(forger):
+    """Also one on other test pairs, once ``board.toml`` says which are current."""
+    forger.runs = [forger.folder / "runs" / result.run_id for result in made_up_runs(forger.folder / "runs")]
+    forger.runs = [run for run in forger.runs if (run / PAIRS).is_file()]
+    results = forger.board() / "results" / "demo"
+    assert "name different test pairs" in "\n".join(leaderboard.verify(results))
+    (results / "board.toml").write_text(f'manifest_sha256 = ["{MANIFEST}"]\n')
+    assert leaderboard.verify(results) == []
+
+
+def test_a_protocol_that_draws_nothing_is_told(forger):
+    """Its displacements are easy, so that nothing but the protocol itself is impossible."""
+    run = forger.take()
+    pairs = read_pairs(run / PAIRS)
+    protocol = {"patch": 60, "rho": 32, "pairing": "frozen", "source": "A", "oversample": 10}
+    forger.change(run, identity(protocol=protocol), moved(pairs, np.trunc(pairs.displacement / 8)))
+    assert "can fold" in problems(forger)

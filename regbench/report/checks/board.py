@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from regbench.errors import DataError
 from regbench.report.board import BoardSettings, Section, StoredRun
 from regbench.report.checks import descent, drawn, numbers, record
-from regbench.report.trust import MARK, read_mark
+from regbench.report.trust import MARK, read_mark, records_in
 from regbench.results import load_result, read_pairs
 from regbench.results.lineage import row_key
 
@@ -28,7 +27,7 @@ def problems_of(folder: Path, settings: BoardSettings) -> list[str]:
     """
     problems: list[str] = []
     runs: dict[Path, StoredRun] = {}
-    paths = [path for path in sorted(folder.glob("*.json")) if not path.name.endswith(MARK)]
+    paths = records_in(folder)
     for path in paths:
         try:
             result = load_result(path, committed=True)
@@ -42,10 +41,11 @@ def problems_of(folder: Path, settings: BoardSettings) -> list[str]:
             problems.append(f"{stored} is larger than {MAX_PAIRS_BYTES // 1000} kB for 400 pairs")
     packs = _packs(list(runs.values()))
     for path, run in runs.items():
-        problems += [f"{path}: {problem}" for problem in (*record.problems(run.result), *descent.problems(run.result))]
+        impossible = list(record.problems(run.result))
+        problems += [f"{path}: {problem}" for problem in (*impossible, *descent.problems(run.result))]
         if run.pairs is not None:
             wrong = list(numbers.problems(run.result, run.pairs, path, path.with_suffix(".pairs.h5")))
-            if not wrong:
+            if not wrong and not impossible:  # an impossible protocol draws no pairs
                 known = packs[run.result.identity.test_dataset.manifest_sha256]
                 wrong = [f"{path}: {problem}" for problem in drawn.problems(run.result, run.pairs, known)]
             problems += wrong
@@ -107,7 +107,7 @@ def _left_over(folder: Path, names: set[str], runs: dict[Path, StoredRun]) -> It
         if path.name.removesuffix(".pairs.h5") not in names:
             yield f"{path} belongs to no result; delete it or commit {path.name.split('.')[0]}.json"
     for path in sorted(folder.glob(f"*{MARK}")):
-        run = runs.get(folder / re.sub(f"{re.escape(MARK)}$", ".json", path.name))
+        run = runs.get(folder / f"{path.name.removesuffix(MARK)}.json")
         try:
             mark = read_mark(path)
         except DataError as error:

@@ -45,13 +45,6 @@ def problems(result: Result) -> Iterator[str]:
             yield f"starts from weights of run {of_weights}, of which it holds no identity; evaluate it again"
 
 
-def declared(result: Result) -> bool:
-    """Whether that its given weights saw no labels is the word of who imported them."""
-    given = result.training.get("weights") or {}
-    imported = result.identity.registrator.weights_sha256 is not None and given.get("run_id") is None
-    return result.identity.supervision == "none" and imported
-
-
 def _learns_from_labels(strategy: str) -> bool:
     """Whether an installed strategy of this name is supervised."""
     component = registry().find("strategy", strategy)

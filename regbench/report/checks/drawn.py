@@ -20,9 +20,10 @@ from regbench.data.pairs import Draws
 from regbench.data.protocol import Protocol
 from regbench.plugins.registry import registry
 from regbench.report.checks.record import command_options
+from regbench.report.figures.overlay import is_embedded
 from regbench.results import Identity, Pairs, Result
 
-LEAST_PAIRS = 256
+LEAST_PAIRS = Protocol().test_pairs
 _LARGEST = 1024  # px, of the square images that are tried
 
 
@@ -35,14 +36,15 @@ def problems(result: Result, pairs: Pairs, packs: Iterable[str]) -> Iterator[str
         packs: hashes of packs of its data set that runs on the same test pairs name.
     """
     identity = result.identity
+    embedded = is_embedded(identity)  # and so aligned, whatever its settings
     if identity.protocol.pairing == "given":
-        if _always_aligned(identity.test_dataset.name):
+        if embedded:
             yield f"takes pairs of {identity.test_dataset.name} as given, which are aligned"
         return
     truth = torch.from_numpy(pairs.displacement)
     whole = bool((truth == truth.round()).all())
     transferred = identity.train_dataset is not None and identity.train_dataset.name != identity.test_dataset.name
-    if transferred and not whole and not _always_aligned(identity.test_dataset.name):
+    if transferred and not whole and not embedded:
         return  # judged on really unaligned pairs
     patch, rho = identity.protocol.patch, identity.protocol.rho
     if not whole or float(truth.abs().max()) > rho:
@@ -59,7 +61,7 @@ def problems(result: Result, pairs: Pairs, packs: Iterable[str]) -> Iterator[str
     found = _drawn(identity.test_dataset.name, count, pairs, identity, sizes)
     if found is None:
         # Settings that no command tells may give another size.
-        if _embedded(identity.test_dataset.name) or (sizes and command_options(result)):
+        if embedded or (sizes and command_options(result)):
             yield f"holds other test pairs than {identity.test_dataset.name} gives; was one dropped or changed?"
         return
     image = torch.from_numpy(pairs.image).long()
@@ -118,13 +120,3 @@ def _sizes(result: Result) -> tuple[tuple[int, int], ...]:
         except Exception:  # a reader need not know its size without its folder
             pass
     return tuple(dict.fromkeys(found))
-
-
-def _always_aligned(name: str) -> bool:
-    """Whether a data set holds aligned pairs, whatever its settings."""
-    return _embedded(name)
-
-
-def _embedded(name: str) -> bool:
-    component = registry().find("dataset", name)
-    return component is not None and component.distribution == "regbench"

@@ -1,4 +1,7 @@
-"""A record against what can be: settings that components take, budgets there are, numbers that are numbers."""
+"""A record against what can be: settings that components take, budgets there are, numbers that are not negative.
+
+The types of entries are those of :mod:`regbench.results.schema`, which is checked when a record is read.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from regbench.errors import RegbenchError
 from regbench.installed import canonical, is_official
 from regbench.plugins.registry import Component, registry
 from regbench.results import Identity, Result, schema
+from regbench.results.schema import ROLES
 from regbench.settings import budget_of, first_line
 
-ROLES = ("translator", "registrator", "strategy")
 LARGEST_SEED = 2**63 - 1
-_OPTIONS = {"--registrator": "registrator", "--strategy": "strategy", "--translator": "translator"}
 _DEFAULTS = {"run": {"--seed": "0", "--budget": "quick"}, "evaluate": {"--seed": "0", "--budget": "full"}}
+"""Of the verbs that make a run."""
 
 
 def problems(result: Result) -> Iterator[str]:
@@ -45,10 +48,8 @@ def identity_problems(identity: Identity) -> Iterator[str]:
         Protocol.model_validate(identity.protocol.model_dump())
     except ValidationError as error:
         yield f"protocol: {first_line(error)}"
-    for role in ROLES:
-        part = getattr(identity, role)
-        if part is not None:
-            yield from _settings(role, part)
+    for role, part in identity.components.items():
+        yield from _settings(role, part)
 
 
 def installed(role: str, recorded: schema.Component) -> Component | None:
@@ -87,11 +88,8 @@ def _training(result: Result) -> Iterator[str]:
             yield f"training.{name} is {training.get(name)!r}, no number of at least zero"
     if not isinstance(training.get("of_no_paper", False), bool):
         yield f"training.of_no_paper is {training['of_no_paper']!r}, neither true nor false"
-    stages = training.get("stages", [])
-    if not isinstance(stages, list) or not all(
-        isinstance(stage, Mapping) and _is_number(stage.get("steps")) and _is_number(stage.get("seconds"))
-        for stage in stages
-    ):
+    stages = training.get("stages") or []
+    if not all(_is_number(stage.get("steps")) and _is_number(stage.get("seconds")) for stage in stages):
         yield "training.stages is no list of stages with steps and seconds"
 
 
@@ -103,22 +101,16 @@ def _provenance(result: Result) -> Iterator[str]:
     for name in ("versions", "cpu"):
         if not isinstance(facts.get(name), Mapping) or not facts[name]:
             yield f"provenance.{name} is empty"
-    gpus = facts.get("gpu")
-    if not (gpus is None or (isinstance(gpus, list) and all(isinstance(gpu, Mapping) for gpu in gpus))):
-        yield "provenance.gpu is no list of devices"
-    if not isinstance(facts.get("git") or {}, Mapping):
-        yield "provenance.git is no commit"
     distributions = facts.get("distributions")
     if not isinstance(distributions, Mapping):
         yield "provenance.distributions does not tell what was installed"
         return
     hashes = facts.get("third_party")
     versions = {canonical(str(name)): version for name, version in distributions.items()}
-    for role in ROLES:
-        part = getattr(result.identity, role)
-        if part is not None and versions.get(canonical(part.distribution)) != part.version:
+    for role, part in result.identity.components.items():
+        if versions.get(canonical(part.distribution)) != part.version:
             yield f"its {role} {part.name} is of {part.distribution} {part.version}, which provenance does not list"
-        elif part is not None and not is_official(part.distribution) and not _is_hash(hashes, part.distribution):
+        elif not is_official(part.distribution) and not _is_hash(hashes, part.distribution):
             yield f"its {role} {part.name} is code of others, whose files provenance.third_party does not hash"
 
 
@@ -129,18 +121,14 @@ def _is_hash(hashes: Any, distribution: str) -> bool:
 
 def _command(result: Result) -> Iterator[str]:
     """What the command line says against what the identity says."""
-    said = command_options(result)
-    identity = result.identity
-    for option, values in said.items():
-        value = values[-1]
-        if option in _OPTIONS:
-            part = getattr(identity, _OPTIONS[option])
-            if value != (part.name if part else None):
-                yield f"its command says {option} {value}, its identity {part.name if part else 'none'}"
-        elif option == "--seed" and value != str(identity.seed):
-            yield f"its command says --seed {value}, its identity {identity.seed}"
-        elif option == "--budget" and value != identity.budget:
-            yield f"its command says --budget {value}, its identity {identity.budget}"
+    said, identity = command_options(result), result.identity
+    names = {role: part.name for role, part in identity.components.items()}
+    recorded = {f"--{role}": names.get(role, "none") for role in ROLES}
+    recorded |= {"--seed": str(identity.seed), "--budget": identity.budget}
+    for option, own in recorded.items() if said else ():
+        value = said.get(option, ["none"])[-1]
+        if value != own:
+            yield f"its command says {option} {value}, its identity {own}"
 
 
 def command_options(result: Result) -> dict[str, list[str]]:

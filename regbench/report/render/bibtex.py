@@ -8,8 +8,6 @@ from regbench.plugins.registry import registry
 from regbench.report.board import Board
 from regbench.texts import one_line
 
-_ROLES = ("translator", "registrator", "strategy")
-
 
 def to_bibtex(board: Board) -> str:
     """An entry for regbench, then one for each component of the board that is installed and names its source.
@@ -20,9 +18,8 @@ def to_bibtex(board: Board) -> str:
     told: dict[str, str] = {}
     for rows in board.sections.values():
         for row in rows:
-            for role in _ROLES:
-                part = getattr(row.identity, role)
-                component = registry().find(role, part.name) if part else None
+            for role, part in row.identity.components.items():
+                component = registry().find(role, part.name)
                 if component is not None and component.paper:
                     told[f"{role}-{component.name}"] = component.paper
     for key, paper in sorted(told.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from regbench.report.board import BOARD_METRICS, Board, Section
-from regbench.report.columns import METRICS_WITH_INTERVALS, peak_memory, verdict_of
+from regbench.report.columns import METRICS_WITH_INTERVALS, peak_memory, trust_of, verdict_of
 from regbench.report.printed import matches_method
 from regbench.report.ranking import RankedRow, ranked_sections
 from regbench.report.render import tables
@@ -57,6 +57,7 @@ def _line(board: Board, section: Section, ranked: RankedRow) -> dict[str, object
         line[name] = row.mean_over_runs("training", name)
     line["training_seconds"] = row.mean_over_runs("training", "seconds")
     line["verdict"] = verdict_of(ranked)
+    line["trust"] = trust_of(ranked)
     line["reported"] = _printed(board, section, ranked)
     return line
 

@@ -58,7 +58,7 @@ def _section_parts(board: Board, section: Section, ranking: Ranking) -> list[str
         unpublished_combinations(ranking),
         escape(third_party(ranking)),
         escape(machines(ranking)),
-        commits(ranking),
+        escape(commits(ranking)),
     ]
     if printed := reported(board.papers, section.dataset, ranking):
         parts += ["### Reported", REPORTED_NOTE, tables.markdown(printed.table)]

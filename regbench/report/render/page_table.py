@@ -8,12 +8,12 @@ from regbench.metrics.corner import VERDICT_WORDS
 from regbench.report.columns import Column, columns_of, verdict_of
 from regbench.report.ranking import RankedRow, Ranking
 from regbench.report.table import DASH, Table
+from regbench.results.schema import ROLES
 
 SHARED = ("supervision", "pairing", "budget", "trained on", "seeds")
 """Columns that are left out where all rows that have a value have the same; what they share is said above the table."""
 LEAD = ("rank", "method", "MACE", "× identity", "verdict")
 """Columns that come first, so that they are seen without scrolling."""
-_NAMES = ("translator", "registrator", "strategy")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def page_table(ranking: Ranking) -> PageTable:
     known["method"] = Column("method", lambda ranked: str(ranked.names))
     known["verdict"] = Column("verdict", verdict_in_words)
     shared = {head: value for head in SHARED if (value := _common(known[head], ranking)) is not None}
-    left_out = {*_NAMES, *shared, *LEAD}
+    left_out = {*ROLES, *shared, *LEAD}
     order = tuple(known[head] for head in LEAD) + tuple(c for head, c in known.items() if head not in left_out)
     rows = [[str(n), *(column.cell(ranked) for column in order)] for n, ranked in enumerate(ranking.rows, 1)]
     table = Table(["#", *(c.head for c in order)], [False, *(c.value is None for c in order)], rows)
