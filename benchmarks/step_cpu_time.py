@@ -3,10 +3,11 @@
     python benchmarks/step_cpu_time.py --strategy supervised
     python benchmarks/step_cpu_time.py --strategy colreg --translator mimgcd --stages r-self-0 --set strategy.pool=4
 
-Steps are real ones on the embedded pairs, by one thread. The first ``--warm-up`` steps are not counted, among them
-those that fill a pool. Prints the least and the median milliseconds that the process has spent in a step, and the
-median of the sampler alone. To compare two versions of the code, run it in turns in both checkouts: other processes
-slow a step down through the cache they share, so that even CPU time drifts by a tenth.
+Steps are real ones on the embedded pairs, by one thread unless ``--threads`` says more. The first ``--warm-up`` steps
+are not counted, among them those that fill a pool. Prints the least and the median milliseconds of CPU time of a step,
+its median by the clock on the wall, and the median CPU time of the sampler alone. To compare two versions of the code,
+run it in turns in both checkouts: other processes slow a step down through the cache they share, so that even CPU time
+drifts by a tenth.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ from regbench.training.cpu_memory import keep_freed_memory
 from regbench.training.trainer import Trainer
 
 
-def milliseconds(call: Callable[[], object], repeats: int) -> list[float]:
-    """CPU time of each call."""
-    spent = []
+def milliseconds(call: Callable[[], object], repeats: int) -> tuple[list[float], list[float]]:
+    """CPU time and wall clock of each call."""
+    spent, passed = [], []
     for _ in range(repeats):
-        start = time.process_time()
+        cpu, wall = time.process_time(), time.perf_counter()
         call()
-        spent.append(1e3 * (time.process_time() - start))
-    return spent
+        spent.append(1e3 * (time.process_time() - cpu))
+        passed.append(1e3 * (time.perf_counter() - wall))
+    return spent, passed
 
 
 def main() -> None:
@@ -48,8 +50,9 @@ def main() -> None:
     parser.add_argument("--stages", nargs="*", help="names of stages; all by default")
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--warm-up", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     keep_freed_memory()  # as a run on a CPU does
     with tempfile.TemporaryDirectory() as out:
         request = Request(
@@ -70,11 +73,11 @@ def main() -> None:
             continue
         step = trainer.timed_steps(stage)
         milliseconds(step, args.warm_up)
-        spent = milliseconds(step, args.steps)
-        alone = milliseconds(lambda stage=stage: sampler.batch(stage.name, 0, stage.batch, stage.views), args.steps)
+        spent, passed = milliseconds(step, args.steps)
+        alone, _ = milliseconds(lambda stage=stage: sampler.batch(stage.name, 0, stage.batch, stage.views), args.steps)
         print(
-            f"{stage.name}, batch {stage.batch}: least {min(spent):.0f} ms, median {statistics.median(spent):.0f} ms; "
-            f"sampler {statistics.median(alone):.1f} ms",
+            f"{stage.name}, batch {stage.batch}: least {min(spent):.0f} ms, median {statistics.median(spent):.0f} ms, "
+            f"wall clock {statistics.median(passed):.0f} ms; sampler {statistics.median(alone):.1f} ms",
             flush=True,
         )
 

@@ -2,6 +2,7 @@
 
 from regbench.ops.all_pairs import all_pairs_correlation, correlation_windows
 from regbench.ops.antialias import BlurDown, blur_up
+from regbench.ops.attention import attention
 from regbench.ops.correlation import local_correlation, warped_correlation
 from regbench.ops.edges import edge_agreement, edge_field, edge_shift
 from regbench.ops.fidelity import structure_correlation
@@ -25,6 +26,7 @@ __all__ = [
     "Perceptual",
     "all_pairs_correlation",
     "amplitudes",
+    "attention",
     "blur_up",
     "check_patchgan",
     "correlation_windows",

@@ -1,16 +1,11 @@
 """Sampling coordinates straight from displacements: the plain form, and its kernels in Triton's interpreter."""
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import pytest
 import torch
 
 from regbench import geometry
 from regbench.ops import homography_flow, homography_grid
-from tests.ops.fast.test_correlation_triton import OLD_INTERPRETER
+from tests.ops.fast.triton_scripts import NEEDS_TRITON, OLD_INTERPRETER, compiling, interpreted
 
 CHECK = """
 import torch
@@ -38,17 +33,11 @@ for flow, plain in ((False, homography_grid), (True, homography_flow)):
 """
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+@NEEDS_TRITON
 @OLD_INTERPRETER
 @pytest.mark.parametrize("arguments", ["(9, 13), 1.0, 0.24", "(32, 32), 4.0, 0.24", "(40, 33), 2.0, 0.2"])
 def test_kernels_equal_the_closed_form_in_double_precision(arguments):
-    process = subprocess.run(
-        [sys.executable, "-c", CHECK.replace("{arguments}", arguments)],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+    interpreted(CHECK.replace("{arguments}", arguments))
 
 
 COMPILE = """
@@ -67,14 +56,11 @@ assert len(found.asm["cubin"]) > 1000
 """
 
 
-@pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+@NEEDS_TRITON
 @pytest.mark.parametrize("name", ["_forward", "_backward"])
-def test_kernels_compile_for_a_gpu(name, tmp_path):
-    script = tmp_path / "compiled.py"
-    script.write_text(COMPILE.replace("{name}", name).replace("{flow}", "False"))
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path / "cache")}
-    process = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr[-2000:]
+@pytest.mark.parametrize("flow", [False, True])
+def test_kernels_compile_for_a_gpu(name, flow, tmp_path):
+    compiling(COMPILE.replace("{name}", name).replace("{flow}", str(flow)), tmp_path)
 
 
 def test_on_a_cpu_it_is_the_two_operators_it_stands_for():
@@ -84,10 +70,3 @@ def test_on_a_cpu_it_is_the_two_operators_it_stands_for():
     points = geometry.pixel_grid((12, 20))
     flow = homography_flow(displacement, (12, 20), 4).flatten(2).transpose(1, 2)
     torch.testing.assert_close(flow, geometry.transform_points(h, points) - points)
-
-
-def test_the_horizon_of_the_kernel_is_that_of_the_convention():
-    pytest.importorskip("triton")
-    from regbench.ops.fast.homography_triton import HORIZON
-
-    assert HORIZON == geometry.HORIZON

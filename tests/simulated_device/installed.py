@@ -114,7 +114,7 @@ def _replace_triton() -> None:
 
     kernels._run = launch  # the launch itself, within what chooses the device
 
-    from regbench import geometry
+    from regbench.ops import homography_flow, homography_grid
     from regbench.ops.fast import homography_triton
 
     def grids(kernel: Any, tensors: Any, size: Any, stride: float, flow: bool) -> None:
@@ -122,12 +122,7 @@ def _replace_triton() -> None:
         RECORDED.launches["triton homography"] += 1
         with torch.enable_grad():
             corners = tensors[0].held.detach().requires_grad_()
-            h = geometry.homography_from_displacement(corners / stride, size)
-            out = geometry.sampling_grid(h, size, size)
-            if flow:
-                points = geometry.pixel_grid(size)
-                moved = geometry.transform_points(h, points, horizon=geometry.HORIZON) - points
-                out = moved.transpose(-1, -2).reshape(-1, 2, *size)
+            out = (homography_flow if flow else homography_grid)(corners, size, stride)
             if kernel is homography_triton._forward:
                 tensors[1].held.copy_(out.detach())
             else:

@@ -24,12 +24,12 @@ from regbench.ops.fast.all_pairs import AllPairs
 from regbench.ops.fast.convolution import normalised_convolution
 from regbench.ops.fast.decoder import decoder_layers
 from regbench.ops.fast.homography import homography_grid
-from regbench.ops.fast.local_correlation import correlated, correlation, has_triton
+from regbench.ops.fast.kernels import triton_usable
+from regbench.ops.fast.local_correlation import correlation
 from regbench.ops.fast.residual import residual_block
 
 __all__ = [
     "AllPairs",
-    "correlated",
     "correlation",
     "decoder_layers",
     "homography_grid",
@@ -38,11 +38,6 @@ __all__ = [
     "triton_usable",
     "usable",
 ]
-
-
-def triton_usable(x: Tensor) -> bool:
-    """Whether a Triton kernel takes the place of the plain form: on CUDA, in float32 or half precision."""
-    return x.is_cuda and x.dtype != torch.float64 and has_triton()
 
 
 def usable(x: Tensor, *, cuda: bool = False, onnx: bool = False) -> bool:

@@ -11,7 +11,6 @@ to the grid atomically: their last digits depend on the order, as those of torch
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from regbench.ops.fast.kernels import launched_beside
 from regbench.ops.fast.memory import channels_last
 
 TILE = 8
@@ -183,7 +183,7 @@ class TritonCorrelation(torch.autograd.Function):
 
 
 def _launch(kernel: Any, others: tuple[Tensor, ...], map1: Tensor, map2: Tensor, grid: Tensor | None, r: int) -> None:
-    with torch.cuda.device(map1.device) if map1.is_cuda else nullcontext():  # Triton launches on the current device
+    with launched_beside(map1):
         _run(kernel, others, map1, map2, grid, r)
 
 

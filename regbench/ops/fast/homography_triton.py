@@ -11,13 +11,15 @@ the corners.
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from regbench import geometry
+from regbench.ops.fast.kernels import launched_beside
 
 BLOCK = 1024
 """Pixels of a block."""
@@ -146,17 +148,12 @@ class HomographyGrid(torch.autograd.Function):
         return out.to(ctx.dtype), None, None, None
 
 
-HORIZON = 1e-6
-"""Least denominator, that of :data:`regbench.geometry.HORIZON`."""
-
-
 def _launch(kernel: Any, tensors: tuple[Tensor, ...], size: tuple[int, int], stride: float, flow: bool) -> None:
-    device = tensors[0].device
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():  # the current device is what it uses
+    with launched_beside(tensors[0]):
         _run(kernel, tensors, size, stride, flow)
 
 
 def _run(kernel: Any, tensors: tuple[Tensor, ...], size: tuple[int, int], stride: float, flow: bool) -> None:
     b = len(tensors[0])
     blocks = (b,) if kernel is _backward else (triton.cdiv(size[0] * size[1], BLOCK), b)
-    kernel[blocks](*tensors, *size, 1.0 / stride, FLOW=flow, HORIZON=HORIZON, BLOCK=BLOCK)
+    kernel[blocks](*tensors, *size, 1.0 / stride, FLOW=flow, HORIZON=geometry.HORIZON, BLOCK=BLOCK)

@@ -1,22 +1,10 @@
 """The Triton kernels beside the definition, on CPU tensors in Triton's interpreter, and compiled for a GPU."""
 
-import os
-import subprocess
-import sys
-from importlib.metadata import version
-from importlib.util import find_spec
-
 import pytest
-from packaging.version import Version
 
-pytestmark = pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed")
+from tests.ops.fast.triton_scripts import NEEDS_TRITON, OLD_INTERPRETER, compiling, interpreted
 
-OLD_INTERPRETER = pytest.mark.xfail(
-    find_spec("triton") is not None
-    and Version(version("triton")) < Version("3.8")
-    and Version(version("numpy")) >= Version("2.5"),
-    reason="the interpreter of triton 3.6 calls numpy as numpy 2.5 no longer allows",
-)
+pytestmark = NEEDS_TRITON
 
 CHECK = """
 import torch
@@ -68,13 +56,7 @@ for found, expected in zip(*results, strict=True):
     ],
 )
 def test_kernels_equal_the_definition(arguments):
-    process = subprocess.run(
-        [sys.executable, "-c", CHECK.replace("{arguments}", arguments)],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr[-2000:]
+    interpreted(CHECK.replace("{arguments}", arguments))
 
 
 COMPILE = """
@@ -103,8 +85,4 @@ assert found.metadata.shared <= 48 * 1024, found.metadata.shared  # what any NVI
 )
 def test_kernels_compile_for_a_gpu(name, pointer, precision, tmp_path):
     code = COMPILE.replace("{name}", name).replace("{pointer}", pointer).replace("{precision}", precision)
-    script = tmp_path / "compiled.py"
-    script.write_text(code)
-    environment = os.environ | {"TRITON_CACHE_DIR": str(tmp_path / "cache")}
-    process = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True)
-    assert process.returncode == 0, process.stderr[-2000:]
+    compiling(code, tmp_path)

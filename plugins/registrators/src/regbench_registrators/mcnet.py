@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from regbench import ComponentConfig, PairInfo, Registration, Registrator, whole_batch
-from regbench.ops import fast, homography_grid, warped_correlation
+from regbench.ops import homography_grid, warped_correlation
 from regbench_registrators.blocks.decoder import ProjectingDecoder, poolings
 from regbench_registrators.blocks.encoder import ResidualEncoder
 from regbench_registrators.presets import MCNET_PRESETS
@@ -104,7 +104,7 @@ class MCNet(Registrator):
         displacement = source.new_zeros(b, 4, 2)
         estimates = []
         for stride, decoder in zip(self.config.strides, self.decoders, strict=True):
-            source_map, target_map = (fast.correlated(part) for part in features[stride].chunk(2))
+            source_map, target_map = features[stride].chunk(2)
             map_size = (source_map.shape[-2], source_map.shape[-1])
             for _ in range(self.config.iterations):
                 # The published map: displacement / stride at the corners of the feature grid, whose last corner is at

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from regbench.ops import attention
 from regbench_translators.mimgcd.norm import group_norm
 
 NARROW = 64
@@ -64,9 +65,7 @@ class Attention(nn.Module):
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x).flatten(2)).reshape(b, 3, self.heads, c // self.heads, h * w)
         q, k, v = (projected.transpose(-1, -2) for projected in qkv.unbind(dim=1))
-        if x.is_cuda:  # no fused kernel takes a transposed view
-            q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, h * w)
+        attended = attention(q, k, v).transpose(-1, -2).reshape(b, c, h * w)
         return x + self.project(attended).reshape(b, c, h, w)
 
 
