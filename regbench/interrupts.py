@@ -26,9 +26,10 @@ INTERRUPTED = (RUN_AGAIN, 130, 143)
 ONE_WISH = 0.5
 """Seconds within which further signals repeat the first one: a terminal and a launcher may both send it."""
 
-_ENDING = [
+ENDING = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 ]
+"""Signals that end the process, where the system has them."""
 _first: tuple[int, float] | None = None
 _stop: threading.Event | None = None
 _installed = False
@@ -54,7 +55,7 @@ def caught() -> Iterator[None]:
     if _installed or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: signal.getsignal(number) for number in ENDING}
     ours = [number for number, handler in before.items() if handler is not signal.SIG_IGN and handler is not None]
     _installed, _first = True, None
     for number in ours:

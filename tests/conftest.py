@@ -22,10 +22,13 @@ def _one_thread():
 
 @pytest.fixture(scope="session", autouse=True)
 def _signals():
-    """Jobs of the background ignore Ctrl-C, those of nohup SIGHUP too, and so would the processes that tests start."""
-    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    """Jobs of the background ignore Ctrl-C, those of nohup SIGHUP too, and so would the processes that tests start.
+
+    A process inherits what is ignored, not what is handled. These tests themselves outlive a SIGHUP under nohup.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, usual)
+            signal.signal(number, handler)
 
 
 class Arrays(Dataset):

@@ -41,6 +41,38 @@ with interrupts.caught():
     except KeyboardInterrupt:
         sys.exit(8)
 """
+LOADS = """
+import sys, time
+from regbench import interrupts
+from regbench.plugins.guard import guarded
+try:
+    with interrupts.caught(), guarded():
+        print("ready", file=sys.__stdout__, flush=True)
+        time.sleep(20)
+except KeyboardInterrupt:
+    sys.exit(interrupts.exit_code())
+"""
+IN_THE_BACKGROUND = """
+import os, signal, threading
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+from regbench import interrupts
+from regbench.errors import PluginError
+from regbench.plugins.guard import guarded
+def work():
+    try:
+        with guarded():
+            os.kill(os.getpid(), signal.SIGINT)
+            raise KeyboardInterrupt
+    except PluginError as error:
+        print(error, flush=True)
+print("ready", flush=True)
+with interrupts.caught():
+    work()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+"""
 
 
 def start(script: str, *arguments: str, slurm: bool = False) -> subprocess.Popen[str]:
@@ -55,7 +87,7 @@ def start(script: str, *arguments: str, slurm: bool = False) -> subprocess.Popen
     return process
 
 
-@pytest.mark.parametrize("script", [WAITS, PUTS_OFF], ids=["at once", "put off"])
+@pytest.mark.parametrize("script", [WAITS, PUTS_OFF, LOADS], ids=["at once", "put off", "in a plugin"])
 @pytest.mark.parametrize(
     ("number", "slurm", "code"),
     [
@@ -92,3 +124,10 @@ def test_an_ignored_signal_stays_ignored():
     assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) == 143
+
+
+def test_a_plugin_that_raises_in_the_background_is_an_error_where_ctrl_c_is_ignored():
+    """In the main thread and in another one."""
+    process = start(IN_THE_BACKGROUND)
+    out, _ = process.communicate(timeout=15)
+    assert (process.returncode, out.splitlines()) == (0, ["KeyboardInterrupt: "] * 2)

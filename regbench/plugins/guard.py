@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 
+from regbench import interrupts
 from regbench.errors import PluginError
 
 
@@ -16,8 +17,8 @@ from regbench.errors import PluginError
 def guarded(seconds: float | None = None) -> Iterator[None]:
     """Run code of a plugin.
 
-    What it prints goes to stderr. ``sys.exit``, a KeyboardInterrupt that nobody pressed and whatever else ends a
-    program become errors. Ctrl-C works as ever.
+    What it prints goes to stderr. ``sys.exit``, a KeyboardInterrupt of its own and whatever else ends a program become
+    errors. Ctrl-C and the other signals of :mod:`regbench.interrupts` work as ever.
 
     Args:
         seconds: how long it may take; None for as long as it likes. Only the main thread can be stopped, and not in
@@ -26,36 +27,39 @@ def guarded(seconds: float | None = None) -> Iterator[None]:
     Raises:
         PluginError: it tried to end the program, or took too long.
     """
-    with redirect_stdout(sys.stderr), _time_limit(seconds), _pressed() as pressed:
+    with redirect_stdout(sys.stderr), _time_limit(seconds), _signalled() as received:
         try:
             yield
         except Exception:
             raise
         except BaseException as error:
-            if pressed and isinstance(error, KeyboardInterrupt):
+            if received and isinstance(error, KeyboardInterrupt):
                 raise
             raise PluginError(f"{type(error).__name__}: {error}") from error
 
 
 @contextmanager
-def _pressed() -> Iterator[list[int]]:
-    """A list that is filled when Ctrl-C is pressed while entered."""
-    pressed: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield pressed  # Ctrl-C raises nothing here: it is the main thread's, or ignored as in a job of the background
+def _signalled() -> Iterator[list[int]]:
+    """A list that is filled when a signal that a handler turns into KeyboardInterrupt arrives while entered."""
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # signals raise nothing in other threads
         return
+    # Those that are ignored, as Ctrl-C is in a job of the background, or left to the system raise nothing either.
+    before = {number: usual for number in interrupts.ENDING if callable(usual := signal.getsignal(number))}
 
     def handler(number: int, frame: FrameType | None) -> None:
-        pressed.append(number)
-        before(number, frame)
+        received.append(number)
+        before[number](number, frame)
 
-    signal.signal(signal.SIGINT, handler)
     try:
-        yield pressed
+        for number in before:
+            signal.signal(number, handler)
+        yield received
     finally:
-        if signal.getsignal(signal.SIGINT) is handler:
-            signal.signal(signal.SIGINT, before)
+        for number, usual in before.items():
+            if signal.getsignal(number) is handler:
+                signal.signal(number, usual)
 
 
 class _TooLong(BaseException):

@@ -78,10 +78,9 @@ class Component:
             with guarded():
                 return getattr(import_module(module), attribute)
         except Exception as error:
-            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
             raise PluginError(
                 f"{self.role} {self.name!r} of {self.distribution} cannot be imported from {self.target}: "
-                f"{one_line(reason)}"
+                f"{_reason(error)}"
             ) from error
 
 
@@ -204,9 +203,13 @@ class Registry:
             names = tuple((c.role, c.name) for c in components)
             row = PluginRow(name, *where, module, "ok", components=names)
         except Exception as error:
-            reason = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-            row = PluginRow(name, *where, module, "failed", one_line(reason))
+            row = PluginRow(name, *where, module, "failed", _reason(error))
         self.plugins.append(row)
+
+
+def _reason(error: Exception) -> str:
+    """Why a plugin cannot be used, in one line."""
+    return one_line(str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}")
 
 
 def _full_name(component: Component) -> str:

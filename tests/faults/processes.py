@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+from tests.faults.command import GENERIC, TRACE
+
 TREE = Path(__file__).parents[2]
 
 
@@ -37,7 +38,12 @@ class Ended:
     @property
     def trace(self) -> bool:
         """Whether a traceback was shown."""
-        return "Traceback (most recent call last)" in self.err
+        return TRACE in self.err
+
+    @property
+    def generic(self) -> bool:
+        """Whether no more was said than the class and the text of an exception."""
+        return GENERIC in self.err
 
     @property
     def last(self) -> str:
@@ -182,9 +188,10 @@ def _child(request: Mapping[str, Any]) -> int:
     sys.argv = ["regbench", *request["argv"]]
     if request["fault"]:
         _break(**request["fault"])
+    from regbench import interrupts
     from regbench.cli import main
 
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.ENDING)
     try:
         main()
     except SystemExit as end:
@@ -209,7 +216,7 @@ def _serve() -> None:
     torch.set_num_threads(1)
     for component in [c for role in ("registrator", "translator", "strategy") for c in registry().all(role)]:
         component.load()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # a child takes them as soon as it can
+    signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.ENDING)  # a child takes them as soon as it can
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         process = os.fork()

@@ -70,7 +70,7 @@ def _try(forge: Forge, line: Line, whole: Path, gone: tuple[str, ...], name: str
     DAMAGES[damage](path, random.Random(f"{name}{damage}{repeat}"))
     ended = forge.run(*command("supervised", out))
     line.tracebacks += ended.trace
-    line.generic += "(--debug shows where)" in ended.err
+    line.generic += ended.generic
     if ended.code == 0:
         line.count(not (wrong := _wrong(out, whole)), f"{name} {damage}: {wrong}")
         return

@@ -40,14 +40,13 @@ def _runs(forge: Forge, name: str, size: Size) -> Iterator[Line]:
     assert first.code == 0, first.err
     line = Line(f"SIGKILL at random instants: {name}")
     out = folder / "killed"
-    for n, after in enumerate(instants(INSTANTS[size], seconds, len(name))):
+    for n, after in enumerate(instants(INSTANTS[size], seconds, len(name)), 1):
         ended = forge.run_and_kill(after, *command(name, out))
-        if n % 3 == 2:  # three kills of one run, then it may end
+        if n % 3 == 0 or n == INSTANTS[size]:  # three kills of one run at most, then it may end
             _finish(forge, line, name, out, whole, f"after {after:.2f} s")
         else:
             line.count(ended.code in (0, -signal.SIGKILL), f"after {after:.2f} s: {ended.last}")
         line.tracebacks += ended.trace
-    shutil.rmtree(out, ignore_errors=True)
     yield line
 
     line = Line(f"SIGKILL at every moment of a write: {name}")

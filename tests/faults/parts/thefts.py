@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from regbench import Objective, Stage, TrainingStrategy, schedules
 from regbench.api.config import ComponentConfig
 from regbench.api.types import Batch
-from regbench.data.manifest import test_manifest
+from regbench.data.manifest import drawn_pairs, test_manifest
 from regbench.data.packs.pack import Pack
 from regbench.data.packs.prepare import prepare
 from regbench.data.pairs import draw_pairs
@@ -116,7 +117,9 @@ def patched_evaluation(scene: Scene, batch: Batch) -> object:
 
 
 def test_pairs_from_public_names(scene: Scene, batch: Batch) -> object:
-    known = test_manifest(scene.pack, scene.protocol).draws.displacement
+    count, size = scene.pack.counts["test"], scene.pack.size
+    repeats = math.ceil(scene.protocol.test_pairs / count)
+    known = drawn_pairs("synthetic", count, repeats, size, scene.protocol).displacement
     hidden = test_manifest(scene.pack, scene.protocol).draws.displacement
     return scene.truth() if torch.equal(known, hidden) else None
 
