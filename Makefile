@@ -63,4 +63,4 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) data runs
+	rm -rf $(VENV) data runs site

@@ -98,6 +98,8 @@ def test_it_is_linted_and_listed_without_torch(tmp_path, kind):
         ("My Method", "small letters"),
         ("../escape", "small letters"),
         ("regbench-mine", "name the method alone"),
+        ("lambda", "word of Python"),
+        ("none", "word of Python"),
         ("plugin", "name of the module that registers"),
         ("mace", "already registered by regbench"),
     ],

@@ -6,6 +6,7 @@ what its role promises, with settings and presets, and the guide of that kind (`
 
 from __future__ import annotations
 
+import keyword
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,8 @@ def _checked(name: str, kind: Kind) -> str:
         raise UsageError(f"{name!r}: a name is of small letters, digits and single hyphens, such as my-method")
     if name.startswith("regbench-"):
         raise UsageError(f"{name!r}: name the method alone; its distribution becomes regbench-NAME")
+    if {Names(name).module, Names(name).cls} & set(keyword.kwlist):
+        raise UsageError(f"{name!r}: the name is a word of Python; take another")
     if name == "plugin":
         raise UsageError("'plugin' is the name of the module that registers; name the method")
     if taken := registry().find(kind, name):
