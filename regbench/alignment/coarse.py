@@ -102,7 +102,7 @@ def find_coarse(method: Method, source: OwnImage, target: OwnImage, side: int, p
     if best is None:
         raise UsageError(
             f"{method.name} cannot align {_sized(source)} with {_sized(target)}: shown alike, one of them has fewer "
-            f"than {_LEAST_SIDE} px, or they differ more than {_MOST:.0f} times in size; crop or scale one of them first"
+            f"than {_LEAST_SIDE} px, or they differ more than {_MOST:.0f} times in size; crop or scale one first"
         )
     return best
 
