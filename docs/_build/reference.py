@@ -6,6 +6,7 @@ A test compares what is committed with what this would write.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,19 @@ from typing import Any
 import click
 
 DOCS = Path(__file__).parents[1]
+sys.path.insert(0, str(Path(__file__).parent))
+from api_page import api_page  # noqa: E402  (beside this file)
+
 _SETTINGS = re.compile(r"(<!-- settings of (\w+) (\S+) -->\n).*?(<!-- end -->)", re.S)
 
 
 def pages() -> dict[Path, str]:
     """Every page that is written here, and every page with a table that is, by its path."""
-    found = {DOCS / "reference" / "cli.md": cli_page(), DOCS / "reference" / "recipes.md": recipes_page()}
+    found = {
+        DOCS / "reference" / "api.md": api_page(),
+        DOCS / "reference" / "cli.md": cli_page(),
+        DOCS / "reference" / "recipes.md": recipes_page(),
+    }
     for path in sorted((DOCS / "methods").glob("*.md")):
         text = path.read_text(encoding="utf-8")
         found[path] = _SETTINGS.sub(lambda m: m[1] + settings_table(m[2], m[3]) + m[4], text)

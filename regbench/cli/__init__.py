@@ -33,6 +33,7 @@ VERBS = {
     "ablate": "run all combinations of a recipe and write their board",
     "runs": "list, show and remove runs",
     "report": "write a finished run as one HTML page",
+    "tensorboard": "write losses and health of runs for TensorBoard, also while they train",
     "recipes": "list, show and start the recipes that `ablate` runs",
     "leaderboard": "build, check and export leaderboards of committed results",
     "compare": "compare two runs on the same test pairs",

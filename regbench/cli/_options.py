@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from regbench.cli._output import echo
 from regbench.errors import UsageError
@@ -27,10 +28,48 @@ class PathType(click.Path):
         return super().convert(os.path.expanduser(value), param, ctx)
 
 
+class Named(click.types.StringParamType):
+    """The name of a component; the shell completes it.
+
+    Args:
+        roles: of the components, such as ``registrator``.
+    """
+
+    def __init__(self, *roles: str) -> None:
+        self.roles = roles
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin so, with what they are."""
+        from regbench.plugins.registry import registry
+
+        found = [component for role in self.roles for component in registry().all(role)]
+        return [CompletionItem(c.name, help=c.summary) for c in found if c.name.startswith(incomplete)]
+
+
+class RecipeType(PathType):
+    """The name of a recipe that comes with regbench, or the path of one; the shell completes both."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Names that begin so; the shell's own paths where none does."""
+        from regbench.ablation.shipped import titles
+
+        found = [CompletionItem(name, help=title) for name, title in titles().items() if name.startswith(incomplete)]
+        return found or super().shell_complete(ctx, param, incomplete)
+
+
 class RunType(PathType):
-    """The directory of a finished run, which one of its files may stand for."""
+    """The directory of a finished run, which one of its files may stand for; the shell completes it."""
 
     name = "run"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Finished runs in the folder begun, or in ``runs``; the shell's own paths where there are none."""
+        from regbench.results.layout import RESULT
+
+        parent = Path(incomplete).parent if os.sep in incomplete else Path("runs")
+        runs = [str(path.parent) for path in sorted(parent.glob(f"*/{RESULT}"))]
+        found = [CompletionItem(run) for run in runs if run.startswith(incomplete)]
+        return found or super().shell_complete(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The directory; raises UsageError where a path is something else that is known."""
@@ -64,7 +103,11 @@ def data_options(function: Decorated) -> Decorated:
     """Add ``--dataset`` and ``--root``."""
     function = click.option("--root", type=PathType(), help="Folder of the data set in its published layout.")(function)
     return click.option(
-        "--dataset", default="synthetic", show_default=True, help="Data set; `regbench datasets list` names them."
+        "--dataset",
+        type=Named("dataset"),
+        default="synthetic",
+        show_default=True,
+        help="Data set; `regbench datasets list` names them.",
     )(function)
 
 

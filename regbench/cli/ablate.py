@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regbench.cli._options import PathType, named_values, whole_numbers
+from regbench.cli._options import Named, PathType, RecipeType, named_values, whole_numbers
 from regbench.cli._output import echo, echo_json
 
 if TYPE_CHECKING:
@@ -24,9 +24,15 @@ if TYPE_CHECKING:
 
 
 @click.command("ablate")
-@click.argument("recipe_files", metavar="RECIPE...", nargs=-1, required=True, type=PathType())
+@click.argument("recipe_files", metavar="RECIPE...", nargs=-1, required=True, type=RecipeType())
 @click.option("--root", "roots", multiple=True, metavar="NAME=DIR", help="Folder of a data set. Repeatable.")
-@click.option("--dataset", "datasets", multiple=True, help="Data set to use instead of the recipe's. Repeatable.")
+@click.option(
+    "--dataset",
+    "datasets",
+    type=Named("dataset"),
+    multiple=True,
+    help="Data set to use instead of the recipe's. Repeatable.",
+)
 @click.option("--budget", help="Budget to use instead of the recipe's.")
 @click.option("--seeds", help="Seeds to use instead of the recipe's, such as 0,1,2.")
 @click.option("--out", type=PathType(file_okay=False), default=Path("runs"), show_default=True,

@@ -7,14 +7,19 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import RunType, WeightsType, data_options, whole_numbers
+from regbench.cli._options import Named, RunType, WeightsType, data_options, whole_numbers
 from regbench.cli._output import echo, echo_json
 
 
 @click.command("bench")
-@click.option("--registrator", default="", help="Time its forward pass; with a strategy, that of what it deploys.")
-@click.option("--translator", help="Time its forward pass.")
-@click.option("--strategy", help="Time a training step of each stage, and the sampler alone.")
+@click.option(
+    "--registrator",
+    type=Named("registrator"),
+    default="",
+    help="Time its forward pass; with a strategy, that of what it deploys.",
+)
+@click.option("--translator", type=Named("translator"), help="Time its forward pass.")
+@click.option("--strategy", type=Named("strategy"), help="Time a training step of each stage, and the sampler alone.")
 @data_options
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]), help="Training pairs, as for `run`.")
 @click.option(

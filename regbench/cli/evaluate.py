@@ -7,11 +7,15 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import RunType, WeightsType, run_options
+from regbench.cli._options import Named, RunType, WeightsType, run_options
 
 
 @click.command("evaluate")
-@click.option("--registrator", help="Judge this registrator as it is (with --weights if it has to be trained).")
+@click.option(
+    "--registrator",
+    type=Named("registrator"),
+    help="Judge this registrator as it is (with --weights if it has to be trained).",
+)
 @click.option("--weights", type=WeightsType(), help="Weights file from `regbench weights import`.")
 @click.option("--run", "finished", type=RunType(), help="Judge what a finished run deploys.")
 @click.option("--budget", default=None, help="Budget whose protocol and sizes to use; default: full, or the run's.")

@@ -149,14 +149,21 @@ def html(out: Path, pictures: bool, root: Path, boards: tuple[str, ...]) -> None
 @command.command()
 @click.option("--format", "form", type=click.Choice(["csv", "latex"]), required=True)
 @click.option("--out", type=PathType(dir_okay=False), help="File to write; default: standard output.")
+@click.option("--columns", metavar="NAME,NAME,...",
+              help="Of LaTeX; default: method,supervision,MACE,AUC@3,AUC@5,AUC@10,× identity.")  # fmt: skip
 @_root
 @_boards
-def export(form: str, out: Path | None, root: Path, boards: tuple[str, ...]) -> None:
-    """Print boards as CSV (unrounded numbers) or LaTeX (booktabs)."""
+def export(form: str, out: Path | None, columns: str | None, root: Path, boards: tuple[str, ...]) -> None:
+    """Print boards as CSV (unrounded numbers) or LaTeX (booktabs, rows of rank 1 in bold).
+
+    \b
+    regbench leaderboard export --format latex --columns method,budget,MACE,AUC@3 campaign
+    """
     from regbench.report import leaderboard
     from regbench.results import write_text
 
-    text = leaderboard.export(root, boards, "csv" if form == "csv" else "latex")
+    chosen = {} if columns is None else {"columns": [name.strip() for name in columns.split(",")]}
+    text = leaderboard.export(root, boards, "csv" if form == "csv" else "latex", **chosen)
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import PathType
+from regbench.cli._options import Named, PathType
 from regbench.cli._output import echo, echo_json
 from regbench.cli._show import print_settings, settings_of
 from regbench.errors import RegbenchError
@@ -48,7 +48,7 @@ def list_(role: str | None = None, as_json: bool = False) -> None:
 
 
 @command.command("info")
-@click.argument("name")
+@click.argument("name", type=Named(*ROLES))
 @click.option("--json", "as_json", is_flag=True)
 def info(name: str, as_json: bool) -> None:
     """Describe a component: its origin, and its settings with defaults and presets."""

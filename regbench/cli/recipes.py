@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import PathType
+from regbench.cli._options import PathType, RecipeType
 from regbench.cli._output import echo, echo_json
 
 
@@ -35,13 +35,13 @@ def list_(as_json: bool = False) -> None:
 
 
 @command.command("show")
-@click.argument("name")
-def show(name: str) -> None:
+@click.argument("name", type=RecipeType())
+def show(name: Path) -> None:
     """Print a recipe, by its name or its path."""
     from regbench.ablation.recipe_file import read_recipe
     from regbench.ablation.shipped import recipe_path
 
-    path = recipe_path(Path(name))
+    path = recipe_path(name)
     recipe = read_recipe(path)
     cells = sum(len(row.seeds) for row in recipe.rows) * len(recipe.datasets)
     echo(f"# {path}: {len(recipe.rows)} rows with the controls, {cells} cells, on {', '.join(recipe.datasets)}")
@@ -50,9 +50,10 @@ def show(name: str) -> None:
 
 @command.command("new")
 @click.argument("name")
-@click.option("--like", metavar="RECIPE", help="Copy this shipped recipe, with the numbers of its papers.")
+@click.option("--like", type=RecipeType(), metavar="RECIPE",
+              help="Copy this shipped recipe, with the numbers of its papers.")  # fmt: skip
 @click.option("--out", type=PathType(file_okay=False), default=Path("."), show_default=True, help="Folder of the file.")
-def new(name: str, like: str | None, out: Path) -> None:
+def new(name: str, like: Path | None, out: Path) -> None:
     """Write NAME.toml, a recipe to change.
 
     \b
@@ -61,5 +62,5 @@ def new(name: str, like: str | None, out: Path) -> None:
     """
     from regbench.ablation.shipped import new_recipe
 
-    path = new_recipe(name, like, out)
+    path = new_recipe(name, None if like is None else str(like), out)
     echo(f"wrote {path}; next: regbench ablate {path} --dry-run")

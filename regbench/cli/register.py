@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import PathType, RunType, WeightsType
+from regbench.cli._options import Named, PathType, RunType, WeightsType
 from regbench.cli._output import echo, echo_json
 
 if TYPE_CHECKING:
@@ -25,9 +25,13 @@ RANGE = (
 @click.command("register")
 @click.argument("source", type=PathType(), required=False)
 @click.argument("target", type=PathType(), required=False)
-@click.option("--method", help="auto, a registrator such as sift, or RUN of a finished run.  [default: auto]")
+@click.option(
+    "--method",
+    type=Named("registrator"),
+    help="auto, a registrator such as sift, or RUN of a finished run.  [default: auto]",
+)
 @click.option("--run", "finished", type=RunType(), help="The same as --method RUN.")
-@click.option("--registrator", help="The same as --method NAME.")
+@click.option("--registrator", type=Named("registrator"), help="The same as --method NAME.")
 @click.option(
     "--weights", type=WeightsType(), help="Weights file of `import` or of a run; alone, it names its network."
 )

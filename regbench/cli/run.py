@@ -6,13 +6,24 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import RunType, WeightsType, run_options
+from regbench.cli._options import Named, RunType, WeightsType, run_options
 
 
 @click.command("run")
-@click.option("--registrator", required=True, help="Estimates the homography; `regbench plugins list` names them.")
-@click.option("--strategy", help="How it is trained; without one the registrator is judged as it is.")
-@click.option("--translator", help="Renders the source in the target's modality, for strategies that need one.")
+@click.option(
+    "--registrator",
+    type=Named("registrator"),
+    required=True,
+    help="Estimates the homography; `regbench plugins list` names them.",
+)
+@click.option(
+    "--strategy", type=Named("strategy"), help="How it is trained; without one the registrator is judged as it is."
+)
+@click.option(
+    "--translator",
+    type=Named("translator"),
+    help="Renders the source in the target's modality, for strategies that need one.",
+)
 @click.option("--pairing", type=click.Choice(["frozen", "online", "given"]),
               help="Training pairs: fixed offsets (default), new ones at each visit, or really unaligned.")  # fmt: skip
 @click.option("--budget", default="quick", show_default=True,

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from regbench.contained import refuse_links, safe_name
 from regbench.errors import DataError
@@ -40,6 +40,8 @@ class BoardSettings(BaseModel):
     title: str = ""
     description: str = ""
     notes: list[str] = []
+    links: dict[str, Annotated[str, Field(pattern=r"^(https://|[\w.][\w./-]*$)")]] = {}
+    """What to read next, by its name: https addresses, and paths from the folder of the pages."""
     manifest_sha256: list[str] = []
     """The current test manifests; runs on others are stale. Empty: all are current, each with a section of its own."""
     controls: list[str] = []

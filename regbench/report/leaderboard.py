@@ -19,7 +19,7 @@ from regbench.errors import DataError, RegbenchError, UsageError, unknown_name
 from regbench.locks import locked
 from regbench.report.board import BoardRow, load_board, read_settings
 from regbench.report.render.comma_separated import to_csv
-from regbench.report.render.latex import to_latex
+from regbench.report.render.latex import IN_PAPERS, to_latex
 from regbench.report.render.markdown import GENERATED, to_markdown
 from regbench.results import Result, load_result, read_pairs, write_bytes, write_text
 from regbench.results.layout import PAIRS, RESULT
@@ -178,10 +178,14 @@ def _other_numbers(target: Path, run: Path, result: Result) -> bool:
     return not pairs.is_file() or read_pairs(pairs).sha256 != read_pairs(run / PAIRS).sha256
 
 
-def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"]) -> str:
-    """Boards as CSV (unrounded numbers) or LaTeX (rounded as on the page)."""
+def export(root: Path, names: Iterable[str], form: Literal["csv", "latex"], columns: Sequence[str] = IN_PAPERS) -> str:
+    """Boards as CSV (unrounded numbers, all columns) or LaTeX (rounded as on the page; ``columns`` of it).
+
+    Raises:
+        UsageError: a section has no column of that head.
+    """
     loaded = [load_board(root / "results" / name) for name in boards(root, names)]
-    return to_csv(loaded) if form == "csv" else "\n".join(to_latex(board) for board in loaded)
+    return to_csv(loaded) if form == "csv" else "\n".join(to_latex(board, columns) for board in loaded)
 
 
 def write_html(root: Path, names: Iterable[str], out: Path, *, pictures: bool = True) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regbench.errors import DataError
 from regbench.metrics.corner import VERDICT_WORDS
 from regbench.report import leaderboard
 from regbench.report.board import load_board
@@ -24,6 +25,7 @@ from regbench.report.ranking import ranked_sections
 from regbench.report.render.comma_separated import to_csv
 from regbench.report.render.html import to_html
 from regbench.report.render.latex import to_latex
+from regbench.report.render.markdown import to_markdown
 from regbench.report.render.page_table import SHARED, page_table
 from tests.report.made_up import component, identity_of, pairs_of, require_golden, save_run
 
@@ -177,14 +179,28 @@ def test_it_can_be_read_in_the_dark():
 
 
 def test_statements_and_warnings_are_those_of_the_board(page, root):
-    (line,) = re.findall("- (row 1 is better than row 2 by [0-9.]+ to [0-9.]+ px)", leaderboard.render(root, "demo"))
-    assert f"<li>{line}" in page
+    (line,) = re.findall("- row 1 (is better than row 2 by [0-9.]+ to [0-9.]+ px)", leaderboard.render(root, "demo"))
+    assert re.search(rf"<li>row 1, mcnet × [\w-]+, {re.escape(line)}", page), "the method is named, not its row alone"
     assert "No agreement or disagreement with the order of Other | paper" in page
     for path in (root / "results" / "demo").glob("*.json"):
         if json.loads(path.read_text())["identity"]["supervision"] != "none":
             path.unlink()
     text = to_html(load_board(root / "results" / "demo"))
     assert "lacks supervised reference" in text.partition("<main>")[0]
+
+
+def test_links_lead_on_and_nowhere_else(tmp_path):
+    folder = tmp_path / "results" / "read"
+    folder.mkdir(parents=True)
+    settings = folder / "board.toml"
+    settings.write_text('links = { "What was found" = "../docs/findings.md" }\n')
+    board = load_board(folder)
+    assert '<a href="../docs/findings.md">What was found</a>' in to_html(board)
+    assert "Read next: [What was found](../docs/findings.md)." in to_markdown(board)
+    for evil in ("javascript:alert(1)", "http://plain", "x) [y](z"):
+        settings.write_text(f'links = {{ a = "{evil}" }}\n')
+        with pytest.raises(DataError, match=r"board\.toml"):
+            load_board(folder)
 
 
 def test_data_for_the_script_are_the_errors_of_the_rows(page, board):
@@ -267,6 +283,10 @@ frame.addEventListener("load", () => {
   filter.value = "colreg"; filter.dispatchEvent(new Event("input"));
   told.filtered = words(2);
   filter.value = ""; filter.dispatchEvent(new Event("input"));
+  page.querySelectorAll(".columns input")[0].click();
+  told.left = [...body.rows[0].cells].filter((cell) => cell.hidden).map((cell) => cell.cellIndex);
+  const edge = page.querySelector("table.main th:nth-child(6)").getBoundingClientRect().right;
+  told.hidden = edge - page.documentElement.clientWidth;
   told.status = page.querySelector("output").textContent;
   told.dots = page.querySelectorAll("svg.scatter circle").length;
   told.between = page.querySelector(".between").textContent;
@@ -292,6 +312,8 @@ def test_in_a_browser(page, tmp_path, width):
     assert told["sorted"] == ["6", "5", "4", "3", "2", "1", "7"]
     assert len(told["filtered"]) == 4
     assert all("colreg" in cell or "sshnet-d" in cell for cell in told["filtered"])
+    assert told["left"] == [6], "the column chooser hides a column"
+    assert told["hidden"] <= 0, "name, MACE, x identity and verdict are seen without scrolling"
     assert told["status"] == "7 of 7 rows"
     assert told["dots"] == 256
     assert told["between"].startswith("Row 1 is better than row 2 by")

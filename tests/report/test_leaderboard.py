@@ -228,6 +228,12 @@ def test_export(root, tmp_path):
     assert lines[0]["reported"].startswith("MACE 0.61 (Somebody 2025, table 2: Reference); MACE 0.5 (Other")
     assert lines[-1]["verdict"].startswith("failed")
     out = tmp_path / "board.tex"
+    chosen = run(command, ["export", "--format", "latex", "--columns", "method, MACE", "--root", str(root)])
+    head, *rows = [line.split("&") for line in chosen.output.splitlines() if "&" in line][:7]
+    assert [cell.strip(" \\") for cell in head] == ["method", "MACE"]
+    assert ["textbf" in row[1] for row in rows] == [True, *[False] * 5], "the rows of rank 1, and no other"
+    with pytest.raises(UsageError, match="unknown column 'MAC': did you mean 'MACE'"):
+        run(command, ["export", "--format", "latex", "--columns", "MAC", "--root", str(root)], catch_exceptions=False)
     assert run(command, ["export", "--format", "latex", "--root", str(root), "--out", str(out)]).exit_code == 0
     assert r"\toprule" in out.read_text()
 

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from regbench.report.render.tables import comma_separated, escape, latex_comment
-from regbench.report.table import number
+from regbench.report.render.tables import comma_separated, escape, latex, latex_comment
+from regbench.report.table import Table, number
 
 
 def test_text_of_others_cannot_break_a_table():
@@ -28,3 +28,12 @@ def test_no_text_ends_a_comment_of_latex(end):
     text = latex_comment(f"data{end}\\input{{/etc/passwd}}")
     assert len(text.splitlines()) == 1
     assert text.startswith("% data")
+
+
+def test_bold_cells_of_latex_are_escaped_all_the_same():
+    table = Table(["method", "MACE"], [True, False], [["a_b \ue000", "1 % [0, 2]"], ["c", "2"]])
+    text = latex(table, bold=[(0, 1)])
+    assert r"a\_b" in text
+    assert r"\textbf{1 \% [0, 2]} \\" in text
+    assert text.count("textbf") == 1
+    assert "\ue000" not in text

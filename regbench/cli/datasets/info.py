@@ -6,6 +6,7 @@ import json
 
 import click
 
+from regbench.cli._options import Named
 from regbench.cli._output import echo, echo_json
 from regbench.cli._show import Setting, print_settings, settings_of
 from regbench.cli.datasets._common import json_option
@@ -23,7 +24,7 @@ RANGES = {
 
 
 @click.command("info")
-@click.argument("name")
+@click.argument("name", type=Named("dataset"))
 @json_option
 def command(name: str, as_json: bool) -> None:
     """Describe a data set: its card, its settings, and the folder it expects."""

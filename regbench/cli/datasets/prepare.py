@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from regbench.cli._options import Named
 from regbench.cli.datasets._common import (
     json_option,
     print_pack,
@@ -18,7 +19,7 @@ from regbench.cli.datasets._common import (
 
 
 @click.command("prepare")
-@click.argument("name")
+@click.argument("name", type=Named("dataset"))
 @root_option
 @set_option
 @click.option("--force", is_flag=True, help="Read the images again even if the pack is there.")

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import PathType
+from regbench.cli._options import Named, PathType
 from regbench.cli._output import echo
 from regbench.cli.datasets._common import progress_bar, reader_settings, root_option, say_little_used, set_option
 
 
 @click.command("preview")
-@click.argument("name")
+@click.argument("name", type=Named("dataset"))
 @root_option
 @set_option
 @click.option("--out", type=PathType(), help="PDF, PNG or SVG to write; default NAME.png.")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from regbench.cli._options import Named
 from regbench.cli._output import echo, echo_json
 from regbench.cli.datasets._common import (
     json_option,
@@ -22,7 +23,7 @@ from regbench.cli.datasets._common import (
 
 
 @click.command("stats")
-@click.argument("name")
+@click.argument("name", type=Named("dataset"))
 @root_option
 @set_option
 @click.option("--most", default=500, show_default=True, type=click.IntRange(2), help="Pairs of a split to look at.")

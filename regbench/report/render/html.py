@@ -64,6 +64,7 @@ def to_html(board: Board, painters: Mapping[Section, Painter | str] | None = Non
             title=board.settings.title or board.name,
             description=" ".join(board.settings.description.split()),
             notes=board.settings.notes,
+            links=list(board.settings.links.items()),
             legend=PAGE_LEGEND,
             downloads=_downloads(board),
             warnings=warnings(sections, board.settings.controls),
@@ -133,7 +134,7 @@ def _section_variables(
         "seeds": seed_table(ranking),
         "confidence": confidence_table(ranking),
         "confidence_note": CONFIDENCE_NOTE,
-        "supported": supported(ranking),
+        "supported": [_with_name(line, ranking) for line in supported(ranking)],
         "notes": [
             note
             for note in (unpublished_combinations(ranking), third_party(ranking), machines(ranking), commits(ranking))
@@ -143,6 +144,11 @@ def _section_variables(
         **section_plots(ranking, painter),
         "printed": reported(board.papers, section.dataset, ranking),
     }
+
+
+def _with_name(statement: str, ranking: Ranking) -> str:
+    """A statement that says which method its first row is; the table with the others may be off the screen."""
+    return re.sub(r"^row (\d+) is", lambda m: f"row {m[1]}, {ranking.rows[int(m[1]) - 1].names}, is", statement)
 
 
 def _downloads(board: Board) -> list[dict[str, str]]:

@@ -35,6 +35,8 @@ def to_markdown(board: Board) -> str:
     parts += [f"> **Incomplete.** {escape(line)}" for line in warnings(sections, settings.controls)]
     parts += [" ".join(settings.description.split()), LEGEND]
     parts.append("\n".join(f"- {' '.join(note.split())}" for note in settings.notes))
+    if settings.links:
+        parts.append("Read next: " + ", ".join(f"[{escape(text)}]({to})" for text, to in settings.links.items()) + ".")
     for section, ranking in sections:
         parts += _section_parts(board, section, ranking)
     if not sections:

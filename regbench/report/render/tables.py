@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from tabulate import tabulate
 
@@ -25,11 +25,23 @@ def markdown(table: Table) -> str:
     return tabulate(rows, table.heads, tablefmt="pipe", disable_numparse=True, colalign=align)
 
 
-def latex(table: Table) -> str:
-    """A booktabs table; special characters are escaped."""
+_BOLD, _END = "\ue000", "\ue001"
+"""Stand for LaTeX commands until every other character is escaped; no text of others keeps them."""
+
+
+def latex(table: Table, bold: Collection[tuple[int, int]] = ()) -> str:
+    """A booktabs table; special characters are escaped.
+
+    Args:
+        table: the table.
+        bold: (row, column) of the cells in bold.
+    """
     align = _alignment(table) if table.rows else None
-    rows = [[one_line(cell) for cell in row] for row in table.rows]
-    return tabulate(rows, table.heads, tablefmt="latex_booktabs", disable_numparse=True, colalign=align)
+    rows = [[re.sub(f"[{_BOLD}{_END}]", "", one_line(cell)) for cell in row] for row in table.rows]
+    for i, j in bold:
+        rows[i][j] = f"{_BOLD}{rows[i][j]}{_END}"
+    text = tabulate(rows, table.heads, tablefmt="latex_booktabs", disable_numparse=True, colalign=align)
+    return text.replace(_BOLD, r"\textbf{").replace(_END, "}")
 
 
 def latex_comment(text: str) -> str:

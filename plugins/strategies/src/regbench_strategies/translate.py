@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from regbench import Batch, Context, Registrator, Shared, Stage, TrainingStrategy
+from regbench import Batch, Context, Registrator, Shared, Stage, TrainingStrategy, UsageError
 from regbench_strategies.blocks.recipe import RegistratorRecipe
 from regbench_strategies.blocks.translate_first import TranslateFirst
 
@@ -31,6 +31,11 @@ class Translate(TrainingStrategy):
         """``translator.unpaired_stages``, and ``registrator`` where there is something to train."""
         stages = self.translator.unpaired_stages(ctx)
         if not any(p.requires_grad for p in self.registrator.parameters()):
+            if not stages:
+                raise UsageError(
+                    "strategy 'translate': neither the translator nor the registrator learns anything; name a "
+                    "registrator that is trained, such as mcnet"
+                )
             return stages
         registrator = Stage(
             name="registrator",

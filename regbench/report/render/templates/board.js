@@ -41,6 +41,20 @@ function filterable(section, table) {
   apply();
 }
 
+// A box for each column that may be left out; the first `kept`, which hold the result, stay.
+function choosable(section, table, kept) {
+  const boxes = section.querySelector(".columns div");
+  [...table.tHead.rows[0].cells].slice(kept).forEach((head) => {
+    const label = document.createElement("label"), box = document.createElement("input");
+    Object.assign(box, { type: "checkbox", checked: true });
+    box.addEventListener("change", () => {
+      [...table.rows].forEach((row) => { row.cells[head.cellIndex].hidden = !box.checked; });
+    });
+    label.append(box, head.textContent.trim());
+    boxes.append(label);
+  });
+}
+
 function element(name, attributes, text) {
   const made = document.createElementNS(SVG, name);
   Object.entries(attributes).forEach(([key, value]) => made.setAttribute(key, value));
@@ -79,5 +93,6 @@ document.querySelectorAll("section.board").forEach((section) => {
   const table = section.querySelector("table.main");
   sortable(table);
   filterable(section, table);
+  choosable(section, table, 6);
   scatter(section);
 });
