@@ -29,8 +29,11 @@ ORDER = (
     Choice("vismatch:xoftr", "trained across visible and thermal; on no board of ours"),
     Choice("rift2", "RIFT for turned images: 0.45 x identity on VEDAI, 30 % failures"),
 )
-"""Evidence: ``leaderboards/matchers-full.md``; for edge search ``docs/align.md``. ORB, ECC and phase correlation are not
-tried: none is better than doing nothing on OSdataset, and all answer VEDAI worse than RIFT does."""
+"""Evidence: ``leaderboards/matchers-full.md``; for edge search ``docs/align.md``.
+
+ORB, ECC and phase correlation are not tried: none is better than doing nothing on OSdataset, and all answer VEDAI worse
+than RIFT does.
+"""
 
 
 def choices() -> list[Choice]:
