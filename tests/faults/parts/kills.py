@@ -54,7 +54,7 @@ def _runs(forge: Forge, name: str, size: Size) -> Iterator[Line]:
     every = size == "full" and name == "supervised"
     for moment in range(1, moments + 1) if every else _spread(moments, MOMENTS[size]):
         ended = forge.run(*command(name, out), die_at=moment)
-        assert ended.code == -signal.SIGKILL, ended.err
+        assert ended.code in (0, -signal.SIGKILL), ended.err  # fewer checkpoints, fewer moments
         _finish(forge, line, name, out, whole, f"moment {moment} of {moments}")
     yield line
 
