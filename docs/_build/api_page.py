@@ -85,8 +85,17 @@ def _is_of(thing: Any, module: ModuleType) -> bool:
 
 
 def _signature(function: Any) -> str:
-    """The signature without ``self``, and without the quotes of annotations."""
-    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(inspect.signature(function))).replace("(self, ", "(").replace("(self)", "()")
+    """The signature without ``self`` and the quotes of annotations; one argument a line where it is long."""
+    signature = inspect.signature(function)
+    shown = [str(p) for p in signature.parameters.values() if p.name != "self"]
+    if any(p.kind is p.KEYWORD_ONLY for p in signature.parameters.values()):
+        first = next(i for i, p in enumerate(signature.parameters.values()) if p.kind is p.KEYWORD_ONLY)
+        shown.insert(first - ("self" in signature.parameters), "*")
+    back = "" if signature.return_annotation is signature.empty else f" -> {signature.return_annotation}"
+    line = f"({', '.join(shown)}){back}"
+    if len(line) > 88:
+        line = "(\n" + "".join(f"    {argument},\n" for argument in shown) + f"){back}"
+    return re.sub(r"(: )'([^']*)'", r"\1\2", line)
 
 
 def docstring(text: str | None) -> Iterator[str]:

@@ -185,17 +185,14 @@ class Trainer:
         self._save([])
 
     def _alone(self, number: int) -> AbstractContextManager[None]:
-        """Of all runs that share a stage, train alone; wait for another run that trains it.
-
-        A run that stands within the stage goes on with what it has, which the other may not have yet.
-        """
+        """Of all runs that share a stage, train alone; wait for another run that trains it."""
         if self.stage_cache is None or not self.world.first:
             return nullcontext()
-        return self.stage_cache.alone(number, wait=self.state.step == 0)
+        return self.stage_cache.alone(number)
 
     def _restored_from_cache(self, number: int, stage: Stage) -> bool:
         """Whether another run has trained this very stage, whose weights are then loaded."""
-        if self.stage_cache is None or self.state.step:
+        if self.stage_cache is None:
             return False
         seconds = self.world.broadcast_from_first(self.stage_cache.load(number) if self.world.first else None)
         if seconds is None:
@@ -222,8 +219,8 @@ class Trainer:
         """The training loop."""
         not_finite = torch.zeros((), dtype=torch.bool, device=self.sampler.device)
         allocation = StepAllocation(self.sampler.device.type)
-        saved = reported = time.monotonic()
-        reported_step = self.state.step
+        began = saved = reported = time.monotonic()
+        first = reported_step = self.state.step
         if 0 < self.state.step < stage.steps and not self._checked(stage, self.state.step, objectives):
             raise self._interrupted(stage)
         for step in range(self.state.step, stage.steps):
@@ -237,7 +234,8 @@ class Trainer:
             if last or save or stop or done % self.config.log_every == 0:
                 values = self._look(stage, not_finite, logged, reported_step)
                 now = time.monotonic()
-                self._report(number, stage, values, rate=(done - reported_step) / max(now - reported, 1e-9))
+                rate, pace = ((done - s) / max(now - t, 1e-9) for s, t in ((reported_step, reported), (first, began)))
+                self._report(number, stage, values, rate=rate, pace=pace)
                 reported, reported_step = now, done
             if not (last or stop) and not self._checked(stage, done, objectives):
                 stop = True
@@ -327,11 +325,11 @@ class Trainer:
         self._log({"stage": stage.name, "step": self.state.step, **rounded})
         return values
 
-    def _report(self, number: int, stage: Stage, values: Mapping[str, float], *, rate: float) -> None:
-        """Tell a person how far training is; ``rate`` in steps a second."""
+    def _report(self, number: int, stage: Stage, values: Mapping[str, float], *, rate: float, pace: float) -> None:
+        """Tell a person how far training is; ``rate`` of late and ``pace`` in this stage, in steps a second."""
         step = self.state.step
-        # An estimate: later stages are assumed to run at this stage's pace.
-        left = (stage.steps - step + sum(s.steps for s in self.stages[number + 1 :])) / max(rate, 1e-9)
+        # An estimate: later stages are assumed to run at this stage's mean pace.
+        left = (stage.steps - step + sum(s.steps for s in self.stages[number + 1 :])) / max(pace, 1e-9)
         self.reporter.tick(
             Tick(
                 stage=stage.name,
