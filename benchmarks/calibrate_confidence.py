@@ -3,7 +3,7 @@
     python benchmarks/calibrate_confidence.py estimate --data DIR > estimates.jsonl
     python benchmarks/calibrate_confidence.py measure --data DIR --estimates estimates.jsonl | gzip > SAMPLES
     python benchmarks/calibrate_confidence.py fit --samples SAMPLES > regbench/confidence/calibration.py
-    python benchmarks/calibrate_confidence.py report --samples SAMPLES
+    python benchmarks/calibrate_confidence.py report --samples SAMPLES [--plot PNG]
 
 SAMPLES is ``benchmarks/confidence_samples.jsonl.gz``, which holds the measurements the frozen constants came from.
 
@@ -11,7 +11,8 @@ SAMPLES is ``benchmarks/confidence_samples.jsonl.gz``, which holds the measureme
 scale in every second one, and has them registered both ways by every method of ``METHODS``; ``--weights`` adds MCNet
 with published weights. Doing nothing, and truths that were moved by 0.1 to 30 % of the diagonal, stand for networks
 that answer without matches. Every second pair is registered with the target of another place, too: there no answer is
-right. ``fit`` prints the module of constants. ``report`` fits to five sets and judges the sixth, for each of the six.
+right. ``fit`` prints the module of constants. ``report`` fits to five sets and judges the sixth, for each of the six;
+``--plot`` draws its reliability diagram.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from regbench.api.types import Matches
 from regbench.confidence import fitting
 from regbench.confidence.features import measure
 from regbench.confidence.laid import corners_of, moved
+from regbench.report.figures.files import save_figure
+from regbench.report.figures.reliability import reliability_diagram
 from regbench.runs.build import registrator_alone
 from regbench.runs.request import configure
 
@@ -46,7 +49,7 @@ SETS = {
     "diml": ("DIML/*/HR/*/color/*_c.png", "color/", "depth_filled/"),
     "googleearth": ("GoogleEarth/*_input/*.jpg", "_input", "_input"),
 }
-METHODS = ("sift", "orb", "rift", "phase-correlation", "ecc")
+METHODS = ("sift", "orb", "rift", "phase-correlation", "ecc", "edge-search")
 LONGEST = 512
 """Larger images are shrunk to this side first, px."""
 WINDOW = (0.62, 0.8)
@@ -69,15 +72,18 @@ def main() -> None:
     parser.add_argument("verb", choices=("estimate", "measure", "fit", "report"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--weights", type=Path)
+    parser.add_argument("--methods", default=",".join(METHODS), help="that estimate")
     parser.add_argument("--pairs", type=int, default=16, help="of each set")
     parser.add_argument("--first", type=int, default=0, help="number of the first pair of each set")
     parser.add_argument("--estimates", type=Path)
     parser.add_argument("--samples", type=Path)
+    parser.add_argument("--plot", type=Path, help="the reliability diagram of report")
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     if args.verb == "estimate":
-        for line in estimates(args.data, range(args.first, args.first + args.pairs), args.weights):
+        numbers = range(args.first, args.first + args.pairs)
+        for line in estimates(args.data, numbers, args.methods.split(","), args.weights):
             print(json.dumps(line), flush=True)
     elif args.verb == "measure":
         for line in measured(args.data, args.estimates):
@@ -85,6 +91,17 @@ def main() -> None:
     else:
         samples = load(args.samples)
         print(fitting.module(samples) if args.verb == "fit" else fitting.report(samples))
+        if args.plot is not None:
+            draw(samples, args.plot)
+
+
+def draw(samples: list[dict[str, Any]], path: Path) -> None:
+    """Draw the reliability diagram of answers, each judged by the model that was fitted without its set."""
+    answered = [sample for sample in samples if sample["why"] != "no answer"]
+    confidence = fitting.left_out(answered)
+    p = np.array([confidence(sample) for sample in answered])
+    right = np.array([sample["error"] < fitting.RIGHT for sample in answered], np.float64)
+    save_figure(reliability_diagram(p, right, "six sets, each left out in turn"), path)
 
 
 def load(path: Path) -> list[dict[str, Any]]:
@@ -195,9 +212,11 @@ def cut(a: NDArray[np.float32], b: NDArray[np.float32], onto: NDArray[np.float64
     return Case(np.ascontiguousarray(source), np.ascontiguousarray(target), truth / truth[2, 2])
 
 
-def estimates(data: Path, numbers: Iterable[int], weights: Path | None) -> Iterator[dict[str, Any]]:
+def estimates(
+    data: Path, numbers: Iterable[int], names: Iterable[str], weights: Path | None
+) -> Iterator[dict[str, Any]]:
     """What every method answers: set, pair, method, homography, reverse and matches, as lists."""
-    methods = {name: registrator_alone(configure("registrator", name)).eval() for name in METHODS}
+    methods = {name: registrator_alone(configure("registrator", name)).eval() for name in names}
     if weights is not None:
         methods["mcnet"] = registrator_alone(configure("registrator", "mcnet"), weights=weights).eval()
     for name, pair, case in cases(data, numbers):

@@ -199,7 +199,7 @@ class Local:
                     time.sleep(0.1)
         except BaseException:
             for _, process, _ in busy:
-                process.send_signal(signal.SIGINT)
+                process.terminate()
             for _, process, _ in busy:
                 process.wait()
             raise
@@ -241,7 +241,7 @@ class CellJob:
         """Let the cell's process write a checkpoint and end."""
         until = time.monotonic() + self.SECONDS
         if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+            self._process.terminate()
             while self._process.poll() is None and time.monotonic() < until:
                 time.sleep(0.1)
 

@@ -21,13 +21,19 @@ class Choice(NamedTuple):
 
 ORDER = (
     Choice("sift", "exact and fast where modalities look alike, at any scale; fails on 49 % of the VEDAI pairs"),
+    Choice(
+        "edge-search", "no keypoints, a second at any size: radar and depth beside photographs; on no board of ours"
+    ),
     Choice("rift", "the best of the board's matchers: 0.24 x identity on VEDAI, 7.5 % failures; 51 % on OSdataset"),
     Choice("vismatch:minima-roma", "trained across modalities; on no board of ours"),
     Choice("vismatch:xoftr", "trained across visible and thermal; on no board of ours"),
     Choice("rift2", "RIFT for turned images: 0.45 x identity on VEDAI, 30 % failures"),
 )
-"""Evidence: ``leaderboards/matchers-full.md``. ORB, ECC and phase correlation are not tried: none is better than doing
-nothing on OSdataset, and all answer VEDAI worse than RIFT does."""
+"""Evidence: ``leaderboards/matchers-full.md``; for edge search ``docs/align.md``.
+
+ORB, ECC and phase correlation are not tried: none is better than doing nothing on OSdataset, and all answer VEDAI worse
+than RIFT does.
+"""
 
 
 def choices() -> list[Choice]:

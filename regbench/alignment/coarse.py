@@ -13,6 +13,7 @@ from regbench.alignment.tiles import lay, matches_by, overlap
 from regbench.alignment.types import CONFIDENT, Matches, Matrix
 from regbench.confidence.model import Confidence, assess
 from regbench.data.images import free_memory
+from regbench.errors import UsageError
 
 SIDES = ((6.0, 1024), (3.0, 768), (0.0, 512))
 """Memory that is free in GiB, and the longest side of images of working size, px."""
@@ -85,6 +86,9 @@ def find_coarse(method: Method, source: OwnImage, target: OwnImage, side: int, p
         target: the fixed image.
         side: longest side of working images, px.
         prior: source pixels to target pixels as far as they are known, such as from a map.
+
+    Raises:
+        UsageError: the images differ too much in size for the method.
     """
     best: Coarse | None = None
     for a, b, from_source, from_target in _starts(method, source, target, side, prior):
@@ -95,8 +99,16 @@ def find_coarse(method: Method, source: OwnImage, target: OwnImage, side: int, p
             best = coarse
         if confidence.value >= CONFIDENT:
             break
-    assert best is not None
+    if best is None:
+        raise UsageError(
+            f"{method.name} cannot align {_sized(source)} with {_sized(target)}: shown alike, one of them has fewer "
+            f"than {_LEAST_SIDE} px, or they differ more than {_MOST:.0f} times in size; crop or scale one first"
+        )
     return best
+
+
+def _sized(image: OwnImage) -> str:
+    return f"{image.name} ({image.size[1]}x{image.size[0]} px)"
 
 
 def _starts(

@@ -19,7 +19,7 @@ from regbench.data.image_files.refused import Refused
 from regbench.data.image_files.tiff import is_tiff
 from regbench.data.reading import errors_of, read_head, read_image, read_image_and_mask
 from regbench.data.value_ranges import LITTLE, ROBUST, ValueRange, percentiles, range_of
-from regbench.errors import UsageError
+from regbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Given = str | Path | NDArray[Any] | Tensor
 
 Floats = NDArray[np.float32]
+LEAST_SIDE = 16
+"""Shorter sides, in pixels, hold nothing that could be found again."""
 _SAMPLED = 2**22
 """Pixels looked at to find the range of an image."""
 
@@ -83,7 +85,7 @@ class OwnImage:
 
     def with_range(self, record: str | None) -> OwnImage:
         """The same image by another rule or record of values, see :func:`regbench.data.value_ranges.range_of`."""
-        values, how, used = _values(self.pixels, self.chosen, record)
+        values, how, used = _values(self.name, self.pixels, self.chosen, record)
         return replace(self, values=values, how=how, used=used)
 
     def view(self, factor: float, window: Window | None = None) -> View:
@@ -163,7 +165,8 @@ def open_image(
         side: what to call an image without a name.
 
     Raises:
-        DataError: the file is missing, damaged or of a kind that cannot be read.
+        DataError: the file is missing, damaged or of a kind that cannot be read, or the image is smaller than
+            ``LEAST_SIDE`` or without any data.
         UsageError: there are no such bands, or the array is no image.
     """
     if isinstance(given, str | Path):
@@ -172,10 +175,12 @@ def open_image(
         name, georeference = side, None
         pixels, unit = _from_memory(given, side)
         values = values or ("0..1" if unit else None)
+    if min(pixels.size) < LEAST_SIDE:
+        raise DataError(f"{name} is {pixels.size[1]}x{pixels.size[0]} px; at least {LEAST_SIDE} px each way are needed")
     if nodata is not None:
         pixels.nodata = nodata
     chosen, notes = _choose(pixels.bands, bands, name)
-    found, how, used = _values(pixels, chosen, values)
+    found, how, used = _values(name, pixels, chosen, values)
     return OwnImage(name, pixels, chosen, found, how, used, georeference, notes)
 
 
@@ -250,9 +255,11 @@ def _choose(count: int, bands: Sequence[int] | None, name: str) -> tuple[tuple[i
     return used, (f"{name} has {count} bands; {words} are used: choose others by bands (--bands)",)
 
 
-def _values(pixels: Pixels, chosen: tuple[int, ...], record: str | None) -> tuple[ValueRange, str, float]:
+def _values(name: str, pixels: Pixels, chosen: tuple[int, ...], record: str | None) -> tuple[ValueRange, str, float]:
     """The range of an image, how it was found, and how much of it the image uses."""
     seen = _sample(pixels, chosen)
+    if not np.isfinite(seen).any():
+        raise DataError(f"{name} holds no data: every pixel is transparent, NaN or of the value that means no data")
     values, how = range_of(seen, record)
     middle = percentiles([seen], ROBUST)
     used = 0.0 if middle is None else float(np.ptp(np.clip(middle, *values))) / (values.high - values.low)

@@ -60,6 +60,11 @@ class Method:
         """Whether a difference of scale does not matter to it."""
         return self.network.any_scale
 
+    @property
+    def whole(self) -> bool:
+        """Whether it needs all that both images show, so that tiles are not for it."""
+        return self.network.whole
+
     def find(self, source: Floats, target: Floats) -> Found:
         """Estimate the homography of one pair; see :meth:`find_each`."""
         return self.find_each([source], [target])[0]

@@ -46,6 +46,8 @@ class Level(NamedTuple):
 def refine(method: Method, source: OwnImage, target: OwnImage, start: Matrix, first: float) -> Level:
     """Improve a homography from level to level, by the method itself and at last by the shifts of edges.
 
+    A method that needs the whole of both images is not asked again: shifts of edges do it on all levels.
+
     Args:
         method: what estimates.
         source: the moving image.
@@ -58,10 +60,13 @@ def refine(method: Method, source: OwnImage, target: OwnImage, start: Matrix, fi
     """
     found = Level(start, None)
     side, step = (method.patch, 2.0) if method.patch else (TILE, 3.0)
-    levels = factors(source, target, start, first, step)
-    for factor in levels:
-        found = _level(method.find_each, source, target, found, factor, side) or found
-    for factor in levels[-2:]:
+    if method.whole:  # looked at a size below the working one
+        levels = factors(source, target, start, 2 * first, 2.0)
+    else:
+        levels = factors(source, target, start, first, step)
+        for factor in levels:
+            found = _level(method.find_each, source, target, found, factor, side) or found
+    for factor in levels if method.whole else levels[-2:]:
         for _ in range(2):
             polished = _level(shifts, source, target, found, factor, PATCH)
             if polished is None:

@@ -33,7 +33,7 @@ class Registrator(nn.Module, ABC):
             settings do not fit the pairs.
         ``loss(registration, displacement, weight)``: for networks; by default the sequence loss of IHN.
         ``features(image)``: dense features, for strategies that compare them.
-        ``any_size``, ``any_scale``, ``published_keys``: class attributes, described below.
+        ``any_size``, ``any_scale``, ``whole``, ``published_keys``: class attributes, described below.
 
     What must hold:
         Displacements are pixels at the corners TL, TR, BL, BR of the source, x then y: where a corner of the source
@@ -76,6 +76,8 @@ class Registrator(nn.Module, ABC):
     """True for methods that take images of any size as they are (matchers)."""
     any_scale: ClassVar[bool] = False
     """True for methods to which it does not matter that one image shows things several times as large."""
+    whole: ClassVar[bool] = False
+    """True for methods that need all that both images show: tiles of large images are not given to them."""
     published_keys: ClassVar[Sequence[tuple[str, str]]] = ()
     """Renames the keys of a published checkpoint for this class: (regular expression, replacement), in order."""
 

@@ -19,6 +19,7 @@ KINDS = {
     "curves": "cumulative error curves",
     "auc": "AUC@3/5/10/20 as bars with intervals",
     "radar": "AUCs on axes from a centre",
+    "time": "MACE against minutes of training",
     "training": "scores of the deployed modules over training steps",
     "transfer": "zero-shot matrix of one method: trained on x tested on",
 }
@@ -57,6 +58,8 @@ def command(kind: str, runs: tuple[Path, ...], out: Path | None, root: Path | No
         figure = charts.transfer_matrix(load_sections(chosen))
     elif kind == "curves":
         figure = curves.cumulative_error_curves(*load_section(chosen))
+    elif kind == "time":
+        figure = charts.error_against_time(*load_section(chosen))
     else:
         figure = charts.auc_bars(*load_section(chosen))
     save_figure(figure, out)

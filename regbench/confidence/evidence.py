@@ -17,6 +17,7 @@ from torch import Tensor
 
 from regbench.confidence.laid import Laid, Mask
 from regbench.ops.edges import edge_field
+from regbench.ops.masked_correlation import Surfaces, masked_correlation, masked_spectrum
 
 Floats = NDArray[np.float64]
 
@@ -184,25 +185,13 @@ def _correlation(
     Returns:
         Agreement and pixels in common ``(B, 2 reach + 1, 2 reach + 1)``, shift along y then x.
 
-    Source: D. Padfield, Masked object registration in the Fourier domain, IEEE TIP 21 (2012).
+    Source: :mod:`regbench.ops.masked_correlation`.
     """
     size = [cv2.getOptimalDFTSize(n + reach) for n in second.shape[-2:]]
-
-    def spectrum(x: Tensor) -> Tensor:
-        return torch.fft.rfft2(x, s=size)
-
-    power = first.square().sum(1, keepdim=True), second.square().sum(1, keepdim=True)
-    a = spectrum(torch.cat([first, power[0], seen], 1)).conj()
-    b = spectrum(torch.cat([second, power[1], valid], 1))
-    products = torch.stack([(a[:, :2] * b[:, :2]).sum(1), a[:, 2] * b[:, 3], a[:, 3] * b[:, 2], a[:, 3] * b[:, 3]], 1)
-    surfaces = torch.fft.irfft2(products, s=size)
-    if centred:
-        surfaces = surfaces.roll((reach, reach), (-2, -1))
-    surfaces = surfaces[..., : 2 * reach + 1, : 2 * reach + 1]
-    inner, mine, theirs, common = surfaces.unbind(1)
-    norm = (mine.clamp_min(0) * theirs.clamp_min(0)).sqrt()
-    floor = 1e-4 * norm.amax((1, 2), keepdim=True).clamp_min(1e-6)
-    return torch.where(norm > floor, inner / norm.clamp_min(1e-9), 0.0), common.round()
+    surfaces = masked_correlation(masked_spectrum(first, seen, size), masked_spectrum(second, valid, size), size)
+    side = 2 * reach + 1
+    cut = Surfaces(*((x.roll((reach, reach), (-2, -1)) if centred else x)[..., :side, :side] for x in surfaces))
+    return cut.agreement(1e-4), cut.common.round()
 
 
 def _distances(reach: int) -> Floats:

@@ -10,6 +10,7 @@ from regbench.ops.gan import GanKind, discriminator_loss, fake_loss, generator_l
 from regbench.ops.homography_grid import homography_flow, homography_grid
 from regbench.ops.imagenet import imagenet_file, load_imagenet
 from regbench.ops.log_gabor import amplitudes, log_gabor_bank, maximum_index_map, to_grey
+from regbench.ops.masked_correlation import Surfaces, masked_correlation, masked_spectrum
 from regbench.ops.patch_nce import PatchSampler, nce_over_layers, patch_nce
 from regbench.ops.patchgan import PatchGAN, check_patchgan
 from regbench.ops.perceptual import Perceptual, lpips_files, lpips_vgg16, random_features, timm_features, timm_file
@@ -24,6 +25,7 @@ __all__ = [
     "PatchGAN",
     "PatchSampler",
     "Perceptual",
+    "Surfaces",
     "all_pairs_correlation",
     "amplitudes",
     "attention",
@@ -45,6 +47,8 @@ __all__ = [
     "log_gabor_bank",
     "lpips_files",
     "lpips_vgg16",
+    "masked_correlation",
+    "masked_spectrum",
     "maximum_index_map",
     "nce_over_layers",
     "patch_nce",

@@ -10,7 +10,9 @@ NAMES: dict[str, dict[str, str]] = {
         ),
     },
     "regbench-matchers": {
-        "registrator": "ecc lightglue loftr orb phase-correlation redfeat rift rift2 sift superpoint-superglue",
+        "registrator": (
+            "ecc edge-search lightglue loftr orb phase-correlation redfeat rift rift2 sift superpoint-superglue"
+        ),
     },
     "regbench-registrators": {
         "registrator": "cudhn-net dhn dhn-resnet34 identity ihn ihn-lite ihn1 mcnet mcnet4 mhn rhwf rhwf1 scpnet-net",

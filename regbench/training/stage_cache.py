@@ -15,7 +15,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from torch import nn
 from regbench.api.stage import Stage
 from regbench.api.translator import Translator
 from regbench.errors import DataError
-from regbench.locks import HeldError, locked
+from regbench.locks import locked
 from regbench.weights.files import load_modules, module_tensors, read_tensors, write_tensors
 
 _BEYOND_TRAINING = ("ablation", "cli", "evaluation", "report", "testing", "tools")
@@ -67,19 +67,13 @@ class StageCache:
             self.keys.append(hashlib.sha256(chain.encode()).hexdigest()[:20])
 
     @contextmanager
-    def alone(self, number: int, *, wait: bool) -> Iterator[None]:
-        """Hold the lock of stage ``number`` among the runs that share the folder; nothing for one that is not cached.
-
-        Args:
-            number: of the stage.
-            wait: for another run that holds it; else the block runs without the lock.
-        """
+    def alone(self, number: int) -> Iterator[None]:
+        """Hold the lock of stage ``number``, once no other run holds it; nothing for a stage that is not cached."""
         with ExitStack() as held:
             if number < len(self.keys):
                 self.folder.mkdir(parents=True, exist_ok=True)
-                with suppress(HeldError):
-                    lock = self.folder / f"{self.keys[number]}.lock"
-                    held.enter_context(locked(lock, wait=wait, work="trains the same stage"))
+                lock = self.folder / f"{self.keys[number]}.lock"
+                held.enter_context(locked(lock, wait=True, work="trains the same stage"))
             yield
 
     def load(self, number: int) -> float | None:

@@ -185,17 +185,14 @@ class Trainer:
         self._save([])
 
     def _alone(self, number: int) -> AbstractContextManager[None]:
-        """Of all runs that share a stage, train alone; wait for another run that trains it.
-
-        A run that stands within the stage goes on with what it has, which the other may not have yet.
-        """
+        """Of all runs that share a stage, train alone; wait for another run that trains it."""
         if self.stage_cache is None or not self.world.first:
             return nullcontext()
-        return self.stage_cache.alone(number, wait=self.state.step == 0)
+        return self.stage_cache.alone(number)
 
     def _restored_from_cache(self, number: int, stage: Stage) -> bool:
         """Whether another run has trained this very stage, whose weights are then loaded."""
-        if self.stage_cache is None or self.state.step:
+        if self.stage_cache is None:
             return False
         seconds = self.world.broadcast_from_first(self.stage_cache.load(number) if self.world.first else None)
         if seconds is None:

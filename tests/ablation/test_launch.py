@@ -15,7 +15,7 @@ import pytest
 
 from regbench.ablation import launch
 from regbench.ablation.cells import Cell, read_record, recorded_run
-from regbench.ablation.launch import CellJob, Cluster, finish_cell, start_cell
+from regbench.ablation.launch import CellJob, Cluster, Local, finish_cell, start_cell
 from regbench.ablation.recipe import RecipeRow
 from regbench.errors import UsageError
 from regbench.results.layout import CELL_LOG, CELL_RECORD, CONFIG, RESULT
@@ -100,7 +100,8 @@ import pathlib, signal, sys, time
 def stop(*_):
     pathlib.Path("checkpoint").write_text("whole")
     sys.exit(1)
-signal.signal(signal.SIGINT, stop)
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background, whose processes inherit it
+signal.signal(signal.SIGTERM, stop)
 pathlib.Path("started").touch()
 time.sleep(60)
 """
@@ -125,6 +126,25 @@ def test_a_job_that_is_preempted_ends_its_cell_with_a_checkpoint_and_is_queued_a
     assert isinstance(again.function, CellJob)
     assert (again.args, again.kwargs) == ((CELL, tmp_path, None), {})
     pickle.dumps(again.function)  # it goes to another machine
+
+
+def test_cells_end_with_an_ablation_that_is_stopped(tmp_path, monkeypatch):
+    """Its slots are asked for one by one, so that the second cell is where it is stopped."""
+    processes = []
+
+    def started(*_):
+        if processes:
+            while not (tmp_path / "started").is_file():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        processes.append(subprocess.Popen([sys.executable, "-c", CHECKPOINTS_WHEN_STOPPED], cwd=tmp_path))
+        return processes[0]
+
+    monkeypatch.setattr(launch, "start_cell", started)
+    with pytest.raises(KeyboardInterrupt):
+        Local(2).run([CELL, CELL], tmp_path, lambda _: None)
+    assert processes[0].returncode == 1
+    assert (tmp_path / "checkpoint").read_text() == "whole"
 
 
 def test_a_cluster_is_told_how_long_a_job_may_take(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import regbench
 from regbench.alignment import aligner
 from regbench.alignment.images import open_image
 from regbench.alignment.methods import method_of
@@ -256,3 +257,29 @@ def test_cases_from_outside(shared_data):
     skew = cases / "register-16bit-skew"
     stored = cv2.imread(str(skew / "a16.png"), cv2.IMREAD_UNCHANGED)
     assert load(skew / "a16.png", "0..255 of uint8").mean() == pytest.approx(stored.mean() / 65535, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.full((40, 50), np.nan, np.float32), "holds no data"),
+        (np.zeros((40, 50, 4), np.uint8), "holds no data"),
+        (np.zeros((3, 50), np.uint8), "is 50x3 px; at least 16 px"),
+        (np.zeros((1, 1), np.uint8), "is 1x1 px; at least 16 px"),
+    ],
+)
+def test_an_image_without_anything_to_find(image, says, tmp_path, scene):
+    cv2.imwrite(str(tmp_path / "a.png"), scene[0])
+    name = f"b.{'tif' if image.dtype == np.float32 else 'png'}"
+    cv2.imwrite(str(tmp_path / name), image)
+    found = CliRunner().invoke(command, [str(tmp_path / "a.png"), str(tmp_path / name)], standalone_mode=False)
+    assert isinstance(found.exception, DataError)
+    assert name in str(found.exception)
+    assert says in str(found.exception)
+
+
+@pytest.mark.parametrize("method", ["rift", "identity"])
+def test_images_that_cannot_be_shown_alike(method):
+    strip = np.tile(np.arange(4000, dtype=np.uint8), (80, 1))
+    with pytest.raises(UsageError, match=r"cannot align source .4000x80 px. with target .500x500 px."):
+        regbench.align(strip, np.tile(strip[:50, :500], (10, 1)), method)

@@ -23,7 +23,9 @@ def main() -> int:
     for name in given.parts or known:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"faults-{name}-") as folder:
-            lines += known[name]("small" if given.small else "full", Path(folder))
+            for line in known[name]("small" if given.small else "full", Path(folder)):
+                lines.append(line)
+                print(*in_words([line]), sep="\n", file=sys.stderr, flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     for text in in_words(lines):
         print(text)

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +54,28 @@ class Ended:
         return lines[-1] if lines else ""
 
 
+@cache
+def _server() -> subprocess.Popen[str]:
+    """The process that forks; it ends with this one."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.processes"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TREE, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
 class Forge:
-    """Starts commands, one at a time."""
+    """Starts commands, one at a time, in a folder that holds their packs and what they say."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "REGBENCH_DATA": str(folder / "packs")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.processes"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TREE, env=environment,
-        )  # fmt: skip
+        self._running = False
 
     def __enter__(self) -> Forge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+        if self._running:  # whoever is next shall not read its code
+            self.wait()
 
     def start(self, *arguments: object, environment: Mapping[str, str] | None = None, **fault: Any) -> int:
         """Start ``regbench ARGUMENTS``; gives the number of its process.
@@ -79,14 +85,17 @@ class Forge:
             environment: beside that of this process.
             fault: see :func:`_break`.
         """
-        request = {"argv": [str(a) for a in arguments], "env": dict(environment or {}), "fault": fault}
+        variables = {"REGBENCH_DATA": str(self.folder / "packs"), **(environment or {})}
+        request: dict[str, Any] = {"argv": [str(a) for a in arguments], "env": variables, "fault": fault}
         request |= {"cwd": str(self.folder), "out": str(self.folder / "out.txt"), "err": str(self.folder / "err.txt")}
         self._send(request)
+        self._running = True
         return int(self._line())
 
     def wait(self) -> Ended:
         """Wait for the command that was started last."""
         code = int(self._line())
+        self._running = False
         return Ended(code, *((self.folder / f"{name}.txt").read_text(errors="replace") for name in ("out", "err")))
 
     def run(self, *arguments: object, environment: Mapping[str, str] | None = None, **fault: Any) -> Ended:
@@ -103,19 +112,21 @@ class Forge:
     ) -> Ended:
         """Start a command and send it a signal after some seconds, if it still runs."""
         process = self.start(*arguments, environment=environment)
-        time.sleep(after)
+        select.select([_server().stdout], [], [], after)  # it has something to say once the command has ended
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
         return self.wait()
 
     def _send(self, request: Mapping[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
+        given = _server().stdin
+        assert given is not None
+        given.write(json.dumps(request) + "\n")
+        given.flush()
 
     def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline()
+        said = _server().stdout
+        assert said is not None
+        return said.readline()
 
 
 def _break(die_at: int = 0, full_at: int = 0, largest_file: int = 0, count: str = "") -> None:

@@ -16,13 +16,15 @@ from regbench.weights.files import read_tensors
 DATA = ["--set", "dataset.train=6", "--set", "dataset.test=6", "--set", "dataset.size=112"]
 SHORT = ["--set", "strategy.steps=6", "--set", "strategy.batch=4"]
 EVERY_STEP = ["--set", "run.checkpoint_seconds=0"]
+_COLREG = ["run", "--registrator", "dhn", "--strategy", "colreg", "--set", "strategy.rounds=1",
+           *(word for part in ("self", "student", "refine") for word in ("--set", f"strategy.{part}_steps=2")),
+           "--set", "translator.steps=3", *EVERY_STEP]  # fmt: skip
 COMMANDS: dict[str, list[str]] = {
-    "supervised": ["run", "--registrator", "mcnet", "--strategy", "supervised", *SHORT, *EVERY_STEP],
-    "colreg": ["run", "--registrator", "mcnet", "--strategy", "colreg", "--translator", "mimgcd", *EVERY_STEP],
+    "supervised": ["run", "--registrator", "dhn", "--strategy", "supervised", *SHORT, *EVERY_STEP],
+    "colreg": [*_COLREG, "--translator", "mimgcd", "--set", "translator.base=8"],
     "sshnet": ["run", "--registrator", "mcnet", "--strategy", "sshnet", "--translator", "unet", *SHORT, *EVERY_STEP],
     "cudhn": ["run", "--registrator", "mcnet", "--strategy", "cudhn", *SHORT, *EVERY_STEP],
-    "cut": ["run", "--registrator", "mcnet", "--strategy", "colreg", "--translator", "cut",
-            "--set", "strategy.rounds=1", *EVERY_STEP],
+    "cut": [*_COLREG, "--translator", "cut", "--set", "translator.width=4"],
     "judged": ["evaluate", "--registrator", "sift"],
 }  # fmt: skip
 

@@ -52,6 +52,18 @@ def test_bars_are_as_high_as_the_scores(section):
     assert heights == pytest.approx([supervised.pair_scores[m].mean() for m in charts.AUCS])
 
 
+def test_points_stand_at_the_error_and_the_minutes_of_their_rows(section):
+    section, rows = section
+    (axes,) = charts.error_against_time(section, rows).axes
+    points = {bars.get_label(): bars.lines[0].get_xydata()[0] for bars in axes.containers}
+    assert "identity" not in points
+    (row,) = [row for row in rows if row.identity.strategy and row.identity.strategy.name == "supervised"]
+    pairs = row.finished[0].pairs
+    minutes, ratio = points["mcnet × supervised"]
+    assert minutes == pytest.approx(row.finished[0].result.training["seconds"] / 60)
+    assert ratio == pytest.approx(row.pair_scores["mace"].mean() / pairs.identity_error.mean())
+
+
 def transfer_runs(folder, names, **changes):
     """A method trained on each data set and tested on each, the farther the worse."""
     for i, trained in enumerate(names):

@@ -30,7 +30,7 @@ def shim() -> Path:
     return built
 
 
-def outcomes(*works: dict[str, Any], timeout: float = 600) -> list[dict[str, Any]]:
+def outcomes(*works: dict[str, Any], timeout: float = 3600) -> list[dict[str, Any]]:
     """Run combinations, one after the other in one process; see :class:`tests.simulated_device.work.Work`."""
     environment = {
         **os.environ,

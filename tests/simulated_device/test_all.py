@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from regbench.plugins.registry import registry
@@ -41,13 +43,27 @@ def alone(translator: str) -> bool:
     return "unpaired_training" in registry().get("translator", translator).provides
 
 
-def check(outcome: dict) -> None:
-    assert "error" not in outcome, outcome["error"] + outcome.get("stderr", "")
-    for name, facts in outcome["stages"].items():
-        if name != "judged":
-            assert not facts["waits"], (name, facts["waits"])
-            assert not facts["copies"], (name, facts["copies"])
-            assert not facts["pageable"], (name, facts["pageable"])
+KINDS = ("waits", "copies", "pageable")
+
+
+@pytest.fixture
+def check(counted):
+    """Runs a combination and holds that no stage's step waits for the device; what the stages did."""
+
+    def run(**work: Any) -> dict[str, Any]:
+        (outcome,) = outcomes(work)
+        assert "error" not in outcome, outcome["error"] + outcome.get("stderr", "")
+        stages: dict[str, Any] = outcome["stages"]
+        named = " ".join(str(value) for key, value in work.items() if key != "batch" and value)
+        for name, facts in stages.items():
+            counted.append((named, name, *(sum(facts[kind].values()) for kind in KINDS), facts["launches"]))
+        for name, facts in stages.items():
+            if name != "judged":
+                for kind in KINDS:
+                    assert not facts[kind], (name, facts[kind])
+        return stages
+
+    return run
 
 
 LAUNCHES = {
@@ -59,42 +75,34 @@ LAUNCHES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("registrator", LAUNCHES)
-def test_launches_of_a_published_network(registrator):
-    (outcome,) = outcomes({"strategy": "supervised", "registrator": registrator, "published": True, "batch": 1})
-    check(outcome)
-    facts = outcome["stages"]["supervised"]
+def test_launches_of_a_published_network(registrator, check):
+    facts = check(strategy="supervised", registrator=registrator, published=True, batch=1)["supervised"]
     assert 0 < facts["launches"] <= LAUNCHES[registrator], facts["by_operator"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("strategy", named("strategy"))
-def test_strategy(strategy, precision):
+def test_strategy(strategy, precision, check):
     registrator, translator = PARTNERS[strategy]
-    (outcome,) = outcomes(
-        {"strategy": strategy, "registrator": registrator, "translator": translator, "precision": precision}
-    )
-    check(outcome)
+    check(strategy=strategy, registrator=registrator, translator=translator, precision=precision)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("translator", [name for name in named("translator") if alone(name)])
-def test_translator(translator):
-    (outcome,) = outcomes({"strategy": "translate", "registrator": "mcnet", "translator": translator})
-    check(outcome)
+def test_translator(translator, check):
+    check(strategy="translate", registrator="mcnet", translator=translator)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("registrator", [name for name in named("registrator") if trainable(name)])
-def test_registrator(registrator):
-    (outcome,) = outcomes({"strategy": "supervised", "registrator": registrator})
-    check(outcome)
+def test_registrator(registrator, check):
+    check(strategy="supervised", registrator=registrator)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("matcher", [name for name in named("registrator") if not trainable(name)])
-def test_matcher_is_evaluated(matcher):
+def test_matcher_is_evaluated(matcher, check):
     if matcher in ABSENT:
         pytest.skip("its published weights are not here")
-    (outcome,) = outcomes({"registrator": matcher})
-    check(outcome)
+    check(registrator=matcher)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
+import signal
 import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from regbench import ComponentConfig, Objective, Stage, Translator
+from regbench.errors import InterruptedRun
 from regbench.locks import HeldError
 from regbench.testing.parts import INFO
 from regbench.training.stage_cache import StageCache, code_hash
+from tests.training import toy_run as toy
 
 
 class Mine(Translator):
@@ -97,7 +102,7 @@ def test_of_runs_that_start_together_one_trains(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", told)
 
     def run(name: str, meanwhile: threading.Event | None) -> None:
-        with shared.alone(0, wait=True):
+        with shared.alone(0):
             entered.set()
             if shared.load(0) is None:
                 if meanwhile is not None:
@@ -114,12 +119,41 @@ def test_of_runs_that_start_together_one_trains(tmp_path, monkeypatch):
     assert "waiting for another process that trains the same stage" in told.getvalue()
 
 
-def test_who_does_not_want_to_wait_goes_on(tmp_path):
-    shared = cache(tmp_path)
-    with shared.alone(0, wait=True), shared.alone(0, wait=False):
-        pass
+def toy_run(folder: Path, shared: Path, after=None) -> tuple[dict[str, nn.Module], list[dict]]:
+    """Twelve steps of a translator, as one of several runs that share them; its modules and its log."""
+    modules = {"translator": Mine()}
+
+    def loss(batch, _):
+        return {"loss": (modules["translator"].layer.weight.sum() - batch.pair.target.mean()) ** 2}
+
+    objective = Objective(("translator",), loss, toy.SGD, lambda step: 0.01, after=after)
+    stage = Stage("mine", 12, 8, ("pair",), (objective,), modules)
+    stage_cache = StageCache(shared, {"seed": 0}, FIRST, [stage], modules)
+    toy.trainer(folder, modules, stages=(stage,), seconds=1e9, stage_cache=stage_cache).fit()
+    return modules, [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_an_interrupted_run_takes_over_what_another_trained_meanwhile(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InterruptedRun, match="stage mine at step 1"):
+        toy_run(tmp_path / "first", tmp_path, after=lambda: signal.raise_signal(signal.SIGTERM))
+    trained, log = toy_run(tmp_path / "second", tmp_path)
+    assert [entry["step"] for entry in log] == list(range(1, 13))
+    resumed, log = toy_run(tmp_path / "first", tmp_path)
+    assert [entry["step"] for entry in log] == [1, 12]
+    assert log[-1]["taken_over"]
+    assert torch.equal(resumed["translator"].layer.weight, trained["translator"].layer.weight)
+
+
+def test_an_interrupted_run_goes_on_where_no_other_began(tmp_path):
+    (tmp_path / "first").mkdir()
+    with pytest.raises(InterruptedRun):
+        toy_run(tmp_path / "first", tmp_path, after=lambda: signal.raise_signal(signal.SIGTERM))
+    _, log = toy_run(tmp_path / "first", tmp_path)
+    assert [entry["step"] for entry in log] == list(range(1, 13))
 
 
 def test_an_error_within_is_no_lock_that_is_held(tmp_path):
-    with pytest.raises(HeldError, match="mine"), cache(tmp_path).alone(0, wait=True):
+    with pytest.raises(HeldError, match="mine"), cache(tmp_path).alone(0):
         raise HeldError("mine")

@@ -1,4 +1,4 @@
-"""Charts of scores: AUCs as bars or radar, and the zero-shot transfer matrix."""
+"""Charts of scores: AUCs as bars or radar, error against training time, and the zero-shot transfer matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from regbench.errors import UsageError
 from regbench.report.board import BoardRow, Section
-from regbench.report.figures.style import add_legend, figure_with_axes, label, line_style
+from regbench.report.figures.style import COLOURS, add_legend, figure_with_axes, label, line_style
 from regbench.report.ranking import rank_rows
 from regbench.report.statements import title
 
@@ -30,6 +30,31 @@ def auc_bars(section: Section, rows: Sequence[BoardRow]) -> Figure:
         axes.bar(positions, values, width, yerr=extents, error_kw={"elinewidth": 0.8}, **style)
     axes.set_xticks(range(len(AUCS)), [m.upper() for m in AUCS])
     axes.set(ylabel="%, with 95 % intervals over test images", ylim=(0, 100))
+    add_legend(figure)
+    return figure
+
+
+def error_against_time(section: Section, rows: Sequence[BoardRow]) -> Figure:
+    """MACE over identity's against minutes of training, with 95 % intervals over test images.
+
+    Minutes are the mean over seeds. What needs no training stands at zero; identity is
+    the line at 1.
+    """
+    figure, axes = figure_with_axes(title(section))
+    axes.axhline(1.0, color="0.5", linewidth=0.8, zorder=0)
+    drawn = [ranked for ranked in rank_rows(rows).finished if ranked.row.identity.component_names != ["identity"]]
+    for number, ranked in enumerate(drawn):
+        low, high = ranked.ratio_interval or (ranked.ratio, ranked.ratio)
+        axes.errorbar(
+            (ranked.row.mean_over_runs("training", "seconds") or 0.0) / 60,
+            ranked.ratio,
+            [[max(0.0, ranked.ratio - low)], [max(0.0, high - ranked.ratio)]],
+            color=line_style(number)[0],
+            marker="osD^v"[number // len(COLOURS) % 5],
+            capsize=2,
+            label=label(str(ranked.names)),
+        )
+    axes.set(xlabel="minutes of training", ylabel="MACE, × identity", ylim=(0, None))
     add_legend(figure)
     return figure
 

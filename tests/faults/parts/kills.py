@@ -16,8 +16,8 @@ from tests.faults.runs import COMMANDS, command, difference, run_in
 from tests.faults.table import Line, Size
 
 KINDS = {"small": ["supervised"], "full": list(COMMANDS)}
-INSTANTS = {"small": 2, "full": 12}
-MOMENTS = {"small": 2, "full": 12}
+INSTANTS = {"small": 1, "full": 12}
+MOMENTS = {"small": 1, "full": 12}
 """Of the writes of a run; all of them for the first command of the full size."""
 
 
@@ -75,7 +75,8 @@ def _finish(forge: Forge, line: Line, name: str, out: Path, whole: Path, what: s
 def _packs(forge: Forge, size: Size) -> Line:
     """A preparation, killed again and again."""
     line = Line("SIGKILL in datasets prepare")
-    words = ["datasets", "prepare", "synthetic", "--set", "train=60", "--set", "test=20", "--set", "size=128"]
+    images = 60 if size == "full" else 20
+    words = ["datasets", "prepare", "synthetic", "--set", f"train={images}", "--set", "test=20", "--set", "size=128"]
 
     def packs(name: str) -> dict[str, str]:
         return {"REGBENCH_DATA": str(forge.folder / name)}
@@ -84,7 +85,7 @@ def _packs(forge: Forge, size: Size) -> Line:
     assert forge.run(*words, environment=packs("undisturbed")).code == 0
     seconds = time.monotonic() - began
     (whole,) = (forge.folder / "undisturbed").glob("*.h5")
-    for n, after in enumerate(instants(3 if size == "small" else 36, seconds, 5)):
+    for n, after in enumerate(instants(3 if size == "small" else 36, seconds, 5)):  # three kills of one preparation
         ended = forge.run_and_kill(after, *words, environment=packs("disturbed"))
         line.count(ended.code in (0, -signal.SIGKILL), f"after {after:.2f} s: {ended.last}")
         if n % 3 == 2:
@@ -107,7 +108,7 @@ def _boards(forge: Forge, size: Size) -> Line:
         assert forge.run(*words, "--root", root).code == 0
     page = (root / "b.md").read_bytes()
     for words in steps:
-        for moment in itertools.count(1, 1 if size == "full" else 4):
+        for moment in itertools.count(1, 1 if size == "full" else 6):
             kept = forge.folder / "kept"
             shutil.rmtree(kept, ignore_errors=True)
             shutil.copytree(root, kept)
@@ -135,7 +136,7 @@ def _signals(forge: Forge, size: Size) -> Iterator[Line]:
     forge.run(*command("supervised", folder / "timed"))
     seconds = time.monotonic() - began
     for number, environment, code in wishes if size == "full" else wishes[1:2]:
-        for after in instants(INSTANTS[size] // 2, seconds, number):
+        for after in instants(max(1, INSTANTS[size] // 2), seconds, number):
             out = folder / "signalled"
             words = command("supervised", out)
             ended = forge.run_and_kill(0.05 + after, *words, number=number, environment=environment)

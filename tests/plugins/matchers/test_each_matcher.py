@@ -9,6 +9,7 @@ import torch
 
 from regbench import PairInfo, geometry
 from regbench_matchers.ecc import ECC, ECCConfig
+from regbench_matchers.edge_search import EdgeSearch, EdgeSearchConfig
 from regbench_matchers.orb import ORB, ORBConfig
 from regbench_matchers.phase_correlation import PhaseCorrelation, PhaseCorrelationConfig
 from regbench_matchers.rift import RIFT, RIFTConfig
@@ -17,6 +18,7 @@ from tests.plugins.matchers.scenes import batch_of, nothing, pair, similarity, s
 # What each can undo: corners moved by so many pixels of 128 at random, or a similarity.
 MADE = {
     "orb": (ORB(ORBConfig(), PairInfo()), 16),
+    "edge-search": (EdgeSearch(EdgeSearchConfig(), PairInfo()), 16),
     "ecc": (ECC(ECCConfig(), PairInfo()), 6),
     "phase-correlation": (PhaseCorrelation(PhaseCorrelationConfig(), PairInfo()), None),
     "rift": (RIFT(RIFTConfig(), PairInfo()), 16),
@@ -117,6 +119,7 @@ def test_settings_out_of_range_are_refused():
         (ORBConfig, {"features": 0}), (ORBConfig, {"ratio": 1.1}), (ORBConfig, {"contrast": 0}),
         (ECCConfig, {"levels": 0}), (ECCConfig, {"blur": 4}), (ECCConfig, {"correlation": 1.0}),
         (PhaseCorrelationConfig, {"angles": 3}), (PhaseCorrelationConfig, {"max_scale": 1.0}),
+        (EdgeSearchConfig, {"scale": 0.5}), (EdgeSearchConfig, {"rotation_step": 0}),
         (RIFTConfig, {"patches": ()}), (RIFTConfig, {"patches": (5,)}), (RIFTConfig, {"moment": "mean"}),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -16,6 +16,12 @@ def register_registrators(register: Register) -> None:
         paper="Evangelidis and Psarakis, PAMI 2008",
     )
     register(
+        "edge-search",
+        "regbench_matchers.edge_search:EdgeSearch",
+        summary="dense search over edge orientations, no keypoints; for radar and depth beside photographs",
+        paper="none; features after CFOG (Ye et al., TGRS 2019)",
+    )
+    register(
         "lightglue",
         "regbench_matchers.lightglue:LightGlue",
         summary="LightGlue on DISK, ALIKED, SuperPoint or SIFT keypoints (kornia; weights to be fetched)",
