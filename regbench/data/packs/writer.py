@@ -31,6 +31,7 @@ from regbench.errors import DataError
 
 _DISK = (OSError, RuntimeError)  # HDF5 raises either when a disk fails
 _CHECKPOINT = 64  # pairs between two moments a killed run can resume from
+_STRUCTURE, _OF_A_PAIR = 2**16, 256  # bytes of a pack without its images, at most: HDF5 crashes where these do not fit
 _GREY = "grey"  # what an array is called while it is widened to three channels
 
 Keys = Mapping[Split, Sequence[str]]
@@ -167,6 +168,7 @@ class _Writer:
             file.close()
         journal.begin()
         file = h5py.File(path, "w")
+        _reserve(file, _STRUCTURE + _OF_A_PAIR * sum(map(len, keys.values())))
         file.attrs.update(head)
         for split in SPLITS:
             n = len(keys[split])

@@ -86,8 +86,8 @@ def _packs(forge: Forge, size: Size) -> Line:
     (whole,) = (forge.folder / "a").glob("*.h5")
     writes = int(count.read_text().split()[1])
     tries = [{"full_at": n} for n in range(1, writes + 1)]
-    tries += [{"largest_file": limit} for limit in (60, 3000, 100_000, 1_000_000)]
-    for fault in tries if size == "full" else tries[1:2]:
+    tries += [{"largest_file": limit} for limit in (1000, 3000, 100_000, 1_000_000)]
+    for fault in tries if size == "full" else (tries[1], {"largest_file": 3000}):
         environment = {"REGBENCH_DATA": str(forge.folder / "b")}
         ended = forge.run(*words, environment=environment, **fault)
         told = any(text in ended.err for text in SAYS) or ended.code == 0
