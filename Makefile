@@ -30,7 +30,8 @@ demo: $(STAMP)
 	$(REGBENCH) leaderboard build --root runs/boards
 	$(REGBENCH) leaderboard html --root runs/boards --out runs/boards demo
 	$(REGBENCH) leaderboard html --out runs/boards campaign
-	@echo "Open runs/boards/demo.html. The same as text: runs/boards/demo.md"
+	$(REGBENCH) report runs/demo/*
+	@echo "Open runs/boards/demo.html; each run has a page of its own, runs/demo/RUN/report.html"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

@@ -16,7 +16,7 @@ from regbench.alignment.georeference import prior_homography
 from regbench.alignment.images import OwnImage, open_image
 from regbench.alignment.methods import Method, method_of
 from regbench.alignment.pyramid import refine
-from regbench.alignment.types import CONFIDENT, Alignment, Attempt, Matrix
+from regbench.alignment.types import CONFIDENT, SURE, Alignment, Attempt, Matrix
 from regbench.confidence.model import assess
 from regbench.errors import RegbenchError, UsageError
 
@@ -30,7 +30,8 @@ class Aligner:
     """Methods ready to align many pairs; made by :func:`load`.
 
     Args:
-        methods: what to try in order until one is confident: why it stands there, and how to load it.
+        methods: what to try in order until one is sure, or one more than until one is confident: name, why it stands
+            there, and how to load it.
         max_side: longest side of images at working size, px.
     """
 
@@ -60,6 +61,7 @@ class Aligner:
         best: Alignment | None = None
         tried: list[Attempt] = []
         for name, why, make in self._methods:
+            trusted = best is not None and best.ok and best.confidence >= CONFIDENT
             start = time.perf_counter()
             try:
                 method = self._loaded.get(name) or self._loaded.setdefault(name, make())
@@ -72,7 +74,7 @@ class Aligner:
             tried.append(Attempt(method.name, found.ok, found.confidence, time.perf_counter() - start, why))
             if best is None or (found.ok, found.confidence) > (best.ok, best.confidence):
                 best = found
-            if best.ok and best.confidence >= CONFIDENT:
+            if trusted or (best.ok and best.confidence >= SURE):
                 break
         if best is None:
             raise RegbenchError(f"no method could be used: {'; '.join(f'{a.method}: {a.why}' for a in tried)}")
@@ -182,7 +184,8 @@ def align(
     Args:
         source: a file, an array ``(H, W)`` or ``(H, W, C)``, or a tensor ``(C, H, W)`` in [0, 1].
         target: likewise.
-        method: ``auto`` tries several until one is confident; or see :func:`load`.
+        method: ``auto`` tries several until one is sure, and one more where one is merely confident; or see
+            :func:`load`.
         weights: as for :func:`load`.
         max_side: as for :func:`load`.
         device: as for :func:`load`.

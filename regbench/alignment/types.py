@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Matrix = NDArray[np.float64]
 """``(3, 3)``, source pixels to target pixels, H[2, 2] = 1."""
 CONFIDENT = 0.5
-"""Confidence from which an answer is taken without looking further."""
+"""Confidence from which an answer is trusted."""
+SURE = 0.99
+"""Confidence below which ``auto`` asks one more method after a confident one."""
 
 
 @dataclass(frozen=True)

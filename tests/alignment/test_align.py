@@ -1,6 +1,7 @@
 """Pairs of a rendered scene with a known homography: found, refined, warped, drawn, and not claimed where not found."""
 
 import json
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -175,6 +176,25 @@ def test_a_broken_method_does_not_stop_auto(monkeypatch, pair):
     assert found.ok
     assert not found.tried[0].ok
     assert "has no weights" in found.tried[0].why
+
+
+@pytest.mark.parametrize(
+    ("confidences", "tried", "answer"),
+    [
+        ([0.995, 0.999], 1, 0),  # sure
+        ([0.9, 0.6, 0.999], 2, 0),  # confident: one more, which is worse
+        ([0.9, 0.95, 0.999], 2, 1),  # one more, which is better
+        ([0.2, 0.4, 0.7, 0.6, 0.999], 4, 2),
+        ([0.2, 0.1], 2, 0),
+    ],
+)
+def test_auto_asks_one_more_where_an_answer_is_confident_but_not_sure(monkeypatch, pair, confidences, tried, answer):
+    made = [regbench.Alignment(np.eye(3), True, c, {}, str(i)) for i, c in enumerate(confidences)]
+    monkeypatch.setattr(aligner.Aligner, "_by", lambda self, method, *_: made[int(method.name)])
+    methods = [(str(i), "", lambda i=i: SimpleNamespace(name=str(i))) for i in range(len(made))]
+    found = aligner.Aligner(methods, 512).align(*pair)
+    assert len(found.tried) == tried
+    assert found.method == str(answer)
 
 
 def test_many_pairs(pair, found):

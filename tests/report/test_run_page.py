@@ -58,6 +58,14 @@ def test_the_verb_writes_it_beside_the_run(run):
     assert (run / "report.html").read_text() == run_page(run)
 
 
+def test_several_runs_are_several_pages(run, tmp_path):
+    other = tmp_path / "runs" / save_run(tmp_path / "runs", identity_of("dhn"), pairs_of(0.5, 0)).run_id
+    assert CliRunner().invoke(report, [str(run), str(other)]).exit_code == 0
+    assert "dhn" in (other / "report.html").read_text()
+    with pytest.raises(UsageError, match="is one file, and these are 2 runs"):
+        CliRunner().invoke(report, [str(run), str(other), "--out", str(tmp_path / "x.html")], catch_exceptions=False)
+
+
 def test_runs_are_records(run):
     (row,) = records(run.parent)
     assert row["strategy"] == "colreg"
