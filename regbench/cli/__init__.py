@@ -1,6 +1,6 @@
 """The command line: one module for each verb, imported when the verb is called.
 
-Modules with a leading underscore hold what verbs share. ``regbench --help`` imports neither torch nor pydantic.
+``_shared`` holds what verbs share. ``regbench --help`` imports neither torch nor pydantic.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from regbench import __version__, interrupts
-from regbench.cli._output import echo, stdout_for_json
+from regbench.cli._shared.output import echo, stdout_for_json
 from regbench.disk import in_words
 from regbench.distributed.rank import this_rank
 from regbench.errors import InterruptedRun, PluginError, RegbenchError, UsageError

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from regbench.cli._options import Named, PathType, RecipeType, named_values, whole_numbers
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import Named, PathType, RecipeType, named_values, whole_numbers
+from regbench.cli._shared.output import echo, echo_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import Named, RunType, WeightsType, data_options, whole_numbers
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import Named, RunType, WeightsType, data_options, whole_numbers
+from regbench.cli._shared.output import echo, echo_json
 
 
 @click.command("bench")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import PathType, RunType, dataset_settings
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import PathType, RunType, dataset_settings
+from regbench.cli._shared.output import echo, echo_json
 
 
 @click.command("compare")

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.output import echo, echo_json
 
 
 @click.command("doctor")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import Named, RunType, WeightsType, run_options
+from regbench.cli._shared.options import Named, RunType, WeightsType, run_options
 
 
 @click.command("evaluate")
@@ -37,7 +37,7 @@ def command(
     regbench evaluate --registrator mcnet --weights mcnet.safetensors --dataset mscoco --root mscoco2017
     regbench evaluate --run runs/supervised-mcnet-synthetic-0123456789ab --dataset vedai --root VEDAI
     """
-    from regbench.cli._show import print_result
+    from regbench.cli._shared.show import print_result
     from regbench.data.stats import range_warnings
     from regbench.errors import UsageError
     from regbench.results.layout import RESULT

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import PathType, dataset_settings, finished_runs
-from regbench.cli._output import echo
+from regbench.cli._shared.options import PathType, dataset_settings, finished_runs
+from regbench.cli._shared.output import echo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import PathType, finished_runs
-from regbench.cli._output import echo
+from regbench.cli._shared.options import PathType, finished_runs
+from regbench.cli._shared.output import echo
 
 _root = click.option(
     "--root",
@@ -84,7 +84,7 @@ def verify(
 
     A run whose weights give other estimates is named, and nothing is marked. `leaderboard build` then writes the page.
     """
-    from regbench.cli._options import dataset_settings
+    from regbench.cli._shared.options import dataset_settings
     from regbench.errors import DataError
     from regbench.runs.recompute import recompute
     from regbench.runs.request import Request

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import Named, PathType
-from regbench.cli._output import echo, echo_json
-from regbench.cli._show import print_settings, settings_of
+from regbench.cli._shared.options import Named, PathType
+from regbench.cli._shared.output import echo, echo_json
+from regbench.cli._shared.show import print_settings, settings_of
 from regbench.errors import RegbenchError
 from regbench.tools.new_plugin import KINDS, Kind
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import Named, PathType, RunType, WeightsType
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import Named, PathType, RunType, WeightsType
+from regbench.cli._shared.output import echo, echo_json
 
 if TYPE_CHECKING:
     from regbench.alignment.types import Alignment

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import PathType, RunType, finished_runs
-from regbench.cli._output import echo
+from regbench.cli._shared.options import PathType, RunType, finished_runs
+from regbench.cli._shared.output import echo
 
 
 @click.command("report")

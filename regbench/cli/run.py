@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import Named, RunType, WeightsType, run_options
+from regbench.cli._shared.options import Named, RunType, WeightsType, run_options
 
 
 @click.command("run")
@@ -44,7 +44,7 @@ def command(sets: tuple[str, ...], as_json: bool, quiet: bool, force: bool, **re
     regbench run --registrator mcnet --strategy self-supervised --dataset vedai --root VEDAI --budget full
     torchrun --nproc-per-node 2 -m regbench run --registrator mcnet --strategy supervised --budget full
     """
-    from regbench.cli._show import print_result
+    from regbench.cli._shared.show import print_result
     from regbench.data.stats import range_warnings
     from regbench.distributed.processes import joined
     from regbench.runs.execute import execute

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import PathType, RunType
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import PathType, RunType
+from regbench.cli._shared.output import echo, echo_json
 
 _folder = click.argument("folder", type=PathType(), default=Path("runs"))
 
@@ -65,7 +65,7 @@ def list_(folder: Path = Path("runs"), as_json: bool = False) -> None:
 @click.option("--json", "as_json", is_flag=True)
 def show(run: Path, as_json: bool) -> None:
     """Print the result of a finished run, and what else its directory holds."""
-    from regbench.cli._show import print_result
+    from regbench.cli._shared.show import print_result
     from regbench.errors import RegbenchError
     from regbench.results import load_result
     from regbench.results.layout import RESULT

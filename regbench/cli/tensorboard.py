@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import PathType
-from regbench.cli._output import echo
+from regbench.cli._shared.options import PathType
+from regbench.cli._shared.output import echo
 
 SECONDS = 5.0
 """Between two looks at runs that still train."""

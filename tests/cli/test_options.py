@@ -8,7 +8,7 @@ import click
 import pytest
 
 from regbench.cli import VERBS
-from regbench.cli._options import PathType, RunType, WeightsType, finished_runs
+from regbench.cli._shared.options import PathType, RunType, WeightsType, finished_runs
 from regbench.errors import UsageError
 from tests.e2e.conftest import inline, packs  # noqa: F401  (fixtures)
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from regbench.cli._output import echo, echo_json, stdout_for_json
+from regbench.cli._shared.output import echo, echo_json, stdout_for_json
 from regbench.plugins.registry import registry
 from tests.distributions import write_plugin
 from tests.e2e.conftest import inline, packs  # noqa: F401  (fixtures)

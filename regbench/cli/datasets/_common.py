@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._options import PathType, dataset_settings
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import PathType, dataset_settings
+from regbench.cli._shared.output import echo, echo_json
 
 if TYPE_CHECKING:
     from regbench.data.packs.pack import Pack

@@ -6,9 +6,9 @@ import json
 
 import click
 
-from regbench.cli._options import Named
-from regbench.cli._output import echo, echo_json
-from regbench.cli._show import Setting, print_settings, settings_of
+from regbench.cli._shared.options import Named
+from regbench.cli._shared.output import echo, echo_json
+from regbench.cli._shared.show import Setting, print_settings, settings_of
 from regbench.cli.datasets._common import json_option
 
 RANGES = {

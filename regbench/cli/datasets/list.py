@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from regbench.cli._output import echo_json
+from regbench.cli._shared.output import echo_json
 from regbench.cli.datasets._common import json_option
 from regbench.texts import printable
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import Named
+from regbench.cli._shared.options import Named
 from regbench.cli.datasets._common import (
     json_option,
     print_pack,

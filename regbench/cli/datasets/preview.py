@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from regbench.cli._options import Named, PathType
-from regbench.cli._output import echo
+from regbench.cli._shared.options import Named, PathType
+from regbench.cli._shared.output import echo
 from regbench.cli.datasets._common import progress_bar, reader_settings, root_option, say_little_used, set_option
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from regbench.cli._options import Named
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.options import Named
+from regbench.cli._shared.output import echo, echo_json
 from regbench.cli.datasets._common import (
     json_option,
     progress_bar,

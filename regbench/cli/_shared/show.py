@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from regbench.cli._output import echo, echo_json
+from regbench.cli._shared.output import echo, echo_json
 from regbench.errors import DataError, PluginError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from regbench.cli._output import echo
+from regbench.cli._shared.output import echo
 from regbench.errors import UsageError
 
 Decorated = Callable[..., Any]

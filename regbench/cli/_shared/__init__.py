@@ -1,0 +1,1 @@
+"""What verbs share: options, output, results and settings in words."""
