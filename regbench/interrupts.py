@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 RUN_AGAIN = 75
 """Exit code of a process that should be started again (EX_TEMPFAIL)."""
@@ -60,9 +62,11 @@ def caught() -> Iterator[None]:
     _installed, _first = True, None
     for number in ours:
         signal.signal(number, _received)
+    usual, sys.unraisablehook = sys.unraisablehook, _raised_again(sys.unraisablehook)
     try:
         yield
     finally:
+        sys.unraisablehook = usual
         for number in ours:
             signal.signal(number, before[number])
         _installed = False
@@ -90,6 +94,20 @@ def _stopping(stop: threading.Event | None) -> Iterator[None]:
         yield
     finally:
         _stop = before
+
+
+def _raised_again(usual: Callable[[Any], object]) -> Callable[[Any], None]:
+    """Let a signal that arrived within a destructor arrive again: Python prints what is raised there and goes on."""
+
+    def hook(unraisable: Any) -> None:
+        global _first
+        if _first is None or not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            usual(unraisable)
+            return
+        number, _first = _first[0], None
+        threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+
+    return hook
 
 
 def _received(number: int, _frame: object) -> None:

@@ -52,6 +52,21 @@ try:
 except KeyboardInterrupt:
     sys.exit(interrupts.exit_code())
 """
+IN_A_DESTRUCTOR = """
+import sys, time
+from regbench import interrupts
+class Slow:
+    def __del__(self):
+        print("ready", flush=True)
+        time.sleep(20)
+try:
+    with interrupts.caught():
+        Slow()
+        time.sleep(20)
+        sys.exit(9)
+except KeyboardInterrupt:
+    sys.exit(interrupts.exit_code())
+"""
 IN_THE_BACKGROUND = """
 import os, signal, threading
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -75,11 +90,15 @@ assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 """
 
 
+IDS = ["at once", "put off", "in a plugin", "in a destructor"]
+
+
 def start(script: str, *arguments: str, slurm: bool = False) -> subprocess.Popen[str]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM")}
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments],
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=environment | ({"SLURM_JOB_ID": "1"} if slurm else {}),
     )
@@ -87,7 +106,7 @@ def start(script: str, *arguments: str, slurm: bool = False) -> subprocess.Popen
     return process
 
 
-@pytest.mark.parametrize("script", [WAITS, PUTS_OFF, LOADS], ids=["at once", "put off", "in a plugin"])
+@pytest.mark.parametrize("script", [WAITS, PUTS_OFF, LOADS, IN_A_DESTRUCTOR], ids=IDS)
 @pytest.mark.parametrize(
     ("number", "slurm", "code"),
     [
@@ -103,7 +122,7 @@ def start(script: str, *arguments: str, slurm: bool = False) -> subprocess.Popen
 def test_exit_codes(script, number, slurm, code):
     process = start(script, "0", slurm=slurm)
     process.send_signal(number)
-    assert process.wait(15) == code
+    assert (process.wait(15), process.stderr.read()) == (code, "")
 
 
 def test_a_second_signal_ends_at_once_and_a_repeated_one_is_the_same_wish():
