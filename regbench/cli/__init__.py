@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 import time
 from contextlib import nullcontext
@@ -135,14 +136,12 @@ def _main() -> None:
         if error.everywhere:
             _wait_for_first_rank()
         _fail(str(error), interrupts.exit_code() if isinstance(error, InterruptedRun) else error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
     except OSError as error:
         if debug:
             raise
         _fail(in_words(error), 1)
     except SystemExit as error:  # nothing here exits by itself
-        if debug:
+        if debug or _nobody_reads():  # as with `| head`, where click exits
             raise
         from regbench.plugins.blame import exited
 
@@ -154,6 +153,15 @@ def _main() -> None:
 
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:1000]}"
         _fail(f"{said}{at_fault(error)} (--debug shows where)", 1)
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe whose other end is closed."""
+    if not hasattr(select, "poll"):
+        return False
+    asked = select.poll()
+    asked.register(sys.__stdout__.fileno() if sys.__stdout__ else 1, 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 def _wait_for_first_rank() -> None:

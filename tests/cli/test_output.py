@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -98,3 +99,12 @@ def test_a_name_that_looks_like_a_number_is_no_number(inline, monkeypatch, tmp_p
         for name in set(sys.modules) - before:
             if name == "numbered":
                 del sys.modules[name]
+
+
+def test_a_reader_who_stops_reading_is_no_fault_of_a_component():
+    """As ``regbench ... | head -1`` does."""
+    unread, stdout = os.pipe()
+    os.close(unread)
+    done = subprocess.run([sys.executable, "-um", "regbench", "recipes", "list"], stdout=stdout, stderr=subprocess.PIPE)
+    os.close(stdout)
+    assert (done.stderr, done.returncode) == (b"", 1)
