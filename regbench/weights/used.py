@@ -1,17 +1,21 @@
 """Which weight files a run reads: their content decides its result, so their hashes belong to its identity.
 
 Whatever reads published weights calls :func:`note_weights`; :func:`regbench.weights.published.read_published` does, so
-a plugin that reads through it need not. While a plan is made, :func:`weights_used` collects what is noted.
+a plugin that reads through it need not. Where a library reads them itself, :func:`note_tensors` tells what it has read.
+While a plan is made, :func:`weights_used` collects what is noted.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from torch import Tensor
+
 from regbench.errors import DataError, PluginError
+from regbench.weights.files import tensors_sha256
 
 Hashes = dict[str, str]
 """SHA-256 of files by their names, without folders: a run is the same wherever its files lie."""
@@ -52,6 +56,17 @@ def note_weights(path: Path) -> None:
             f"{path}: is read while the run trains, but the run's identity does not hold its hash; the strategy must "
             "list it in weight_files()"
         )
+
+
+def note_tensors(name: str, tensors: Mapping[str, Tensor]) -> None:
+    """Say which weights a library has read by itself; their hash stands under ``name``, as that of a file would."""
+    if _collecting:
+        _collecting[-1][name] = tensors_sha256(tensors)
+
+
+def weights_wanted() -> bool:
+    """Whether a plan is being made, so that what loads its weights on first use must load them now."""
+    return bool(_collecting)
 
 
 @contextmanager

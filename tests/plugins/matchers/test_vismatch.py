@@ -7,6 +7,7 @@ import torch
 
 from regbench import PairInfo
 from regbench.errors import DataError
+from regbench.weights.used import weights_used
 from regbench_matchers import plugin
 from regbench_matchers.vismatch import Vismatch, VismatchConfig
 from tests.plugins.matchers.scenes import textured
@@ -109,3 +110,32 @@ def test_what_the_package_raises_becomes_one_line(installed):
     image = textured(0, 64)[..., :48, :]
     with pytest.raises(DataError, match="cannot build 'missing': no weights for this"):
         build("missing").register(image, image)
+
+
+LEARNED = """
+import torch
+available_models = ["learned"]
+
+
+class Learned(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(SCALE))
+
+
+def get_matcher(name, device="cpu", max_num_keypoints=2048):
+    return Learned()
+"""
+
+
+def test_a_plan_holds_the_hash_of_weights_that_the_package_reads(installed):
+    found = []
+    for scale in ("1.0", "1.0", "2.0"):
+        (installed / "__init__.py").write_text(LEARNED.replace("SCALE", scale))
+        sys.modules.pop("vismatch", None)
+        with weights_used() as hashes:
+            build("learned")
+        found.append(hashes)
+    assert list(found[0]) == ["vismatch learned"]
+    assert found[0] == found[1] != found[2]
+    assert build("learned")._built == {}, "else it is built at its first use"

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from regbench import DataError, PairInfo, Registration, Registrator
+from regbench.weights.used import note_tensors, weights_wanted
 from regbench_matchers.blocks.opencv import collect
 from regbench_matchers.blocks.robust import RobustConfig, Solution, robust_homography
 
@@ -28,7 +29,8 @@ class VismatchConfig(RobustConfig):
 class Vismatch(Registrator):
     """Correspondences by a matcher of vismatch, homography by USAC_MAGSAC.
 
-    The matcher is built at its first use. vismatch then downloads its weights; ``HF_HUB_OFFLINE=1`` forbids that.
+    The matcher is built at its first use, or when a run is planned, whose identity holds the hash of its weights.
+    vismatch then downloads them; ``HF_HUB_OFFLINE=1`` forbids that.
     Matchers that draw samples are seeded for each pair.
     """
 
@@ -39,6 +41,10 @@ class Vismatch(Registrator):
     def __init__(self, config: VismatchConfig, info: PairInfo) -> None:
         super().__init__(config, info)
         self._built: dict[str, _Match] = {}  # by device
+        if weights_wanted():
+            matcher = self._matcher("cpu")
+            if isinstance(matcher, nn.Module) and (tensors := matcher.state_dict()):
+                note_tensors(f"vismatch {config.matcher}", tensors)
 
     def forward(self, source: Tensor, target: Tensor) -> Registration:
         """One estimate, ``(1, B, 4, 2)`` pixels; ``ok`` is False for pairs without a homography.
