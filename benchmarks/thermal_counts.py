@@ -25,8 +25,8 @@ import numpy as np
 
 from regbench.data.reading import read_image
 from regbench.metrics.uncertainty import compare
+from regbench.results.layout import PAIRS
 from regbench.results.pairs import Pairs, read_pairs
-from regbench.results.store import PAIRS
 from regbench.runs.execute import execute
 from regbench.runs.plan import Request, make_plan
 from regbench.training.progress import reporter

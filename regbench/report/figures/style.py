@@ -10,6 +10,10 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 """The palette of Okabe and Ito, which colour-blind readers can tell apart, with a darker yellow for white paper."""
 DASHES: tuple[tuple[float, ...], ...] = ((), (6, 3), (2, 2), (8, 3, 2, 3))
 """Lengths of dashes and gaps in points, for print in black and white; empty is solid."""
+_LONG = 48
+"""Characters of a name beside which no second one fits."""
+_LINE = 0.2
+"""Inches of a line of the legend."""
 TRUTH, ESTIMATE = "#00b400", "#e00000"
 """Colours of quadrilaterals."""
 
@@ -33,5 +37,10 @@ def label(name: str) -> str:
 
 
 def add_legend(figure: Figure) -> None:
-    """Add the legend below the axes, where it hides no line."""
-    figure.legend(fontsize=8, loc="outside lower center", ncols=2)
+    """Add the legend below the axes, where it hides no line; long names stand in one column, with room made."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    columns = 1 if max(map(len, labels), default=0) > _LONG else 2
+    width, height = figure.get_size_inches()
+    if columns == 1:
+        figure.set_size_inches(width, height + _LINE * (len(labels) // 2))
+    figure.legend(handles, labels, fontsize=8, loc="outside lower center", ncols=columns)
