@@ -34,7 +34,7 @@ demo: $(STAMP)
 	@echo "Open runs/boards/demo.html; each run has a page of its own, runs/demo/RUN/report.html"
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
