@@ -18,6 +18,7 @@ MOVED = np.array([[26, 18], [300, 8], [10, 296], [306, 312]], np.float32)
 
 
 def main() -> None:
+    """Draw it, and print how far the answer is from the truth."""
     pair = Synthetic(SyntheticConfig(a="optical", b="thermal", size=SIDE)).read("test", "test-00003")
     truth = cv2.getPerspectiveTransform(CORNERS, MOVED)
     source = cv2.warpPerspective(pair.a, np.linalg.inv(truth), (SIDE, SIDE))
@@ -27,7 +28,7 @@ def main() -> None:
         cv2.imwrite(files[1], pair.b)
         found = regbench.align(*files, method="rift")
     corners = cv2.perspectiveTransform(CORNERS[None].astype(np.float64), np.asarray(found.homography))[0]
-    print(f"corner error {np.linalg.norm(corners - MOVED, axis=1).mean():.2f} px")  # noqa: T201
+    print(f"corner error {np.linalg.norm(corners - MOVED, axis=1).mean():.2f} px")
     path = Path(__file__).parents[1] / "pictures" / "aligned.jpg"
     cv2.imwrite(str(path), found.overlay()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
 

@@ -23,12 +23,13 @@ _GROUPS = {
     "Modules": ("geometry", "ops", "schedules", "whole_batch"),
 }  # fmt: skip
 _ALIASES = {
-    "Estimate": "`Callable[[Tensor, Tensor], Tensor]`: source and target to the homography `(B, 3, 3)`, source to target "
-    "pixels, as currently estimated; no gradients.",
+    "Estimate": "`Callable[[Tensor, Tensor], Tensor]`: source and target to the homography `(B, 3, 3)`, source to "
+    "target pixels, as currently estimated; no gradients.",
     "Split": "`Literal['train', 'test']`: the splits of a data set.",
     "Shared": "`dict[str, Any]`: what the objectives of one step have in common; `Stage.shared` fills it.",
     "Steps": "`int`, for settings of a `ComponentConfig`: a number of steps, on which the budget acts.",
 }
+
 
 def api_page() -> str:
     """Every public name with its signature and its docstring; raises AssertionError where one is in no group."""
@@ -38,8 +39,8 @@ def api_page() -> str:
         "# Python\n",
         "Written from the docstrings by `docs/_build/reference.py`. What stands here is what a plugin may rely on;",
         "all of it is imported from `regbench`. `regbench.API_VERSION` is the version of this interface and",
-        "`regbench.hookimpl` marks the functions that register components, as the [guides](../guides/write-a-strategy.md)",
-        "show.\n",
+        "`regbench.hookimpl` marks the functions that register components, as the",
+        "[guides](../guides/write-a-strategy.md) show.\n",
     ]
     for head, names in _GROUPS.items():
         parts.append(f"## {head}\n")

@@ -101,8 +101,8 @@ def recipes_page() -> str:
         "# Recipes\n",
         "A recipe is a TOML file that says which combinations a table compares, on which data, with which seeds.",
         "`regbench ablate NAME` runs one that comes with regbench, `regbench ablate mine.toml` one of your own, which",
-        "`regbench recipes new mine` writes. [Reproduce a table](../tutorials/reproduce-a-table.md) shows how. This page",
-        "is written from the models that read the file, by `docs/_build/reference.py`.\n",
+        "`regbench recipes new mine` writes. [Reproduce a table](../tutorials/reproduce-a-table.md) shows how. This",
+        "page is written from the models that read the file, by `docs/_build/reference.py`.\n",
         f"{example}\n",
     ]
     of_file, of_grid = recipe_file.RecipeFile, recipe_file.Grid

@@ -14,7 +14,17 @@ import torch
 from regbench.data.manifest import drawn_pairs, manifest_sha256
 from regbench.data.protocol import Protocol
 from regbench.metrics import METRIC_VERSION, summarise, verdict
-from regbench.results import Identity, Measure, Pairs, Result, run_id_of, write_json, write_pairs, write_result
+from regbench.results import (
+    Identity,
+    Measure,
+    Pairs,
+    Result,
+    read_pairs,
+    run_id_of,
+    write_json,
+    write_pairs,
+    write_result,
+)
 from regbench.results.lineage import lineage_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -177,6 +187,17 @@ Student = { translator = "", strategy = "sshnet-d" }
 Reference = { strategy = "supervised" }
 Control = { strategy = "self-supervised" }
 """
+
+
+def put_back(path: Path, record: dict[str, Any]) -> Path:
+    """Store a changed record and the pairs of ``path`` under the run id that follows; gives the new place."""
+    record["run_id"] = run_id_of(record["identity"])
+    moved = path.rename(path.with_name(f"{record['run_id']}.json"))
+    pairs = read_pairs(path.with_suffix(".pairs.h5"))
+    path.with_suffix(".pairs.h5").unlink()
+    write_pairs(moved.with_suffix(".pairs.h5"), pairs, {"run_id": moved.stem})
+    write_json(moved, record)
+    return moved
 
 
 def change(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:

@@ -15,8 +15,7 @@ from regbench.cli.leaderboard import command
 from regbench.errors import DataError, UsageError
 from regbench.metrics import summarise, verdict
 from regbench.report import leaderboard
-from regbench.results import load_result, read_pairs, write_json, write_pairs
-from regbench.results.schema import run_id_of
+from regbench.results import load_result, read_pairs, write_pairs
 from tests.report.made_up import (
     OTHER_MANIFEST,
     OTHER_PACK,
@@ -24,6 +23,7 @@ from tests.report.made_up import (
     component,
     identity_of,
     pairs_of,
+    put_back,
     save_run,
     student_of,
 )
@@ -111,12 +111,7 @@ def test_another_manifest_or_metric_is_set_apart(root, an_ok_run, changes, why):
     """Under an honest run id: the run is not ranked, and the page says why."""
     raw = json.loads(an_ok_run.read_text())
     raw["identity"] |= changes
-    raw["run_id"] = run_id_of(raw["identity"])
-    moved = an_ok_run.rename(an_ok_run.with_name(f"{raw['run_id']}.json"))
-    pairs = read_pairs(an_ok_run.with_suffix(".pairs.h5"))
-    an_ok_run.with_suffix(".pairs.h5").unlink()
-    write_pairs(moved.with_suffix(".pairs.h5"), pairs, {"run_id": moved.stem})
-    write_json(moved, raw)
+    put_back(an_ok_run, raw)
     leaderboard.build(root)
     assert leaderboard.check(root) == []
     ranked, _, apart = (root / "demo.md").read_text().partition("## Stale")

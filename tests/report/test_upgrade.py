@@ -14,8 +14,9 @@ from regbench.errors import RegbenchError
 from regbench.metrics import METRIC_VERSION
 from regbench.report import leaderboard
 from regbench.report.upgrade import upgrade
-from regbench.results import load_result, read_pairs, write_json, write_pairs
+from regbench.results import load_result, write_json
 from regbench.results.schema import run_id_of
+from tests.report.made_up import put_back
 
 
 def as_version_1(path: Path) -> None:
@@ -96,12 +97,7 @@ def test_frames_that_counted_as_images_are_left(old):
     path = next(p for p in sorted((old / "results" / "demo").glob("*.json")) if load_result(p).status == "ok")
     record = json.loads(path.read_text())
     record["identity"]["test_dataset"] = {"name": "diml", "manifest_sha256": "d" * 64}
-    record["run_id"] = run_id_of(record["identity"])
-    moved = path.rename(path.with_name(f"{record['run_id']}.json"))
-    pairs = read_pairs(path.with_suffix(".pairs.h5"))
-    path.with_suffix(".pairs.h5").unlink()
-    write_pairs(moved.with_suffix(".pairs.h5"), pairs, {"run_id": moved.stem})
-    write_json(moved, record)
+    moved = put_back(path, record)
     written, (line,) = upgrade(old)
     assert moved not in written
     assert "do not tell which frames share a scene" in line
