@@ -28,7 +28,7 @@ def main() -> None:
         cv2.imwrite(files[1], pair.b)
         found = regbench.align(*files, method="rift")
     corners = cv2.perspectiveTransform(CORNERS[None].astype(np.float64), np.asarray(found.homography))[0]
-    print(f"corner error {np.linalg.norm(corners - MOVED, axis=1).mean():.2f} px")
+    print(f"corner error {np.linalg.norm(corners - MOVED, axis=1).mean():.2f} px")  # noqa: T201
     path = Path(__file__).parents[1] / "pictures" / "aligned.jpg"
     cv2.imwrite(str(path), found.overlay()[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 82])
 
